@@ -1,1 +1,27 @@
-//! Placeholder.
+//! The vocabulary of Keyledger: ids, credits, times, key text, events and their one canonical byte string.
+//!
+//! In: plain values. Out: plain values and bytes.
+//!
+//! Promise: the same event always has the same bytes, and those bytes are a CloudEvents 1.0 JSON document.
+//!
+//! Not here: IO, a clock, randomness, floats, and every rule about who may do what.
+
+mod credits;
+mod envelope;
+mod event;
+#[cfg(test)]
+mod golden;
+mod ids;
+mod key;
+mod leaf;
+mod text;
+mod time;
+
+pub use credits::{Credits, CreditsError};
+pub use envelope::{Actor, CommandId, DecodeError, Position, Recorded, Seq, Shard};
+pub use event::*;
+pub use ids::{AccountId, EventId, GrantId, IdError, KeyId, ReservationId, TokenId};
+pub use key::{Environment, KeyDigest, KeyPrefix, KeySecret, MalformedKey, base62_secret};
+pub use leaf::leaf_hash;
+pub use text::{AccountName, Endpoint, KeyName, TextError};
+pub use time::{TimeError, Timestamp};

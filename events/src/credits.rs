@@ -1,0 +1,190 @@
+//! Amounts of credits: exact, bounded, never a float.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A count of micro-credits: 1 credit is 1,000,000. May be negative (a balance under a credit limit); the
+/// places where it must not be say so.
+///
+/// As text and in JSON it is a decimal string with at most six fraction digits and no needless zeros: `"0.5"`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Credits(i64);
+
+/// Why a text is not an amount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CreditsError {
+    #[error("an amount is a plain decimal number such as \"0.5\"")]
+    NotDecimal,
+    #[error("an amount has at most six fraction digits")]
+    TooPrecise,
+    #[error("an amount lies between -9000000000 and 9000000000 credits")]
+    OutOfRange,
+}
+
+const MICRO: i64 = 1_000_000;
+
+impl Credits {
+    pub const ZERO: Credits = Credits(0);
+    /// The largest amount: 9,000,000,000 credits. A sum of a million of them still fits an `i128` many times over.
+    pub const MAX: Credits = Credits(9_000_000_000 * MICRO);
+
+    /// Makes an amount of micro-credits; `None` beyond the bounds.
+    pub const fn from_micros(micros: i64) -> Option<Credits> {
+        if micros > Self::MAX.0 || micros < -Self::MAX.0 { None } else { Some(Credits(micros)) }
+    }
+
+    pub const fn micros(self) -> i64 {
+        self.0
+    }
+
+    pub const fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
+    pub const fn is_negative(self) -> bool {
+        self.0 < 0
+    }
+
+    /// Adds; `None` beyond the bounds.
+    pub const fn plus(self, other: Credits) -> Option<Credits> {
+        Credits::from_micros(self.0 + other.0)
+    }
+
+    /// Subtracts; `None` beyond the bounds. The result may be negative.
+    pub const fn minus(self, other: Credits) -> Option<Credits> {
+        Credits::from_micros(self.0 - other.0)
+    }
+
+    /// Subtracts; `None` when the result would be negative.
+    pub const fn minus_within(self, other: Credits) -> Option<Credits> {
+        if other.0 > self.0 { None } else { Credits::from_micros(self.0 - other.0) }
+    }
+
+    /// Multiplies by a count; `None` beyond the bounds.
+    pub fn times(self, count: u64) -> Option<Credits> {
+        let product = i128::from(self.0) * i128::from(count);
+        i64::try_from(product).ok().and_then(Credits::from_micros)
+    }
+}
+
+impl fmt::Display for Credits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let whole = self.0.unsigned_abs() / MICRO.unsigned_abs();
+        let fraction = self.0.unsigned_abs() % MICRO.unsigned_abs();
+        if fraction == 0 {
+            write!(f, "{sign}{whole}")
+        } else {
+            let digits = format!("{fraction:06}");
+            write!(f, "{sign}{whole}.{}", digits.trim_end_matches('0'))
+        }
+    }
+}
+
+impl fmt::Debug for Credits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credits({self})")
+    }
+}
+
+impl FromStr for Credits {
+    type Err = CreditsError;
+
+    /// Reads `-?(0|[1-9][0-9]*)(\.[0-9]{1,6})?` and nothing else: no plus, no exponent, no space, no bare point.
+    fn from_str(text: &str) -> Result<Credits, CreditsError> {
+        let (negative, unsigned) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let (whole, fraction) = match unsigned.split_once('.') {
+            Some((_, "")) => return Err(CreditsError::NotDecimal),
+            Some((whole, fraction)) => (whole, fraction),
+            None => (unsigned, ""),
+        };
+        let all_digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
+        if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) || (whole.len() > 1 && whole.starts_with('0'))
+        {
+            return Err(CreditsError::NotDecimal);
+        }
+        if fraction.len() > 6 {
+            return Err(CreditsError::TooPrecise);
+        }
+        if whole.len() > 10 {
+            return Err(CreditsError::OutOfRange);
+        }
+        let whole: i64 = whole.parse().map_err(|_| CreditsError::OutOfRange)?;
+        let fraction: i64 = format!("{fraction:0<6}").parse().map_err(|_| CreditsError::NotDecimal)?;
+        let micros = whole * MICRO + fraction;
+        if negative && micros == 0 {
+            return Err(CreditsError::NotDecimal);
+        }
+        Credits::from_micros(if negative { -micros } else { micros }).ok_or(CreditsError::OutOfRange)
+    }
+}
+
+impl Serialize for Credits {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Credits {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Credits, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn amounts_are_read_exactly() {
+        for (text, micros) in [
+            ("0.5", 500_000),
+            ("0", 0),
+            ("100", 100_000_000),
+            ("-1", -1_000_000),
+            ("0.000001", 1),
+            ("9000000000", 9_000_000_000_000_000),
+            ("1.50", 1_500_000),
+        ] {
+            assert_eq!(text.parse::<Credits>().map(Credits::micros), Ok(micros), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_an_amount_is_refused_with_its_reason() {
+        for text in ["", "-", ".5", "5.", "1e3", "NaN", "inf", " 1", "1 ", "+1", "01", "0x10", "1_000", "-0", "-0.0", "٣"] {
+            assert_eq!(text.parse::<Credits>(), Err(CreditsError::NotDecimal), "{text:?}");
+        }
+        assert_eq!("0.5000001".parse::<Credits>(), Err(CreditsError::TooPrecise));
+        for text in ["1000000000000000000000000000000", "9000000000.000001", "-9000000001"] {
+            assert_eq!(text.parse::<Credits>(), Err(CreditsError::OutOfRange), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn sums_stop_at_the_bounds_instead_of_wrapping() {
+        assert_eq!(Credits::MAX.plus(Credits(1)), None);
+        assert_eq!(Credits::MAX.times(u64::MAX), None);
+        assert_eq!(Credits(5).minus_within(Credits(6)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn text_and_amount_are_the_same_thing(micros in -9_000_000_000_000_000i64..=9_000_000_000_000_000) {
+            let credits = Credits::from_micros(micros).unwrap();
+            prop_assert_eq!(credits.to_string().parse::<Credits>(), Ok(credits));
+        }
+
+        #[test]
+        fn no_text_makes_the_reader_panic(text in "\\PC*") {
+            let _ = text.parse::<Credits>();
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! The envelope of an event and its one canonical byte string: CloudEvents 1.0, JSON format, one line, no spaces,
+//! members in the order of design section 4.
+//!
+//! Promise: `decode(encode(e)) == e`, and `decode` takes no other bytes than those that `encode` writes, so the hash of
+//! an event cannot depend on who wrote it.
+
+use std::fmt;
+use std::io::Write as _;
+use std::num::NonZeroU64;
+use std::str::FromStr;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::event::Event;
+use crate::ids::{AccountId, EventId, KeyId, TokenId};
+use crate::time::Timestamp;
+
+/// An independent part of the log, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Shard(pub u16);
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// A place in a shard's log. Events stand at 1, 2, 3, …; 0 is the place before the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct Position(pub u64);
+
+impl Position {
+    pub const START: Position = Position(0);
+
+    pub const fn next(self) -> Position {
+        Position(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// A place in an account's history. Events stand at 1, 2, 3, …; 0 is the place before the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    pub const START: Seq = Seq(0);
+
+    pub const fn next(self) -> Seq {
+        Seq(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// Who caused an event. Text: `key_…`, `tok_…` or `system`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Actor {
+    Key(KeyId),
+    Token(TokenId),
+    System,
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Actor::Key(key) => fmt::Display::fmt(key, f),
+            Actor::Token(token) => fmt::Display::fmt(token, f),
+            Actor::System => f.write_str("system"),
+        }
+    }
+}
+
+impl FromStr for Actor {
+    type Err = DecodeError;
+
+    fn from_str(text: &str) -> Result<Actor, DecodeError> {
+        if text == "system" {
+            return Ok(Actor::System);
+        }
+        if let Ok(key) = text.parse() {
+            return Ok(Actor::Key(key));
+        }
+        text.parse().map(Actor::Token).map_err(|_| DecodeError::Member { member: "actor" })
+    }
+}
+
+impl Serialize for Actor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Actor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Actor, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// Names the command that an event came from: 1 to 128 of `A-Z a-z 0-9 _ . : -`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CommandId(std::sync::Arc<str>);
+
+impl CommandId {
+    pub fn parse(text: &str) -> Option<CommandId> {
+        let fits = (1..=128).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-'));
+        fits.then(|| CommandId(text.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CommandId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An event with its place in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    pub id: EventId,
+    pub shard: Shard,
+    pub position: Position,
+    pub account: AccountId,
+    pub seq: Seq,
+    pub time: Timestamp,
+    pub actor: Actor,
+    pub command: CommandId,
+    pub event: Event,
+}
+
+/// Why bytes are not an event of ours.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    #[error("not a CloudEvents document of ours: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("member {member} has no value of its kind")]
+    Member { member: &'static str },
+    #[error("unknown event type {type_name:?}")]
+    UnknownType { type_name: String },
+    #[error("the bytes are not the canonical ones of the event that they hold")]
+    NotCanonical,
+}
+
+/// The members as they stand in the document. Unknown ones are refused: they would not survive the way back.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document<'a> {
+    specversion: &'a str,
+    id: &'a str,
+    source: &'a str,
+    #[serde(rename = "type")]
+    type_name: &'a str,
+    subject: &'a str,
+    time: &'a str,
+    datacontenttype: &'a str,
+    position: NonZeroU64,
+    accountseq: NonZeroU64,
+    actor: &'a str,
+    commandid: &'a str,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+const SOURCE: &str = "/keyledger/shards/";
+
+impl Recorded {
+    /// Writes the canonical bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(640);
+        let head = write!(
+            out,
+            "{{\"specversion\":\"1.0\",\"id\":\"{}\",\"source\":\"{SOURCE}{}\",\"type\":\"{}\",\"subject\":\"{}\",\
+             \"time\":\"{}\",\"datacontenttype\":\"application/json\",\"position\":{},\"accountseq\":{},\
+             \"actor\":\"{}\",\"commandid\":\"{}\",\"data\":",
+            self.id,
+            self.shard,
+            self.event.type_name(),
+            self.account,
+            self.time,
+            self.position,
+            self.seq,
+            self.actor,
+            self.command,
+        );
+        let data = self.event.write_data(&mut out);
+        // A Vec takes every byte and our own types always serialize: both are true of the types, not of the values.
+        assert!(head.is_ok() && data.is_ok(), "an event of ours always has bytes");
+        out.push(b'}');
+        out
+    }
+
+    /// Reads canonical bytes.
+    ///
+    /// Errors: anything that `encode` would not have written, down to a space or another order of members.
+    pub fn decode(bytes: &[u8]) -> Result<Recorded, DecodeError> {
+        let recorded = Recorded::decode_loosely(bytes)?;
+        if recorded.encode() == bytes { Ok(recorded) } else { Err(DecodeError::NotCanonical) }
+    }
+
+    /// Reads the bytes without the proof that they are canonical: for readers of our own log, whose bytes were
+    /// checked when they were written. An auditor uses [`Recorded::decode`].
+    pub fn decode_loosely(bytes: &[u8]) -> Result<Recorded, DecodeError> {
+        let document: Document<'_> = serde_json::from_slice(bytes)?;
+        let member = |member| DecodeError::Member { member };
+        if document.specversion != "1.0" {
+            return Err(member("specversion"));
+        }
+        if document.datacontenttype != "application/json" {
+            return Err(member("datacontenttype"));
+        }
+        let shard = document.source.strip_prefix(SOURCE).and_then(|shard| shard.parse().ok());
+        let event = Event::read_data(document.type_name, document.data.get())
+            .ok_or_else(|| DecodeError::UnknownType { type_name: document.type_name.to_owned() })??;
+        Ok(Recorded {
+            id: document.id.parse().map_err(|_| member("id"))?,
+            shard: Shard(shard.ok_or(member("source"))?),
+            position: Position(document.position.get()),
+            account: document.subject.parse().map_err(|_| member("subject"))?,
+            seq: Seq(document.accountseq.get()),
+            time: document.time.parse().map_err(|_| member("time"))?,
+            actor: document.actor.parse()?,
+            command: CommandId::parse(document.commandid).ok_or(member("commandid"))?,
+            event,
+        })
+    }
+}

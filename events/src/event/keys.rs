@@ -1,0 +1,69 @@
+//! Facts about keys. None holds a key's text.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{KeyId, ReservationId};
+use crate::key::{Environment, KeyDigest};
+use crate::text::{Endpoint, KeyName};
+use crate::time::Timestamp;
+
+/// A key was made and its text shown once. Made by whom: the event's actor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyCreated {
+    pub key: KeyId,
+    pub name: KeyName,
+    pub preview: String,
+    pub digest: KeyDigest,
+    pub environment: Environment,
+    /// From this moment on the key is refused as expired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// The key that this one succeeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<KeyId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRenamed {
+    pub key: KeyId,
+    pub name: KeyName,
+}
+
+/// The key is refused from now on, for ever.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyDeleted {
+    pub key: KeyId,
+    pub reason: DeleteReason,
+}
+
+/// Why a key was deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeleteReason {
+    Requested,
+    Compromised,
+    Rotated,
+    Expired,
+    Leaked,
+    AccountClosed,
+}
+
+/// A key was used to ask for data, and the use was let through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyUsed {
+    pub key: KeyId,
+    pub endpoint: Endpoint,
+    pub reservation: ReservationId,
+    /// The id of the client's request, as the gateway or the caller of the API names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// The client's network: `203.0.113.0/24`, `2001:db8::/48`. Cut off there unless configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+}

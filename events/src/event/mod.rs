@@ -1,0 +1,107 @@
+//! The facts. A released shape never changes; a new one is a new type with `.v2`.
+
+mod accounts;
+mod credits;
+mod keys;
+
+pub use accounts::AccountOpened;
+pub use credits::{
+    Channel, CreditsCharged, CreditsExpired, CreditsGranted, CreditsReleased, CreditsReserved, GrantPart, GrantSource,
+    PaidWork, ReleaseCause,
+};
+pub use keys::{DeleteReason, KeyCreated, KeyDeleted, KeyRenamed, KeyUsed};
+
+use crate::ids::KeyId;
+use crate::key::KeyDigest;
+
+macro_rules! events {
+    ($($name:ident => $type:literal),+ $(,)?) => {
+        /// Any fact. Matched without a wildcard, so that a new one is noticed by every fold that must think about it.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum Event {
+            $($name($name),)+
+        }
+
+        impl Event {
+            /// Every CloudEvents type there is, in the order of the vocabulary.
+            pub const TYPES: &[&str] = &[$($type),+];
+
+            /// The CloudEvents type: `keyledger.CreditsReserved.v1`.
+            pub const fn type_name(&self) -> &'static str {
+                match self {
+                    $(Event::$name(_) => $type,)+
+                }
+            }
+
+            pub(crate) fn write_data<W: std::io::Write>(&self, out: W) -> Result<(), serde_json::Error> {
+                match self {
+                    $(Event::$name(data) => serde_json::to_writer(out, data),)+
+                }
+            }
+
+            /// Reads the data of the named type; `None` when there is no such type.
+            pub(crate) fn read_data(type_name: &str, data: &str) -> Option<Result<Event, serde_json::Error>> {
+                match type_name {
+                    $($type => Some(serde_json::from_str(data).map(Event::$name)),)+
+                    _ => None,
+                }
+            }
+        }
+
+        $(impl From<$name> for Event {
+            fn from(data: $name) -> Event {
+                Event::$name(data)
+            }
+        })+
+    };
+}
+
+events! {
+    AccountOpened => "keyledger.AccountOpened.v1",
+    KeyCreated => "keyledger.KeyCreated.v1",
+    KeyRenamed => "keyledger.KeyRenamed.v1",
+    KeyDeleted => "keyledger.KeyDeleted.v1",
+    KeyUsed => "keyledger.KeyUsed.v1",
+    CreditsGranted => "keyledger.CreditsGranted.v1",
+    CreditsExpired => "keyledger.CreditsExpired.v1",
+    CreditsReserved => "keyledger.CreditsReserved.v1",
+    CreditsCharged => "keyledger.CreditsCharged.v1",
+    CreditsReleased => "keyledger.CreditsReleased.v1",
+}
+
+impl Event {
+    /// The bare name: `CreditsReserved`. Ends the bus subject of the event.
+    pub fn short_name(&self) -> &'static str {
+        self.type_name().trim_start_matches("keyledger.").trim_end_matches(".v1")
+    }
+
+    /// The key that the event is about, for that key's history.
+    pub fn key(&self) -> Option<KeyId> {
+        match self {
+            Event::KeyCreated(e) => Some(e.key),
+            Event::KeyRenamed(e) => Some(e.key),
+            Event::KeyDeleted(e) => Some(e.key),
+            Event::KeyUsed(e) => Some(e.key),
+            Event::CreditsReserved(e) => e.work.key,
+            Event::CreditsCharged(e) => e.work.key,
+            Event::CreditsReleased(e) => e.work.key,
+            Event::AccountOpened(_) | Event::CreditsGranted(_) | Event::CreditsExpired(_) => None,
+        }
+    }
+
+    /// The digest that the event brings into the world: a new key's.
+    pub fn new_key_digest(&self) -> Option<KeyDigest> {
+        match self {
+            Event::KeyCreated(e) => Some(e.digest),
+            Event::AccountOpened(_)
+            | Event::KeyRenamed(_)
+            | Event::KeyDeleted(_)
+            | Event::KeyUsed(_)
+            | Event::CreditsGranted(_)
+            | Event::CreditsExpired(_)
+            | Event::CreditsReserved(_)
+            | Event::CreditsCharged(_)
+            | Event::CreditsReleased(_) => None,
+        }
+    }
+}

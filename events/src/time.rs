@@ -1,0 +1,122 @@
+//! Moments, in whole microseconds: what Postgres keeps, so nothing is lost on the way there and back.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use ::time::OffsetDateTime;
+use ::time::format_description::well_known::Rfc3339;
+
+/// A moment in UTC: microseconds since 1970, from year 1970 to 9999. Text: RFC 3339 with six fraction digits and `Z`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+/// The text is not a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a time is RFC 3339 between 1970 and 9999 with an offset, such as \"2026-11-24T14:03:07Z\"")]
+pub struct TimeError;
+
+/// 9999-12-31T23:59:59.999999Z.
+const LAST: i64 = 253_402_300_799_999_999;
+
+impl Timestamp {
+    pub const EPOCH: Timestamp = Timestamp(0);
+    pub const MAX: Timestamp = Timestamp(LAST);
+
+    /// Makes a moment of microseconds since 1970; `None` outside the years 1970 to 9999.
+    pub const fn from_micros(micros: i64) -> Option<Timestamp> {
+        if micros < 0 || micros > LAST { None } else { Some(Timestamp(micros)) }
+    }
+
+    pub const fn micros(self) -> i64 {
+        self.0
+    }
+
+    /// Whole milliseconds since 1970: the resolution of a ULID.
+    pub const fn ms(self) -> u64 {
+        self.0.unsigned_abs() / 1_000
+    }
+
+    /// The moment `seconds` later, or the last one there is.
+    pub fn plus_seconds(self, seconds: u32) -> Timestamp {
+        Timestamp((self.0 + i64::from(seconds) * 1_000_000).min(LAST))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let moment = OffsetDateTime::from_unix_timestamp(self.0.div_euclid(1_000_000)).map_err(|_| fmt::Error)?;
+        write!(
+            f,
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
+            moment.year(),
+            u8::from(moment.month()),
+            moment.day(),
+            moment.hour(),
+            moment.minute(),
+            moment.second(),
+            self.0.rem_euclid(1_000_000)
+        )
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = TimeError;
+
+    /// Reads any RFC 3339 time with an offset; digits beyond the microsecond are cut off. A leap second is refused.
+    fn from_str(text: &str) -> Result<Timestamp, TimeError> {
+        // The parser takes `:60` as `:59.999…`; a moment that never was written down is not ours to invent.
+        if text.get(17..19) == Some("60") {
+            return Err(TimeError);
+        }
+        let moment = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| TimeError)?;
+        let micros = i64::try_from(moment.unix_timestamp_nanos().div_euclid(1_000)).map_err(|_| TimeError)?;
+        Timestamp::from_micros(micros).ok_or(TimeError)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_moment_has_six_fraction_digits() {
+        let moment: Timestamp = "2026-11-24T15:03:07.5+01:00".parse().unwrap();
+        assert_eq!(moment.to_string(), "2026-11-24T14:03:07.500000Z");
+    }
+
+    #[test]
+    fn what_is_not_a_moment_is_refused() {
+        for text in ["", "2026-11-24", "2026-11-24T24:00:00Z", "1969-12-31T23:59:59Z", "2016-12-31T23:59:60Z", "soon", "2026-11-24T14:03:07"] {
+            assert_eq!(text.parse::<Timestamp>(), Err(TimeError), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn text_and_moment_are_the_same_thing(micros in 0..=LAST) {
+            let moment = Timestamp::from_micros(micros).unwrap();
+            prop_assert_eq!(moment.to_string().parse::<Timestamp>(), Ok(moment));
+        }
+    }
+}
