@@ -1,0 +1,42 @@
+# Every target goes through the same cargo profile, features and flags, so nothing is built twice.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+KEYLEDGER := $(TARGET)/debug/keyledger
+DATA := .keyledger/data
+
+.PHONY: help setup run test lint fmt bench clean-data
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what is missing: Postgres, NATS, cargo-nextest
+	@tools/setup
+
+run: setup ## start everything on this machine, with a demo account and a demo data API
+	cargo build --workspace --bins
+	exec $(KEYLEDGER) dev
+
+test: setup ## build and run every test of the workspace against throw-away servers
+	cargo nextest run --workspace --no-run
+	cargo build --workspace --bins
+	$(KEYLEDGER) local -- cargo nextest run --workspace
+
+lint: ## formatting and clippy, warnings are errors
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+fmt: ## format the sources
+	cargo fmt --all
+
+bench: setup ## measure on this machine, release build, servers that really write to disk
+	cargo build --workspace --bins --release
+	exec $(TARGET)/release/keyledger bench
+
+# The data may live behind a link: see `default_data_dir` in src/local/place.rs.
+clean-data: ## forget the data of `make run`
+	@if [ -e $(DATA)/postgres/lock ] && ! flock --nonblock $(DATA)/postgres/lock true; then \
+		echo "a keyledger is running on $(DATA): stop it first" >&2; exit 1; fi
+	rm -rf "$$(readlink -f $(DATA))" $(DATA)
