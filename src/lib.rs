@@ -1,1 +1,4 @@
-//! Placeholder.
+//! Keyledger: a ledger for API keys and usage credits. The README's code tour names the rooms and their walls.
+
+pub mod clock;
+pub mod log;

@@ -32,7 +32,11 @@ impl Credits {
 
     /// Makes an amount of micro-credits; `None` beyond the bounds.
     pub const fn from_micros(micros: i64) -> Option<Credits> {
-        if micros > Self::MAX.0 || micros < -Self::MAX.0 { None } else { Some(Credits(micros)) }
+        if micros > Self::MAX.0 || micros < -Self::MAX.0 {
+            None
+        } else {
+            Some(Credits(micros))
+        }
     }
 
     pub const fn micros(self) -> i64 {
@@ -59,7 +63,11 @@ impl Credits {
 
     /// Subtracts; `None` when the result would be negative.
     pub const fn minus_within(self, other: Credits) -> Option<Credits> {
-        if other.0 > self.0 { None } else { Credits::from_micros(self.0 - other.0) }
+        if other.0 > self.0 {
+            None
+        } else {
+            Credits::from_micros(self.0 - other.0)
+        }
     }
 
     /// Multiplies by a count; `None` beyond the bounds.
@@ -104,7 +112,10 @@ impl FromStr for Credits {
             None => (unsigned, ""),
         };
         let all_digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-        if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) || (whole.len() > 1 && whole.starts_with('0'))
+        if whole.is_empty()
+            || !all_digits(whole)
+            || !all_digits(fraction)
+            || (whole.len() > 1 && whole.starts_with('0'))
         {
             return Err(CreditsError::NotDecimal);
         }
@@ -115,7 +126,9 @@ impl FromStr for Credits {
             return Err(CreditsError::OutOfRange);
         }
         let whole: i64 = whole.parse().map_err(|_| CreditsError::OutOfRange)?;
-        let fraction: i64 = format!("{fraction:0<6}").parse().map_err(|_| CreditsError::NotDecimal)?;
+        let fraction: i64 = format!("{fraction:0<6}")
+            .parse()
+            .map_err(|_| CreditsError::NotDecimal)?;
         let micros = whole * MICRO + fraction;
         if negative && micros == 0 {
             return Err(CreditsError::NotDecimal);
@@ -159,7 +172,9 @@ mod tests {
 
     #[test]
     fn what_is_not_an_amount_is_refused_with_its_reason() {
-        for text in ["", "-", ".5", "5.", "1e3", "NaN", "inf", " 1", "1 ", "+1", "01", "0x10", "1_000", "-0", "-0.0", "٣"] {
+        for text in [
+            "", "-", ".5", "5.", "1e3", "NaN", "inf", " 1", "1 ", "+1", "01", "0x10", "1_000", "-0", "-0.0", "٣",
+        ] {
             assert_eq!(text.parse::<Credits>(), Err(CreditsError::NotDecimal), "{text:?}");
         }
         assert_eq!("0.5000001".parse::<Credits>(), Err(CreditsError::TooPrecise));

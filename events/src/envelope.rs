@@ -91,7 +91,9 @@ impl FromStr for Actor {
         if let Ok(key) = text.parse() {
             return Ok(Actor::Key(key));
         }
-        text.parse().map(Actor::Token).map_err(|_| DecodeError::Member { member: "actor" })
+        text.parse()
+            .map(Actor::Token)
+            .map_err(|_| DecodeError::Member { member: "actor" })
     }
 }
 
@@ -114,7 +116,9 @@ pub struct CommandId(std::sync::Arc<str>);
 impl CommandId {
     pub fn parse(text: &str) -> Option<CommandId> {
         let fits = (1..=128).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-'));
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-'));
         fits.then(|| CommandId(text.into()))
     }
 
@@ -209,7 +213,11 @@ impl Recorded {
     /// Errors: anything that `encode` would not have written, down to a space or another order of members.
     pub fn decode(bytes: &[u8]) -> Result<Recorded, DecodeError> {
         let recorded = Recorded::decode_loosely(bytes)?;
-        if recorded.encode() == bytes { Ok(recorded) } else { Err(DecodeError::NotCanonical) }
+        if recorded.encode() == bytes {
+            Ok(recorded)
+        } else {
+            Err(DecodeError::NotCanonical)
+        }
     }
 
     /// Reads the bytes without the proof that they are canonical: for readers of our own log, whose bytes were
@@ -223,9 +231,14 @@ impl Recorded {
         if document.datacontenttype != "application/json" {
             return Err(member("datacontenttype"));
         }
-        let shard = document.source.strip_prefix(SOURCE).and_then(|shard| shard.parse().ok());
-        let event = Event::read_data(document.type_name, document.data.get())
-            .ok_or_else(|| DecodeError::UnknownType { type_name: document.type_name.to_owned() })??;
+        let shard = document
+            .source
+            .strip_prefix(SOURCE)
+            .and_then(|shard| shard.parse().ok());
+        let event =
+            Event::read_data(document.type_name, document.data.get()).ok_or_else(|| DecodeError::UnknownType {
+                type_name: document.type_name.to_owned(),
+            })??;
         Ok(Recorded {
             id: document.id.parse().map_err(|_| member("id"))?,
             shard: Shard(shard.ok_or(member("source"))?),

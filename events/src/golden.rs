@@ -37,7 +37,10 @@ fn credits(text: &str) -> Credits {
 }
 
 fn part(amount: &str) -> GrantPart {
-    GrantPart { grant: grant(), amount: credits(amount) }
+    GrantPart {
+        grant: grant(),
+        amount: credits(amount),
+    }
 }
 
 fn time(text: &str) -> Timestamp {
@@ -70,7 +73,12 @@ fn samples() -> Vec<(&'static str, Event)> {
         ),
         (
             "account-opened-bare",
-            AccountOpened { name: AccountName::parse("A").unwrap(), external_ref: None, credit_limit: Credits::ZERO }.into(),
+            AccountOpened {
+                name: AccountName::parse("A").unwrap(),
+                external_ref: None,
+                credit_limit: Credits::ZERO,
+            }
+            .into(),
         ),
         (
             "key-created",
@@ -98,8 +106,22 @@ fn samples() -> Vec<(&'static str, Event)> {
             }
             .into(),
         ),
-        ("key-renamed", KeyRenamed { key: key(), name: KeyName::parse("Internal Dashboard").unwrap() }.into()),
-        ("key-deleted", KeyDeleted { key: key(), reason: DeleteReason::Compromised }.into()),
+        (
+            "key-renamed",
+            KeyRenamed {
+                key: key(),
+                name: KeyName::parse("Internal Dashboard").unwrap(),
+            }
+            .into(),
+        ),
+        (
+            "key-deleted",
+            KeyDeleted {
+                key: key(),
+                reason: DeleteReason::Compromised,
+            }
+            .into(),
+        ),
         (
             "key-used",
             KeyUsed {
@@ -150,7 +172,14 @@ fn samples() -> Vec<(&'static str, Event)> {
             }
             .into(),
         ),
-        ("credits-expired", CreditsExpired { grant: grant(), amount: credits("0.000001") }.into()),
+        (
+            "credits-expired",
+            CreditsExpired {
+                grant: grant(),
+                amount: credits("0.000001"),
+            }
+            .into(),
+        ),
         (
             "credits-reserved",
             CreditsReserved {
@@ -168,7 +197,11 @@ fn samples() -> Vec<(&'static str, Event)> {
             "credits-reserved-bare",
             CreditsReserved {
                 reservation: reservation(),
-                work: PaidWork { key: None, channel: Channel::Dashboard, ..work() },
+                work: PaidWork {
+                    key: None,
+                    channel: Channel::Dashboard,
+                    ..work()
+                },
                 quantity: 1,
                 amount: credits("0.5"),
                 from: vec![part("0.5")],
@@ -197,7 +230,11 @@ fn samples() -> Vec<(&'static str, Event)> {
             "credits-charged-bare",
             CreditsCharged {
                 reservation: reservation(),
-                work: PaidWork { key: None, channel: Channel::Dashboard, ..work() },
+                work: PaidWork {
+                    key: None,
+                    channel: Channel::Dashboard,
+                    ..work()
+                },
                 quantity: 3,
                 charged: credits("1.5"),
                 returned: credits("23.5"),
@@ -256,7 +293,11 @@ fn canonical_bytes_are_the_released_ones() {
             fs::write(&path, recorded.encode()).unwrap();
         }
         let released = fs::read(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
-        assert_eq!(String::from_utf8_lossy(&recorded.encode()), String::from_utf8_lossy(&released), "{name}");
+        assert_eq!(
+            String::from_utf8_lossy(&recorded.encode()),
+            String::from_utf8_lossy(&released),
+            "{name}"
+        );
         assert_eq!(Recorded::decode(&released).unwrap(), recorded, "{name}");
         types.push(recorded.event.type_name());
     }
@@ -270,8 +311,14 @@ fn other_bytes_of_the_same_event_are_refused() {
     let text = String::from_utf8(recorded(0, event).encode()).unwrap();
     for changed in [
         text.replacen("{\"specversion\"", "{ \"specversion\"", 1),
-        text.replace(",\"position\":812,\"accountseq\":17", ",\"accountseq\":17,\"position\":812"),
-        text.replace("\"time\":\"2026-11-24T14:03:07.123456Z\"", "\"time\":\"2026-11-24T15:03:07.123456+01:00\""),
+        text.replace(
+            ",\"position\":812,\"accountseq\":17",
+            ",\"accountseq\":17,\"position\":812",
+        ),
+        text.replace(
+            "\"time\":\"2026-11-24T14:03:07.123456Z\"",
+            "\"time\":\"2026-11-24T15:03:07.123456+01:00\"",
+        ),
         text.replace("\"12.5\"", "\"12.50\""),
         text.replace("ö", "\\u00f6"),
         format!("{text}\n"),
@@ -286,7 +333,10 @@ fn unknown_types_and_members_are_errors_and_say_so() {
     let (_, event) = samples().remove(0);
     let text = String::from_utf8(recorded(0, event).encode()).unwrap();
     let unknown = text.replace("AccountOpened.v1", "AccountTeleported.v1");
-    assert!(matches!(Recorded::decode(unknown.as_bytes()), Err(DecodeError::UnknownType { .. })));
+    assert!(matches!(
+        Recorded::decode(unknown.as_bytes()),
+        Err(DecodeError::UnknownType { .. })
+    ));
     let extra = text.replace("\"data\":{", "\"data\":{\"extra\":1,");
     assert!(matches!(Recorded::decode(extra.as_bytes()), Err(DecodeError::Json(_))));
     assert!(Recorded::decode(&text.as_bytes()[..text.len() - 1]).is_err());

@@ -17,7 +17,11 @@ fn parse_ulid(text: &str, prefix: &'static str) -> Result<Ulid, IdError> {
     let tail = text.strip_prefix(prefix).ok_or(IdError { prefix })?;
     let ulid = Ulid::from_string(tail).map_err(|_| IdError { prefix })?;
     // The ULID reader takes lower case and look-alike letters; two spellings of one id would be two ids to a cache.
-    if ulid.array_to_str(&mut [0; 26]) == tail { Ok(ulid) } else { Err(IdError { prefix }) }
+    if ulid.array_to_str(&mut [0; 26]) == tail {
+        Ok(ulid)
+    } else {
+        Err(IdError { prefix })
+    }
 }
 
 macro_rules! id {

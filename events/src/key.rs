@@ -38,8 +38,7 @@ pub struct KeyPrefix(String);
 
 impl KeyPrefix {
     pub fn parse(text: &str) -> Option<KeyPrefix> {
-        let fits = (1..=12).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        let fits = (1..=12).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         fits.then(|| KeyPrefix(text.to_owned()))
     }
 
@@ -65,13 +64,19 @@ pub struct MalformedKey;
 impl KeySecret {
     /// Makes a key's text of 256 random bits.
     pub fn from_random(prefix: &KeyPrefix, environment: Environment, random: [u8; 32]) -> KeySecret {
-        KeySecret(base62_secret(&format!("{}_{}_", prefix.as_str(), environment.as_str()), random))
+        KeySecret(base62_secret(
+            &format!("{}_{}_", prefix.as_str(), environment.as_str()),
+            random,
+        ))
     }
 
     /// Takes a text that came from outside, if its shape and its CRC are right.
     pub fn parse(prefix: &KeyPrefix, text: &str) -> Result<KeySecret, MalformedKey> {
         let rest = text.strip_prefix(prefix.as_str()).ok_or(MalformedKey)?;
-        let tail = rest.strip_prefix("_live_").or_else(|| rest.strip_prefix("_test_")).ok_or(MalformedKey)?;
+        let tail = rest
+            .strip_prefix("_live_")
+            .or_else(|| rest.strip_prefix("_test_"))
+            .ok_or(MalformedKey)?;
         if tail.len() != RANDOM_CHARS + CHECK_CHARS || !tail.bytes().all(|b| b.is_ascii_alphanumeric()) {
             return Err(MalformedKey);
         }
@@ -130,7 +135,10 @@ fn base62<const N: usize>(number: &[u8]) -> String {
             *byte = u8::try_from(value / 62).unwrap_or(0);
             remainder = value % 62;
         }
-        *slot = ALPHABET.get(usize::try_from(remainder).unwrap_or(0)).copied().unwrap_or(b'0');
+        *slot = ALPHABET
+            .get(usize::try_from(remainder).unwrap_or(0))
+            .copied()
+            .unwrap_or(b'0');
     }
     digits.iter().map(|b| char::from(*b)).collect()
 }
@@ -227,7 +235,15 @@ mod tests {
     #[test]
     fn other_shapes_are_no_keys() {
         let right = secret([3; 32]).0;
-        for bad in ["", "sk_live_", &right[1..], &right[..right.len() - 1], &format!("{right}0"), &right.replace("live", "prod"), &right.replace('_', "-")] {
+        for bad in [
+            "",
+            "sk_live_",
+            &right[1..],
+            &right[..right.len() - 1],
+            &format!("{right}0"),
+            &right.replace("live", "prod"),
+            &right.replace('_', "-"),
+        ] {
             assert!(KeySecret::parse(&KeyPrefix::default(), bad).is_err(), "{bad}");
         }
         assert!(KeySecret::parse(&KeyPrefix::parse("acme").unwrap(), &right).is_err());

@@ -4,7 +4,11 @@ use sha2::{Digest, Sha256};
 
 /// SHA-256 of a zero byte and the canonical bytes. The zero keeps a leaf from being taken for an inner node.
 pub fn leaf_hash(canonical: &[u8]) -> [u8; 32] {
-    Sha256::new().chain_update([0x00]).chain_update(canonical).finalize().into()
+    Sha256::new()
+        .chain_update([0x00])
+        .chain_update(canonical)
+        .finalize()
+        .into()
 }
 
 #[cfg(test)]

@@ -43,7 +43,10 @@ fn clean(text: &str) -> Result<String, TextError> {
 /// zero-width joiner stays, since emoji and several scripts need it.
 fn misleads(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{FEFF}')
+        || matches!(
+            c,
+            '\u{2028}' | '\u{2029}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{FEFF}'
+        )
         || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{E0000}'..='\u{E007F}')
 }
 
@@ -110,8 +113,14 @@ impl Endpoint {
     pub fn parse(text: &str) -> Result<Endpoint, TextError> {
         let fits = (1..=64).contains(&text.len())
             && text.starts_with(|c: char| c.is_ascii_lowercase())
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-' | b'.'));
-        if fits { Ok(Endpoint(text.into())) } else { Err(TextError::NotAnEndpoint) }
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-' | b'.'));
+        if fits {
+            Ok(Endpoint(text.into()))
+        } else {
+            Err(TextError::NotAnEndpoint)
+        }
     }
 
     pub fn as_str(&self) -> &str {

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use ::time::OffsetDateTime;
 use ::time::format_description::well_known::Rfc3339;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A moment in UTC: microseconds since 1970, from year 1970 to 9999. Text: RFC 3339 with six fraction digits and `Z`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,7 +25,11 @@ impl Timestamp {
 
     /// Makes a moment of microseconds since 1970; `None` outside the years 1970 to 9999.
     pub const fn from_micros(micros: i64) -> Option<Timestamp> {
-        if micros < 0 || micros > LAST { None } else { Some(Timestamp(micros)) }
+        if micros < 0 || micros > LAST {
+            None
+        } else {
+            Some(Timestamp(micros))
+        }
     }
 
     pub const fn micros(self) -> i64 {
@@ -107,7 +111,15 @@ mod tests {
 
     #[test]
     fn what_is_not_a_moment_is_refused() {
-        for text in ["", "2026-11-24", "2026-11-24T24:00:00Z", "1969-12-31T23:59:59Z", "2016-12-31T23:59:60Z", "soon", "2026-11-24T14:03:07"] {
+        for text in [
+            "",
+            "2026-11-24",
+            "2026-11-24T24:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "2016-12-31T23:59:60Z",
+            "soon",
+            "2026-11-24T14:03:07",
+        ] {
             assert_eq!(text.parse::<Timestamp>(), Err(TimeError), "{text}");
         }
     }

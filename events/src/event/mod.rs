@@ -72,7 +72,9 @@ events! {
 impl Event {
     /// The bare name: `CreditsReserved`. Ends the bus subject of the event.
     pub fn short_name(&self) -> &'static str {
-        self.type_name().trim_start_matches("keyledger.").trim_end_matches(".v1")
+        self.type_name()
+            .trim_start_matches("keyledger.")
+            .trim_end_matches(".v1")
     }
 
     /// The key that the event is about, for that key's history.

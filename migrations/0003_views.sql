@@ -1,0 +1,105 @@
+-- What queries read. Everything here is a fold of the log and can be built again from it.
+create schema views;
+
+-- The last position that each projection has folded. Changes in the same SQL transaction as the rows.
+create table views.checkpoints (
+    projection text not null,
+    shard smallint not null,
+    position bigint not null
+        constraint checkpoints_position_from_zero check (position >= 0),
+    -- Time of the last event folded.
+    recorded_at timestamptz not null,
+    constraint checkpoints_pkey primary key (projection, shard)
+);
+
+create table views.key_list (
+    account_id uuid not null,
+    key_id uuid not null,
+    name text not null,
+    preview text not null,
+    environment text not null,
+    created_at timestamptz not null,
+    created_by text not null,
+    expires_at timestamptz,
+    deleted_at timestamptz,
+    delete_reason text,
+    replaces uuid,
+    -- When the key was last let through to fetch data.
+    last_used_at timestamptz,
+    uses bigint not null,
+    constraint key_list_pkey primary key (account_id, key_id)
+);
+
+create table views.balance (
+    account_id uuid constraint balance_pkey primary key,
+    name text not null,
+    external_ref text,
+    opened_at timestamptz not null,
+    -- Amounts are micro-credits.
+    credit_limit bigint not null,
+    granted bigint not null,
+    charged bigint not null,
+    refunded bigint not null,
+    expired bigint not null,
+    reserved bigint not null
+);
+
+create table views.grants (
+    account_id uuid not null,
+    grant_id uuid not null,
+    amount bigint not null,
+    priority integer not null,
+    expires_at timestamptz,
+    source text not null,
+    reference text,
+    granted_at timestamptz not null,
+    -- What is left to hold, and what is held.
+    remaining bigint not null,
+    held bigint not null,
+    expired bigint not null,
+    constraint grants_pkey primary key (account_id, grant_id)
+);
+
+-- Grants that will expire with something left: what the sweeper looks for.
+create index grants_due_idx on views.grants (expires_at) where remaining > 0 and expires_at is not null;
+
+-- The billing line: a settled reservation that was charged.
+create table views.charges (
+    account_id uuid not null,
+    reservation_id uuid not null,
+    shard smallint not null,
+    position bigint not null,
+    key_id uuid,
+    channel text not null,
+    endpoint text not null,
+    quantity bigint not null,
+    unit_price bigint not null,
+    price_version bigint not null,
+    charged bigint not null,
+    returned bigint not null,
+    reserved_at timestamptz not null,
+    charged_at timestamptz not null,
+    constraint charges_pkey primary key (account_id, reservation_id)
+);
+
+create index charges_account_position_idx on views.charges (account_id, shard, position);
+
+-- Open holds.
+create table views.reservations (
+    account_id uuid not null,
+    reservation_id uuid not null,
+    key_id uuid,
+    channel text not null,
+    endpoint text not null,
+    quantity bigint not null,
+    unit_price bigint not null,
+    amount bigint not null,
+    reserved_at timestamptz not null,
+    expires_at timestamptz not null,
+    constraint reservations_pkey primary key (account_id, reservation_id)
+);
+
+create index reservations_due_idx on views.reservations (expires_at);
+
+grant usage on schema views to keyledger_service;
+grant select, insert, update, delete, truncate on all tables in schema views to keyledger_service;

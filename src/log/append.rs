@@ -1,0 +1,215 @@
+//! The append: one statement that moves the head if it stands where expected, and inserts the events with it.
+
+use std::time::{Duration, Instant};
+
+use keyledger_events::{Position, Recorded};
+use sqlx::Row as _;
+use uuid::Uuid;
+
+use super::{Head, Log, ReadError, bigint, in_time, position, time_column, timestamp};
+
+/// Events that stand one after the other, encoded and ready to be sent as arrays.
+#[derive(Debug, Default)]
+pub struct Batch {
+    first: Option<(Position, Uuid)>,
+    last: Option<(Position, time::OffsetDateTime)>,
+    account_ids: Vec<Uuid>,
+    seqs: Vec<i64>,
+    event_ids: Vec<Uuid>,
+    types: Vec<&'static str>,
+    key_ids: Vec<Option<Uuid>>,
+    key_digests: Vec<Option<Vec<u8>>>,
+    recorded_ats: Vec<time::OffsetDateTime>,
+    bodies: Vec<Vec<u8>>,
+}
+
+/// Why an append did not happen, or may not have.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Someone else appended first. Nothing was written. Catch up and decide again.
+    #[error("the log stands at {found}, not at {expected}")]
+    Behind { expected: Position, found: Position },
+    /// Nothing was written, because the log never got the statement or refused it.
+    #[error("nothing was appended: {0}")]
+    NotWritten(#[source] sqlx::Error),
+    /// The connection died and the log could not be asked in time. The events may be there: retry with the same ids.
+    #[error("the append's outcome is unknown: {0}")]
+    Unknown(#[source] sqlx::Error),
+}
+
+/// How long a lost answer is looked for before the caller is told that it is lost.
+const LOST_ANSWER_SECONDS_MAX: u64 = 3;
+/// One attempt's own end, for connections that die without a word.
+const ATTEMPT_SECONDS_MAX: u64 = 5;
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+
+const APPEND: &str = "\
+with pen as (
+    update log_head set position = $3, recorded_at = $4
+    where shard = $1 and position = $2
+    returning shard
+)
+insert into events (shard, position, account_id, seq, event_id, type, key_id, key_digest, recorded_at, body)
+select pen.shard, $2 + row.n, row.account_id, row.seq, row.event_id, row.type, row.key_id, row.key_digest, row.recorded_at, row.body
+from pen, unnest($5::uuid[], $6::bigint[], $7::uuid[], $8::text[], $9::uuid[], $10::bytea[], $11::timestamptz[], $12::bytea[])
+    with ordinality as row (account_id, seq, event_id, type, key_id, key_digest, recorded_at, body, n)";
+
+impl Batch {
+    /// Adds the next event. Its position must follow the last one's.
+    pub fn push(&mut self, recorded: &Recorded) {
+        let event_id = Uuid::from_bytes(recorded.id.to_bytes());
+        let recorded_at = time_column(recorded.time);
+        debug_assert!(
+            self.last.is_none_or(|(last, _)| last.next() == recorded.position),
+            "positions have no gap"
+        );
+        self.first.get_or_insert((recorded.position, event_id));
+        self.last = Some((recorded.position, recorded_at));
+        self.account_ids.push(Uuid::from_bytes(recorded.account.to_bytes()));
+        self.seqs.push(bigint(recorded.seq.0));
+        self.event_ids.push(event_id);
+        self.types.push(recorded.event.type_name());
+        self.key_ids
+            .push(recorded.event.key().map(|key| Uuid::from_bytes(key.to_bytes())));
+        self.key_digests
+            .push(recorded.event.new_key_digest().map(|digest| digest.as_bytes().to_vec()));
+        self.recorded_ats.push(recorded_at);
+        self.bodies.push(recorded.encode());
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    pub fn len(&self) -> usize {
+        self.bodies.len()
+    }
+}
+
+impl Log {
+    /// Appends a batch whole, or not at all.
+    ///
+    /// When an answer is lost, the same statement is sent again: a first one that is still under way holds the head
+    /// row, so the second waits for it and then finds the head moved. Whose id stands at the first position tells whose
+    /// append it was. Must run to its end: call it from a task that no client can drop.
+    pub async fn append(&self, batch: &Batch) -> Result<(), AppendError> {
+        let (Some((first, first_id)), Some((last, last_time))) = (batch.first, batch.last) else {
+            return Ok(());
+        };
+        let expected = Position(first.0 - 1);
+        let mut lost: Option<(Instant, sqlx::Error)> = None;
+        loop {
+            let fault = match self.attempt(batch, expected, last, last_time).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => match self.first_id_after(expected).await {
+                    Ok((found, id)) if id == Some(first_id) => {
+                        debug_assert!(found >= last, "an append is whole");
+                        return Ok(());
+                    }
+                    Ok((found, _)) => return Err(AppendError::Behind { expected, found }),
+                    // Only an earlier attempt of ours could have moved the head to our own events.
+                    Err(fault) => fault,
+                },
+                Err(Attempt::NotSent(fault)) if lost.is_none() => return Err(AppendError::NotWritten(fault)),
+                Err(Attempt::NotSent(fault) | Attempt::Lost(fault)) => fault,
+            };
+            let (since, _) = lost.get_or_insert_with(|| (Instant::now(), fault));
+            if since.elapsed() > Duration::from_secs(LOST_ANSWER_SECONDS_MAX) {
+                let fault = lost.map_or(sqlx::Error::PoolTimedOut, |(_, fault)| fault);
+                return Err(AppendError::Unknown(fault));
+            }
+            tracing::warn!(shard = %self.shard, position = %first, "an append's answer was lost; asking the log again");
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    /// Sends the statement once: did it move the head?
+    async fn attempt(
+        &self,
+        batch: &Batch,
+        expected: Position,
+        last: Position,
+        last_time: time::OffsetDateTime,
+    ) -> Result<bool, Attempt> {
+        let mut connection = self.pool.acquire().await.map_err(Attempt::NotSent)?;
+        let statement = sqlx::query(APPEND)
+            .bind(self.shard_column())
+            .bind(bigint(expected.0))
+            .bind(bigint(last.0))
+            .bind(last_time)
+            .bind(&batch.account_ids)
+            .bind(&batch.seqs)
+            .bind(&batch.event_ids)
+            .bind(&batch.types)
+            .bind(&batch.key_ids)
+            .bind(&batch.key_digests)
+            .bind(&batch.recorded_ats)
+            .bind(&batch.bodies)
+            .execute(&mut *connection);
+        match tokio::time::timeout(Duration::from_secs(ATTEMPT_SECONDS_MAX), statement).await {
+            Ok(Ok(done)) => Ok(done.rows_affected() > 0),
+            Ok(Err(fault)) => {
+                let refused = refused_by_postgres(&fault);
+                connection.close_on_drop();
+                Err(if refused {
+                    Attempt::NotSent(fault)
+                } else {
+                    Attempt::Lost(fault)
+                })
+            }
+            Err(_) => {
+                connection.close_on_drop();
+                Err(Attempt::Lost(sqlx::Error::PoolTimedOut))
+            }
+        }
+    }
+
+    /// The head, and the id of the event that stands right after `expected`.
+    async fn first_id_after(&self, expected: Position) -> Result<(Position, Option<Uuid>), sqlx::Error> {
+        let row = sqlx::query(
+            "select h.position, (select e.event_id from events e where e.shard = $1 and e.position = $2 + 1) as event_id
+             from log_head h where h.shard = $1",
+        )
+        .bind(self.shard_column())
+        .bind(bigint(expected.0))
+        .fetch_one(&self.pool)
+        .await?;
+        let found: i64 = row.try_get("position")?;
+        Ok((Position(found.unsigned_abs()), row.try_get("event_id")?))
+    }
+
+    /// Where the log ends now.
+    pub async fn head(&self) -> Result<Head, ReadError> {
+        in_time(async {
+            let row = sqlx::query("select position, recorded_at from log_head where shard = $1")
+                .bind(self.shard_column())
+                .fetch_optional(&self.pool)
+                .await?
+                .ok_or(ReadError::NoHead { shard: self.shard })?;
+            Ok(Head {
+                position: position(row.try_get("position")?)?,
+                recorded_at: timestamp(row.try_get("recorded_at")?)?,
+            })
+        })
+        .await
+    }
+}
+
+enum Attempt {
+    /// The statement had no effect.
+    NotSent(sqlx::Error),
+    /// The statement may have had its effect.
+    Lost(sqlx::Error),
+}
+
+/// Whether Postgres itself answered that the statement failed, and so rolled it back. A server that is going down
+/// (class 57P) says so too, but may say it after the commit record was written: that is no such answer.
+fn refused_by_postgres(fault: &sqlx::Error) -> bool {
+    fault
+        .as_database_error()
+        .and_then(|refusal| refusal.code())
+        .is_some_and(|code| {
+            let class_unsure = ["57P", "08", "XX", "58"];
+            !class_unsure.iter().any(|class| code.starts_with(class))
+        })
+}

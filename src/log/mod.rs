@@ -1,0 +1,125 @@
+//! The log in Postgres: all SQL on events and heads, and nothing else.
+//!
+//! In: encoded events with the position that they must follow. Out: the same bytes, in order.
+//!
+//! Promise: an append is whole or absent, positions have no gap and become visible in order, and whoever lost the race
+//! learns it without having written anything. Any number of processes may append.
+//!
+//! Not here: what the events mean, who may cause them, the bus.
+
+mod append;
+mod read;
+mod snapshots;
+
+use std::time::Duration;
+
+use keyledger_events::{Position, Shard, Timestamp};
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+pub use append::{AppendError, Batch};
+pub use read::{AccountHistory, Stored};
+pub use snapshots::Snapshot;
+
+/// One shard's log. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Log {
+    pool: PgPool,
+    shard: Shard,
+}
+
+/// Where a shard's log ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    pub position: Position,
+    /// Time of the last event, or 1970.
+    pub recorded_at: Timestamp,
+}
+
+/// The log could not be read. Nothing was written; ask again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("the log cannot be reached: {0}")]
+    Unreachable(#[from] sqlx::Error),
+    #[error("the log did not answer within {limit_s} s")]
+    TimedOut { limit_s: u64 },
+    #[error("shard {shard} has no head row; run `keyledger migrate`")]
+    NoHead { shard: Shard },
+    #[error("the log holds what it cannot: {what}")]
+    Corrupt { what: &'static str },
+}
+
+/// A read that takes longer has lost its connection without being told.
+const READ_SECONDS_MAX: u64 = 5;
+
+/// Makes the options of a pool that works under the service's role: it may append to the log, and not change it.
+pub fn service_options(database_url: &str) -> Result<PgConnectOptions, sqlx::Error> {
+    let options: PgConnectOptions = database_url.parse()?;
+    Ok(options.application_name("keyledger").options([
+        ("role", "keyledger_service"),
+        // A statement that takes longer is stuck, and its caller has long been told so.
+        ("statement_timeout", "10s"),
+        ("idle_in_transaction_session_timeout", "10s"),
+    ]))
+}
+
+/// Opens a bounded pool. Connections are made when first needed, so a Postgres that is down at start is no failure.
+pub fn open_pool(options: PgConnectOptions, connections_max: u32) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(Duration::from_secs(2))
+        // A ping before each use would double the round trips; a dead connection shows itself in the statement.
+        .test_before_acquire(false)
+        .connect_lazy_with(options)
+}
+
+impl Log {
+    /// Looks at one shard's log through a pool of the service's role.
+    pub fn new(pool: PgPool, shard: Shard) -> Log {
+        Log { pool, shard }
+    }
+
+    pub fn shard(&self) -> Shard {
+        self.shard
+    }
+
+    fn shard_column(&self) -> i16 {
+        i16::try_from(self.shard.0).unwrap_or(i16::MAX)
+    }
+}
+
+/// Runs one read with an end in time.
+async fn in_time<T>(read: impl Future<Output = Result<T, ReadError>>) -> Result<T, ReadError> {
+    match tokio::time::timeout(Duration::from_secs(READ_SECONDS_MAX), read).await {
+        Ok(answer) => answer,
+        Err(_) => Err(ReadError::TimedOut {
+            limit_s: READ_SECONDS_MAX,
+        }),
+    }
+}
+
+fn timestamp(column: time::OffsetDateTime) -> Result<Timestamp, ReadError> {
+    i64::try_from(column.unix_timestamp_nanos() / 1_000)
+        .ok()
+        .and_then(Timestamp::from_micros)
+        .ok_or(ReadError::Corrupt {
+            what: "a time outside 1970 to 9999",
+        })
+}
+
+fn time_column(moment: Timestamp) -> time::OffsetDateTime {
+    // Exact: whole seconds, then the microseconds. Both parts lie in range by the type.
+    let seconds = moment.micros() / 1_000_000;
+    let rest = time::Duration::microseconds(moment.micros() % 1_000_000);
+    time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time::OffsetDateTime::UNIX_EPOCH) + rest
+}
+
+fn position(column: i64) -> Result<Position, ReadError> {
+    u64::try_from(column).map(Position).map_err(|_| ReadError::Corrupt {
+        what: "a negative position",
+    })
+}
+
+fn bigint(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

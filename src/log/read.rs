@@ -1,0 +1,158 @@
+//! Reading: the log from a position, an account's history, a key's history, and who owns a digest.
+
+use futures_util::TryStreamExt as _;
+use keyledger_events::{AccountId, DecodeError, KeyDigest, KeyId, Position, Recorded, Seq};
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+use uuid::Uuid;
+
+use super::{Log, ReadError, bigint, in_time, position};
+
+/// An event as the log keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    pub position: Position,
+    /// The canonical bytes.
+    pub body: Vec<u8>,
+}
+
+impl Stored {
+    pub fn decode(&self) -> Result<Recorded, DecodeError> {
+        Recorded::decode_loosely(&self.body)
+    }
+}
+
+/// The part of an account's history to read: everything after `after`.
+#[derive(Debug, Clone, Copy)]
+pub struct AccountHistory {
+    pub account: AccountId,
+    pub after: Seq,
+}
+
+fn stored(row: &PgRow) -> Result<Stored, ReadError> {
+    Ok(Stored {
+        position: position(row.try_get("position")?)?,
+        body: row.try_get("body")?,
+    })
+}
+
+fn all_stored(rows: &[PgRow]) -> Result<Vec<Stored>, ReadError> {
+    rows.iter().map(stored).collect()
+}
+
+impl Log {
+    /// At most `limit` events after a position, in order, without a gap.
+    pub async fn read(&self, after: Position, limit: u32) -> Result<Vec<Stored>, ReadError> {
+        in_time(async {
+            let rows = sqlx::query(
+                "select position, body from events where shard = $1 and position > $2 order by position limit $3",
+            )
+            .bind(self.shard_column())
+            .bind(bigint(after.0))
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+            all_stored(&rows)
+        })
+        .await
+    }
+
+    /// Hands every later event of the accounts to `each`, account by account, in order, one at a time: a long history
+    /// needs no memory of its length.
+    pub async fn read_accounts(
+        &self,
+        accounts: &[AccountHistory],
+        mut each: impl FnMut(Stored) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
+        let ids: Vec<Uuid> = accounts
+            .iter()
+            .map(|a| Uuid::from_bytes(a.account.to_bytes()))
+            .collect();
+        let afters: Vec<i64> = accounts.iter().map(|a| bigint(a.after.0)).collect();
+        let mut rows = sqlx::query(
+            "select e.position, e.body
+             from unnest($2::uuid[], $3::bigint[]) as wanted (account_id, after)
+             join events e on e.shard = $1 and e.account_id = wanted.account_id and e.seq > wanted.after
+             order by e.account_id, e.seq",
+        )
+        .bind(self.shard_column())
+        .bind(&ids)
+        .bind(&afters)
+        .fetch(&self.pool);
+        while let Some(row) = in_time(async { Ok(rows.try_next().await?) }).await? {
+            each(stored(&row)?)?;
+        }
+        Ok(())
+    }
+
+    /// The account of each digest that is known; an unknown one has no entry.
+    pub async fn owners(&self, digests: &[KeyDigest]) -> Result<Vec<(KeyDigest, AccountId)>, ReadError> {
+        let wanted: Vec<Vec<u8>> = digests.iter().map(|digest| digest.as_bytes().to_vec()).collect();
+        in_time(async {
+            let rows = sqlx::query(
+                "select key_digest, account_id from events
+                 where shard = $1 and key_digest is not null and key_digest = any($2::bytea[])",
+            )
+            .bind(self.shard_column())
+            .bind(&wanted)
+            .fetch_all(&self.pool)
+            .await?;
+            let owner = |row: &PgRow| {
+                let digest: Vec<u8> = row.try_get("key_digest")?;
+                let account: Uuid = row.try_get("account_id")?;
+                let digest = digest.try_into().map_err(|_| ReadError::Corrupt {
+                    what: "a digest of another length",
+                })?;
+                Ok((
+                    KeyDigest::from_bytes(digest),
+                    AccountId::from_bytes(account.into_bytes()),
+                ))
+            };
+            rows.iter().map(owner).collect()
+        })
+        .await
+    }
+
+    /// At most `limit` events of an account after a place in its history, in order.
+    pub async fn account_events(&self, account: AccountId, after: Seq, limit: u32) -> Result<Vec<Stored>, ReadError> {
+        in_time(async {
+            let rows = sqlx::query(
+                "select position, body from events
+                 where shard = $1 and account_id = $2 and seq > $3 order by seq limit $4",
+            )
+            .bind(self.shard_column())
+            .bind(Uuid::from_bytes(account.to_bytes()))
+            .bind(bigint(after.0))
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+            all_stored(&rows)
+        })
+        .await
+    }
+
+    /// At most `limit` events of one key of an account after a position, in order. Another account's key has none here.
+    pub async fn key_events(
+        &self,
+        account: AccountId,
+        key: KeyId,
+        after: Position,
+        limit: u32,
+    ) -> Result<Vec<Stored>, ReadError> {
+        in_time(async {
+            let rows = sqlx::query(
+                "select position, body from events
+                 where shard = $1 and key_id = $2 and position > $3 and account_id = $4 order by position limit $5",
+            )
+            .bind(self.shard_column())
+            .bind(Uuid::from_bytes(key.to_bytes()))
+            .bind(bigint(after.0))
+            .bind(Uuid::from_bytes(account.to_bytes()))
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+            all_stored(&rows)
+        })
+        .await
+    }
+}

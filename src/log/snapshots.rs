@@ -1,0 +1,73 @@
+//! Snapshots of account state: a shortcut for loading, never a truth.
+
+use keyledger_events::{AccountId, Position, Seq};
+use sqlx::Row as _;
+use uuid::Uuid;
+
+use super::{Log, ReadError, bigint, in_time, position};
+
+/// A cached fold of an account's history up to `seq`.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub account: AccountId,
+    pub seq: Seq,
+    pub position: Position,
+    pub state: Vec<u8>,
+}
+
+impl Log {
+    /// The snapshots of these accounts that have this form.
+    pub async fn snapshots(&self, accounts: &[AccountId], format: i32) -> Result<Vec<Snapshot>, ReadError> {
+        let ids: Vec<Uuid> = accounts
+            .iter()
+            .map(|account| Uuid::from_bytes(account.to_bytes()))
+            .collect();
+        in_time(async {
+            let rows = sqlx::query(
+                "select account_id, seq, position, state from account_snapshots
+                 where shard = $1 and account_id = any($2::uuid[]) and format = $3",
+            )
+            .bind(self.shard_column())
+            .bind(&ids)
+            .bind(format)
+            .fetch_all(&self.pool)
+            .await?;
+            rows.iter()
+                .map(|row| {
+                    let account: Uuid = row.try_get("account_id")?;
+                    let seq: i64 = row.try_get("seq")?;
+                    Ok(Snapshot {
+                        account: AccountId::from_bytes(account.into_bytes()),
+                        seq: Seq(seq.unsigned_abs()),
+                        position: position(row.try_get("position")?)?,
+                        state: row.try_get("state")?,
+                    })
+                })
+                .collect()
+        })
+        .await
+    }
+
+    /// Keeps a snapshot, unless a later one of the same form is there already.
+    pub async fn keep_snapshot(&self, snapshot: &Snapshot, format: i32) -> Result<(), ReadError> {
+        in_time(async {
+            sqlx::query(
+                "insert into account_snapshots (shard, account_id, seq, position, format, state)
+                 values ($1, $2, $3, $4, $5, $6)
+                 on conflict on constraint account_snapshots_pkey do update
+                 set seq = excluded.seq, position = excluded.position, format = excluded.format, state = excluded.state
+                 where account_snapshots.seq < excluded.seq or account_snapshots.format <> excluded.format",
+            )
+            .bind(self.shard_column())
+            .bind(Uuid::from_bytes(snapshot.account.to_bytes()))
+            .bind(bigint(snapshot.seq.0))
+            .bind(bigint(snapshot.position.0))
+            .bind(format)
+            .bind(&snapshot.state)
+            .execute(&self.pool)
+            .await?;
+            Ok(())
+        })
+        .await
+    }
+}
