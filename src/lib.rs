@@ -1,4 +1,5 @@
 //! Keyledger: a ledger for API keys and usage credits. The README's code tour names the rooms and their walls.
 
 pub mod clock;
+pub mod ledger;
 pub mod log;

@@ -1,0 +1,51 @@
+//! Refusals: the rules said no. A value, not a fault; nothing was written for it.
+
+use keyledger_events::{AccountId, Credits, KeyId, ReservationId};
+
+/// Why a command was refused. Each says what is true; the faces choose a status and a code for it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("there is no account {account}")]
+    UnknownAccount { account: AccountId },
+    #[error("the account is there already")]
+    AccountExists { account: AccountId },
+    #[error("the account has no key {key}")]
+    UnknownKey { key: KeyId },
+    /// A management command on a key that is gone.
+    #[error("the key is deleted")]
+    KeyGone { key: KeyId },
+    #[error("an account has at most {limit} keys that are not deleted")]
+    TooManyKeys { limit: u32 },
+    /// No such key text. The same answer for every text that is not a key's.
+    #[error("the key is not valid")]
+    KeyInvalid,
+    /// The caller holds the right text of a deleted key.
+    #[error("the key was deleted")]
+    KeyDeleted,
+    /// The caller holds the right text of a key whose time is over.
+    #[error("the key has expired")]
+    KeyExpired,
+    #[error("{required} credits are needed and {available} are available")]
+    InsufficientCredits { required: Credits, available: Credits },
+    #[error("{field} is out of range")]
+    OutOfRange { field: &'static str },
+    #[error("{field} lies in the past")]
+    InThePast { field: &'static str },
+    #[error("the account has no reservation {reservation}")]
+    UnknownReservation { reservation: ReservationId },
+    #[error("the reservation is closed: {how}")]
+    ReservationClosed {
+        reservation: ReservationId,
+        how: &'static str,
+    },
+    #[error("the reservation id was used before with other terms")]
+    ReservationMismatch { reservation: ReservationId },
+    #[error("a new reservation's id is at most 15 min old and at most 1 min ahead")]
+    ReservationIdNotTimely { reservation: ReservationId },
+    #[error("{asked} credits cannot be charged, {held} are held")]
+    ChargeExceedsReservation { asked: Credits, held: Credits },
+    #[error("at most {limit} reservations may be open for one {scope}")]
+    TooManyOpenReservations { limit: u32, scope: &'static str },
+    #[error("the idempotency key was used before with another request")]
+    IdempotencyMismatch,
+}

@@ -1,0 +1,119 @@
+//! Reserving and charging in one command: the dashboard's own use of the same credits.
+
+use keyledger_events::{AccountId, Channel, CreditsReserved, Endpoint, Event, PaidWork, ReservationId};
+
+use super::charge::charge_facts;
+use super::reserve::{Price, room_for_new, take};
+use super::settle::{Charge, closed, spend};
+use crate::ledger::account::{Account, Hold, Outcome};
+use crate::ledger::command::{By, Command, Given, Target};
+use crate::ledger::refusal::Refusal;
+
+/// Charges work that is done already. The id is its reservation's.
+#[derive(Debug, Clone)]
+pub struct ChargeAtOnce {
+    pub account: AccountId,
+    pub reservation: ReservationId,
+    pub endpoint: Endpoint,
+    /// Units; 1 or more.
+    pub quantity: u64,
+    pub price: Price,
+}
+
+/// Both events come in one batch, so this hold is never open to anyone; the log still says that it ended.
+const HOLD_SECONDS: u32 = 1;
+
+impl Command for ChargeAtOnce {
+    type Reply = Charge;
+    const NAME: &'static str = "charge_at_once";
+
+    fn target(&self) -> Target {
+        Target::Account(self.account)
+    }
+
+    fn decide(&self, given: Given<'_>) -> Result<Vec<Event>, Refusal> {
+        let (account, reservation) = (given.account, self.reservation);
+        let amount = self
+            .price
+            .unit
+            .times(self.quantity)
+            .ok_or(Refusal::OutOfRange { field: "quantity" })?;
+        if self.quantity == 0 {
+            return Err(Refusal::OutOfRange { field: "quantity" });
+        }
+        if account.open.contains_key(&reservation) {
+            return Err(Refusal::ReservationMismatch { reservation });
+        }
+        if let Some(settled) = account.settled.get(&reservation) {
+            let same = settled.endpoint == self.endpoint && settled.held_quantity == self.quantity;
+            return match settled.outcome {
+                Outcome::Charged { quantity, .. } if same && quantity == self.quantity => Ok(vec![]),
+                Outcome::Charged { .. } => Err(Refusal::ReservationMismatch { reservation }),
+                Outcome::Released { .. } => Err(closed(reservation, settled)),
+            };
+        }
+        room_for_new(&given, reservation, None)?;
+        let (from, on_limit) = take(account, amount)?;
+        let work = PaidWork {
+            key: None,
+            channel: Channel::Dashboard,
+            endpoint: self.endpoint.clone(),
+            unit_price: self.price.unit,
+            price_version: self.price.version,
+        };
+        let expires_at = given.now.plus_seconds(HOLD_SECONDS);
+        let hold = Hold {
+            work: work.clone(),
+            quantity: self.quantity,
+            amount,
+            from: from.clone(),
+            on_limit,
+            reserved_at: given.now,
+            expires_at,
+        };
+        let charged = spend(account, reservation, &hold, self.quantity, given.now)?;
+        let reserved = CreditsReserved {
+            reservation,
+            work,
+            quantity: self.quantity,
+            amount,
+            from,
+            on_limit,
+            expires_at,
+        };
+        Ok(std::iter::once(reserved.into()).chain(charged).collect())
+    }
+
+    fn reply(&self, account: &Account, _by: &By) -> Option<Charge> {
+        charge_facts(account, self.reservation, account.settled.get(&self.reservation)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::rules::scenario::*;
+
+    #[test]
+    fn the_dashboard_draws_on_the_same_credits() {
+        let mut s = Scenario::with_credits("1");
+        s.when(reserve(R1, "0.5")).succeeds();
+        s.when(charge_at_once(R2, 1, "0.5"))
+            .writes(&["CreditsReserved", "CreditsCharged"]);
+        let refusal = Refusal::InsufficientCredits {
+            required: credits("0.5"),
+            available: credits("0"),
+        };
+        s.when(charge_at_once(R3, 1, "0.5")).refused(refusal);
+    }
+
+    #[test]
+    fn the_same_charge_twice_is_one() {
+        let mut s = Scenario::with_credits("10");
+        s.when(charge_at_once(R1, 2, "0.5")).succeeds();
+        s.when(charge_at_once(R1, 2, "0.5")).changes_nothing();
+        s.when(charge_at_once(R1, 3, "0.5"))
+            .refused(Refusal::ReservationMismatch { reservation: R1 });
+        assert_eq!(s.available(), "9");
+    }
+}

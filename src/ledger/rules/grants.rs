@@ -1,0 +1,169 @@
+//! Giving credits.
+
+use keyledger_events::{AccountId, Credits, CreditsGranted, Event, GrantId, GrantSource, Timestamp};
+
+use crate::ledger::account::Account;
+use crate::ledger::command::{By, Command, Given, Target};
+use crate::ledger::refusal::Refusal;
+use crate::ledger::remembered::Made;
+
+/// Gives an account credits at once.
+#[derive(Debug, Clone)]
+pub struct GrantCredits {
+    pub account: AccountId,
+    pub grant: GrantId,
+    pub amount: Credits,
+    /// Lower numbers burn first.
+    pub priority: i32,
+    pub expires_at: Option<Timestamp>,
+    pub source: GrantSource,
+    pub reference: Option<String>,
+}
+
+/// A grant as its giver is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantFacts {
+    pub grant: GrantId,
+    pub amount: Credits,
+    pub priority: i32,
+    pub expires_at: Option<Timestamp>,
+    pub source: GrantSource,
+    pub reference: Option<String>,
+    pub granted_at: Timestamp,
+    pub available: Credits,
+}
+
+impl Command for GrantCredits {
+    type Reply = GrantFacts;
+    const NAME: &'static str = "grant";
+
+    fn target(&self) -> Target {
+        Target::Account(self.account)
+    }
+
+    fn decide(&self, given: Given<'_>) -> Result<Vec<Event>, Refusal> {
+        if given.account.remembered.made_by(&given.by.command)?.is_some() {
+            return Ok(vec![]);
+        }
+        let total = given.account.totals.granted.plus(self.amount);
+        if self.amount <= Credits::ZERO || total.is_none() {
+            return Err(Refusal::OutOfRange { field: "amount" });
+        }
+        if self.expires_at.is_some_and(|end| end <= given.now) {
+            return Err(Refusal::InThePast { field: "expires_at" });
+        }
+        Ok(vec![
+            CreditsGranted {
+                grant: self.grant,
+                amount: self.amount,
+                priority: self.priority,
+                expires_at: self.expires_at,
+                source: self.source,
+                reference: self.reference.clone(),
+                repays: self.amount.min(given.account.owed),
+            }
+            .into(),
+        ])
+    }
+
+    fn reply(&self, account: &Account, by: &By) -> Option<GrantFacts> {
+        let (grant, granted_at) = match account.remembered.made_by(&by.command) {
+            Ok(Some(Made::Grant { at, grant })) => (grant.clone(), *at),
+            Ok(Some(Made::Key(_))) | Err(_) => return None,
+            Ok(None) => {
+                let made = CreditsGranted {
+                    grant: self.grant,
+                    amount: self.amount,
+                    priority: self.priority,
+                    expires_at: self.expires_at,
+                    source: self.source,
+                    reference: self.reference.clone(),
+                    repays: Credits::ZERO,
+                };
+                // Wholly repaid grants are gone from the state; the account's last event was this grant.
+                (
+                    made,
+                    account
+                        .grants
+                        .iter()
+                        .find(|g| g.id == self.grant)
+                        .map_or(account.touched_at, |g| g.granted_at),
+                )
+            }
+        };
+        Some(GrantFacts {
+            grant: grant.grant,
+            amount: grant.amount,
+            priority: grant.priority,
+            expires_at: grant.expires_at,
+            source: grant.source,
+            reference: grant.reference,
+            granted_at,
+            available: account.available(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::rules::scenario::*;
+
+    #[test]
+    fn grants_burn_by_priority_then_expiry_then_age() {
+        let mut s = Scenario::with_credits("0.5");
+        s.when(grant(2, "0.5").until(7_200)).succeeds();
+        s.when(grant(3, "0.5").until(3_600)).succeeds();
+        s.when(grant(4, "0.5").priority(-1)).succeeds();
+        s.when(grant(5, "0.5").until(3_600)).succeeds();
+        s.when(reserve(R1, "2.5")).succeeds();
+        assert_eq!(s.parts_of(R1), "4:0.5 3:0.5 5:0.5 2:0.5 1:0.5");
+    }
+
+    #[test]
+    fn a_grant_expires_when_its_time_comes_and_not_before() {
+        let mut s = Scenario::with_credits("1");
+        s.when(grant(2, "10").until(60)).succeeds();
+        s.later(59);
+        s.when(settle_due()).changes_nothing();
+        assert_eq!(s.available(), "11");
+        s.later(1);
+        s.when(settle_due()).succeeds();
+        assert_eq!(s.available(), "1");
+    }
+
+    #[test]
+    fn what_was_held_outlives_its_grant_until_settled_and_what_returns_expires_at_once() {
+        let mut s = Scenario::with_credits("0.1");
+        s.when(grant(2, "10").priority(-1).until(60)).succeeds();
+        s.when(reserve_units(R1, 4, "1").for_seconds(600)).succeeds();
+        s.later(61);
+        s.when(settle_due()).writes(&["CreditsExpired"]);
+        s.when(charge(R1, 3)).writes(&["CreditsCharged", "CreditsExpired"]);
+        assert_eq!(s.available(), "0.1");
+        assert_eq!(s.account().totals.charged, credits("3"));
+        assert_eq!(s.account().totals.expired, credits("7"));
+    }
+
+    #[test]
+    fn bad_amounts_and_times_are_refused() {
+        let mut s = Scenario::with_credits("1");
+        s.when(grant(2, "0")).refused(Refusal::OutOfRange { field: "amount" });
+        s.when(grant(2, "-1")).refused(Refusal::OutOfRange { field: "amount" });
+        s.when(grant(2, "9000000000"))
+            .refused(Refusal::OutOfRange { field: "amount" });
+        s.when(grant(2, "1").until(0))
+            .refused(Refusal::InThePast { field: "expires_at" });
+    }
+
+    #[test]
+    fn a_repeated_grant_gives_once() {
+        let mut s = Scenario::with_credits("1");
+        s.named("idem:aa.01").when(grant(2, "5")).succeeds();
+        s.named("idem:aa.01").when(grant(3, "5")).changes_nothing();
+        s.named("idem:aa.02")
+            .when(grant(3, "6"))
+            .refused(Refusal::IdempotencyMismatch);
+        assert_eq!(s.available(), "6");
+    }
+}

@@ -1,0 +1,203 @@
+//! Laws that hold after every command of every history.
+
+use keyledger_events::{Credits, Recorded, ReservationId};
+use proptest::prelude::*;
+
+use super::scenario::*;
+use crate::ledger::account::Account;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Reserve {
+        id: u8,
+        units: u64,
+        price: u32,
+        ttl: u32,
+        key: u8,
+    },
+    Charge {
+        id: u8,
+        units: u64,
+    },
+    Release {
+        id: u8,
+    },
+    AtOnce {
+        id: u8,
+        units: u64,
+        price: u32,
+    },
+    Grant {
+        n: u8,
+        amount: u32,
+        priority: i32,
+        until: Option<u32>,
+    },
+    DeleteKey,
+    Wait {
+        seconds: u32,
+    },
+    Due,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => (0u8..12, 1u64..4, 1u32..3_000_000, 1u32..200, 1u8..3)
+            .prop_map(|(id, units, price, ttl, key)| Step::Reserve { id, units, price, ttl, key }),
+        5 => (0u8..12, 0u64..5).prop_map(|(id, units)| Step::Charge { id, units }),
+        2 => (0u8..12).prop_map(|id| Step::Release { id }),
+        2 => (0u8..12, 1u64..4, 1u32..3_000_000).prop_map(|(id, units, price)| Step::AtOnce { id, units, price }),
+        3 => (2u8..200, 1u32..5_000_000, -2i32..3, prop::option::of(1u32..400))
+            .prop_map(|(n, amount, priority, until)| Step::Grant { n, amount, priority, until }),
+        1 => Just(Step::DeleteKey),
+        4 => (0u32..300).prop_map(|seconds| Step::Wait { seconds }),
+        1 => Just(Step::Due),
+    ];
+    prop::collection::vec(step, 1..80)
+}
+
+/// Ids whose own time is the scenario's begin; waits are short enough that most of them stay timely.
+fn id(n: u8) -> ReservationId {
+    ReservationId::from_parts(R1.ms(), 100 + u128::from(n))
+}
+
+fn micros(n: u32) -> String {
+    Credits::from_micros(i64::from(n)).unwrap().to_string()
+}
+
+fn take_step(s: &mut Scenario, step: &Step, used_grants: &mut Vec<u8>) -> Option<Tried> {
+    Some(match step {
+        Step::Reserve {
+            id: n,
+            units,
+            price,
+            ttl,
+            key,
+        } => {
+            let price = micros(*price);
+            let hold = if *key == 1 {
+                reserve_units(id(*n), *units, &price)
+            } else {
+                reserve_with(*key, id(*n), &price)
+            };
+            s.when(hold.for_seconds(*ttl))
+        }
+        Step::Charge { id: n, units } => s.when(charge(id(*n), *units)),
+        Step::Release { id: n } => s.when(release(id(*n))),
+        Step::AtOnce { id: n, units, price } => s.when(charge_at_once(id(*n), *units, &micros(*price))),
+        Step::Grant {
+            n,
+            amount,
+            priority,
+            until,
+        } => {
+            if used_grants.contains(n) {
+                return None;
+            }
+            used_grants.push(*n);
+            let made = grant(*n, &micros(*amount)).priority(*priority);
+            s.when(if let Some(seconds) = until {
+                made.until(*seconds)
+            } else {
+                made
+            })
+        }
+        Step::DeleteKey => s.when(delete_key()),
+        Step::Wait { seconds } => {
+            s.later(*seconds);
+            return None;
+        }
+        Step::Due => s.when(settle_due()),
+    })
+}
+
+fn refold(history: &[Recorded]) -> Account {
+    let mut account = Account::nobody(account_id());
+    for recorded in history {
+        account.evolve(recorded).unwrap();
+    }
+    account
+}
+
+fn sum(parts: impl Iterator<Item = Credits>) -> i64 {
+    parts.map(Credits::micros).sum()
+}
+
+fn laws_hold(account: &Account, limit: i64) {
+    let t = &account.totals;
+    let free = sum(account.grants.iter().map(|g| g.remaining));
+    let held_on_limit = sum(account.open.values().map(|h| h.on_limit));
+    let available = account.available().micros();
+    assert_eq!(
+        free - account.owed.micros() - held_on_limit,
+        available,
+        "the grants say what the totals say"
+    );
+    assert_eq!(
+        t.granted.micros(),
+        available + t.reserved.micros() + t.charged.micros() + t.expired.micros()
+    );
+    assert_eq!(sum(account.open.values().map(|h| h.amount)), t.reserved.micros());
+    let held = sum(account.grants.iter().map(|g| g.held));
+    assert_eq!(
+        held + held_on_limit,
+        t.reserved.micros(),
+        "what is held is held somewhere"
+    );
+    assert!(
+        account
+            .grants
+            .iter()
+            .all(|g| !g.remaining.is_negative() && !g.held.is_negative())
+    );
+    assert!(
+        account.owed.micros() + held_on_limit <= limit,
+        "nobody owes more than the credit limit"
+    );
+    for key in account.keys.values() {
+        let open = account.open.values().filter(|h| h.work.key == Some(key.id)).count();
+        assert_eq!(usize::try_from(key.open).unwrap(), open);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn laws_hold_in_every_history(steps in steps(), limit in prop_oneof![Just(0u32), 1u32..4_000_000]) {
+        let mut s = Scenario::with_limit("5", &micros(limit));
+        s.when(create_key(2)).succeeds();
+        let mut grants = Vec::new();
+        for step in &steps {
+            take_step(&mut s, step, &mut grants);
+            laws_hold(s.account(), i64::from(limit));
+        }
+        prop_assert_eq!(&refold(&s.history), s.account(), "the state is the fold of its own events");
+        let snapshot = serde_json::to_vec(s.account()).unwrap();
+        prop_assert_eq!(&serde_json::from_slice::<Account>(&snapshot).unwrap(), s.account(), "a snapshot is the state");
+    }
+
+    #[test]
+    fn a_command_sent_twice_changes_nothing_the_second_time(steps in steps()) {
+        let mut s = Scenario::with_credits("20");
+        s.when(create_key(2)).succeeds();
+        let mut grants = Vec::new();
+        for step in &steps {
+            let first = take_step(&mut s, step, &mut grants);
+            if first.is_some_and(|tried| !tried.was_refused()) && !matches!(step, Step::Grant { .. }) {
+                let again = take_step(&mut s, step, &mut grants).unwrap();
+                prop_assert!(again.wrote_nothing(), "{step:?} wrote {again:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn never_below_zero_without_a_credit_limit(steps in steps()) {
+        let mut s = Scenario::with_credits("3");
+        let mut grants = Vec::new();
+        for step in &steps {
+            take_step(&mut s, step, &mut grants);
+            prop_assert!(!s.account().available().is_negative());
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The rules: one file per decision, with its command, its refusals in order, and its tests.
+//!
+//! Not here: clock, randomness, look-ups. What a decider needs beside the account comes in the command.
+
+mod accounts;
+mod charge;
+mod charge_at_once;
+mod due;
+mod grants;
+mod keys;
+#[cfg(test)]
+mod laws;
+mod release;
+mod reserve;
+#[cfg(test)]
+mod scenario;
+mod settle;
+
+pub use accounts::{AccountFacts, OpenAccount};
+pub use charge::ChargeReservation;
+pub use charge_at_once::ChargeAtOnce;
+pub use due::{SettleDue, due};
+pub use grants::{GrantCredits, GrantFacts};
+pub use keys::{CreateKey, DeleteKey, KeyFacts, RenameKey};
+pub use release::ReleaseReservation;
+pub use reserve::{Held, Payer, Price, ReserveCredits, Usage};
+pub use settle::{Charge, Release};

@@ -1,0 +1,353 @@
+//! Checking a key and holding credits, in one command.
+
+use keyledger_events::{
+    AccountId, Actor, Channel, Credits, CreditsReserved, Endpoint, Event, GrantPart, KeyDigest, KeyId, KeyUsed,
+    PaidWork, ReservationId, Timestamp,
+};
+
+use super::settle::closed;
+use crate::ledger::account::{Account, Hold, Key};
+use crate::ledger::command::{By, Command, Given, Target};
+use crate::ledger::refusal::Refusal;
+
+/// Holds credits for work not yet done. By a key it also records the key's use.
+#[derive(Debug, Clone)]
+pub struct ReserveCredits {
+    pub payer: Payer,
+    pub reservation: ReservationId,
+    pub endpoint: Endpoint,
+    /// Units; 1 or more.
+    pub quantity: u64,
+    pub price: Price,
+    /// From 1 s to 24 h.
+    pub ttl_seconds: u32,
+    pub usage: Usage,
+}
+
+/// Who pays: the owner of a key that was shown, or an account that the caller names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payer {
+    Key(KeyDigest),
+    Account(AccountId),
+}
+
+/// The price of one unit, and the price book that says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Price {
+    pub unit: Credits,
+    pub version: u64,
+}
+
+/// What is known of the client's request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub request: Option<String>,
+    pub network: Option<String>,
+    pub user_agent: Option<String>,
+}
+
+/// A hold as its sender is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    pub account: AccountId,
+    pub key: Option<KeyId>,
+    pub reservation: ReservationId,
+    pub endpoint: Endpoint,
+    pub quantity: u64,
+    pub unit_price: Credits,
+    pub amount: Credits,
+    pub expires_at: Timestamp,
+    pub available: Credits,
+}
+
+/// A new id may be this old, so that settled ids need not be remembered for ever.
+const ID_AGE_MS_MAX: u64 = 15 * 60 * 1_000;
+/// And this far ahead: clocks differ.
+const ID_AHEAD_MS_MAX: u64 = 60 * 1_000;
+
+impl ReserveCredits {
+    fn payer_key<'a>(&self, account: &'a Account, now: Timestamp) -> Result<Option<&'a Key>, Refusal> {
+        let digest = match self.payer {
+            Payer::Account(_) => return Ok(None),
+            Payer::Key(digest) => digest,
+        };
+        let key = account.key_by_digest(digest).ok_or(Refusal::KeyInvalid)?;
+        if key.deleted.is_some() {
+            Err(Refusal::KeyDeleted)
+        } else if key.expired(now) {
+            Err(Refusal::KeyExpired)
+        } else {
+            Ok(Some(key))
+        }
+    }
+
+    fn same_terms(&self, hold: &Hold, key: Option<KeyId>) -> bool {
+        hold.work.key == key
+            && hold.work.endpoint == self.endpoint
+            && hold.quantity == self.quantity
+            && hold.reserved_at.plus_seconds(self.ttl_seconds) == hold.expires_at
+    }
+}
+
+/// Refuses a new reservation for which the id or the number of open ones leaves no room.
+pub(super) fn room_for_new(given: &Given<'_>, reservation: ReservationId, key: Option<&Key>) -> Result<(), Refusal> {
+    let (id, now) = (reservation.ms(), given.now.ms());
+    if id + ID_AGE_MS_MAX < now || id > now + ID_AHEAD_MS_MAX {
+        return Err(Refusal::ReservationIdNotTimely { reservation });
+    }
+    let limit = given.limits.open_reservations_per_account_max;
+    if u32::try_from(given.account.open.len()).map_or(true, |open| open >= limit) {
+        return Err(Refusal::TooManyOpenReservations {
+            limit,
+            scope: "account",
+        });
+    }
+    let limit = given.limits.open_reservations_per_key_max;
+    if key.is_some_and(|key| key.open >= limit) {
+        return Err(Refusal::TooManyOpenReservations { limit, scope: "key" });
+    }
+    Ok(())
+}
+
+/// Takes an amount from the grants in burn order, and what is lacking from the credit limit.
+pub(super) fn take(account: &Account, amount: Credits) -> Result<(Vec<GrantPart>, Credits), Refusal> {
+    let available = account.available();
+    let insufficient = Refusal::InsufficientCredits {
+        required: amount,
+        available,
+    };
+    let limit = account
+        .opened
+        .as_ref()
+        .map_or(Credits::ZERO, |opened| opened.credit_limit);
+    if available.plus(limit).is_none_or(|reach| reach < amount) {
+        return Err(insufficient);
+    }
+    let mut lacking = amount;
+    let mut from = Vec::new();
+    for grant in &account.grants {
+        let part = grant.remaining.min(lacking);
+        if !part.is_zero() {
+            lacking = lacking.minus_within(part).ok_or_else(|| insufficient.clone())?;
+            from.push(GrantPart {
+                grant: grant.id,
+                amount: part,
+            });
+        }
+    }
+    Ok((from, lacking))
+}
+
+impl Command for ReserveCredits {
+    type Reply = Held;
+    const NAME: &'static str = "reserve";
+
+    fn target(&self) -> Target {
+        match self.payer {
+            Payer::Key(digest) => Target::KeyOwner(digest),
+            Payer::Account(account) => Target::Account(account),
+        }
+    }
+
+    fn decide(&self, given: Given<'_>) -> Result<Vec<Event>, Refusal> {
+        let account = given.account;
+        let key = self.payer_key(account, given.now)?;
+        let amount = self
+            .price
+            .unit
+            .times(self.quantity)
+            .ok_or(Refusal::OutOfRange { field: "quantity" })?;
+        if self.quantity == 0 {
+            return Err(Refusal::OutOfRange { field: "quantity" });
+        }
+        if let Some(hold) = account.open.get(&self.reservation) {
+            let same = self.same_terms(hold, key.map(|key| key.id));
+            return if same {
+                Ok(vec![])
+            } else {
+                Err(Refusal::ReservationMismatch {
+                    reservation: self.reservation,
+                })
+            };
+        }
+        if let Some(settled) = account.settled.get(&self.reservation) {
+            return Err(closed(self.reservation, settled));
+        }
+        room_for_new(&given, self.reservation, key)?;
+        let (from, on_limit) = take(account, amount)?;
+        let used = key.map(|key| {
+            Event::from(KeyUsed {
+                key: key.id,
+                endpoint: self.endpoint.clone(),
+                reservation: self.reservation,
+                request: self.usage.request.clone(),
+                network: self.usage.network.clone(),
+                user_agent: self.usage.user_agent.clone(),
+            })
+        });
+        let reserved = CreditsReserved {
+            reservation: self.reservation,
+            work: PaidWork {
+                key: key.map(|key| key.id),
+                channel: if key.is_some() {
+                    Channel::Api
+                } else {
+                    Channel::Dashboard
+                },
+                endpoint: self.endpoint.clone(),
+                unit_price: self.price.unit,
+                price_version: self.price.version,
+            },
+            quantity: self.quantity,
+            amount,
+            from,
+            on_limit,
+            expires_at: given.now.plus_seconds(self.ttl_seconds),
+        };
+        Ok(used.into_iter().chain([reserved.into()]).collect())
+    }
+
+    fn reply(&self, account: &Account, _by: &By) -> Option<Held> {
+        let hold = account.open.get(&self.reservation)?;
+        Some(Held {
+            account: account.id,
+            key: hold.work.key,
+            reservation: self.reservation,
+            endpoint: hold.work.endpoint.clone(),
+            quantity: hold.quantity,
+            unit_price: hold.work.unit_price,
+            amount: hold.amount,
+            expires_at: hold.expires_at,
+            available: account.available(),
+        })
+    }
+
+    fn actor(&self, account: &Account, by: &By) -> Actor {
+        match self.payer {
+            Payer::Account(_) => by.actor,
+            Payer::Key(digest) => account.key_by_digest(digest).map_or(by.actor, |key| Actor::Key(key.id)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::rules::scenario::*;
+
+    #[test]
+    fn a_use_is_recorded_with_its_hold() {
+        let mut s = Scenario::with_credits("100");
+        s.when(reserve(R1, "0.5")).writes(&["KeyUsed", "CreditsReserved"]);
+        assert_eq!(s.available(), "99.5");
+    }
+
+    #[test]
+    fn the_same_reservation_twice_is_one_hold() {
+        let mut s = Scenario::with_credits("100");
+        s.when(reserve(R1, "0.5")).succeeds();
+        s.when(reserve(R1, "0.5")).changes_nothing();
+        s.when(reserve_units(R1, 2, "0.5"))
+            .refused(Refusal::ReservationMismatch { reservation: R1 });
+        assert_eq!(s.available(), "99.5");
+    }
+
+    #[test]
+    fn a_settled_reservation_cannot_be_held_again() {
+        let mut s = Scenario::with_credits("100");
+        s.when(reserve(R1, "0.5")).succeeds();
+        s.when(charge_all(R1)).succeeds();
+        s.when(reserve(R1, "0.5")).refused(Refusal::ReservationClosed {
+            reservation: R1,
+            how: "charged",
+        });
+    }
+
+    #[test]
+    fn credits_that_are_not_there_are_not_held() {
+        let mut s = Scenario::with_credits("0.6");
+        s.when(reserve(R1, "0.5")).succeeds();
+        let refusal = Refusal::InsufficientCredits {
+            required: credits("0.5"),
+            available: credits("0.1"),
+        };
+        s.when(reserve(R2, "0.5")).refused(refusal);
+    }
+
+    #[test]
+    fn an_account_with_a_credit_limit_goes_below_zero_that_far_and_its_next_grant_repays() {
+        let mut s = Scenario::with_limit("1", "2");
+        s.when(reserve(R1, "2.5")).succeeds();
+        assert_eq!(s.available(), "-1.5");
+        let refusal = Refusal::InsufficientCredits {
+            required: credits("1"),
+            available: credits("-1.5"),
+        };
+        s.when(reserve(R2, "1")).refused(refusal);
+        s.when(charge_all(R1)).succeeds();
+        s.when(grant(9, "10").until(60)).succeeds();
+        assert_eq!(s.available(), "8.5");
+        s.later(60);
+        s.when(settle_due()).succeeds();
+        assert_eq!(s.available(), "0");
+    }
+
+    #[test]
+    fn open_reservations_are_bounded() {
+        let mut s = Scenario::with_credits("100");
+        s.limits.open_reservations_per_key_max = 1;
+        s.limits.open_reservations_per_account_max = 2;
+        s.when(reserve(R1, "0.5")).succeeds();
+        s.when(reserve(R2, "0.5"))
+            .refused(Refusal::TooManyOpenReservations { limit: 1, scope: "key" });
+        s.when(create_key(2)).succeeds();
+        s.when(reserve_with(2, R2, "0.5")).succeeds();
+        s.when(create_key(3)).succeeds();
+        s.when(reserve_with(3, R3, "0.5"))
+            .refused(Refusal::TooManyOpenReservations {
+                limit: 2,
+                scope: "account",
+            });
+        s.when(charge_all(R1)).succeeds();
+        s.when(reserve_with(3, R3, "0.5")).succeeds();
+    }
+
+    #[test]
+    fn ids_from_another_time_are_refused_when_new() {
+        let mut s = Scenario::with_credits("100");
+        let at = |seconds: i64| ReservationId::from_parts(s.now.ms().checked_add_signed(seconds * 1_000).unwrap(), 77);
+        let (old, ahead, just) = (at(-901), at(61), at(-899));
+        s.when(reserve(old, "0.5"))
+            .refused(Refusal::ReservationIdNotTimely { reservation: old });
+        s.when(reserve(ahead, "0.5"))
+            .refused(Refusal::ReservationIdNotTimely { reservation: ahead });
+        s.when(reserve(just, "0.5")).succeeds();
+    }
+
+    #[test]
+    fn a_forgotten_id_is_too_old_to_come_again() {
+        let mut s = Scenario::with_credits("100");
+        s.when(reserve(R1, "0.5")).succeeds();
+        s.when(charge_all(R1)).succeeds();
+        s.later(21 * 60);
+        s.when(grant(7, "1")).succeeds();
+        assert!(s.account().settled.is_empty());
+        s.when(reserve(R1, "0.5"))
+            .refused(Refusal::ReservationIdNotTimely { reservation: R1 });
+    }
+
+    #[test]
+    fn a_hold_that_nobody_settles_returns_when_its_time_is_over() {
+        let mut s = Scenario::with_credits("100");
+        s.when(reserve(R1, "0.5").for_seconds(60)).succeeds();
+        s.later(59);
+        s.when(settle_due()).changes_nothing();
+        s.later(1);
+        s.when(settle_due()).writes(&["CreditsReleased"]);
+        assert_eq!(s.available(), "100");
+        s.when(charge_all(R1)).refused(Refusal::ReservationClosed {
+            reservation: R1,
+            how: "expired",
+        });
+    }
+}

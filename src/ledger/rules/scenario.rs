@@ -1,0 +1,391 @@
+//! Given, when, then: an account with one key, and the commands that tests send to it.
+
+use keyledger_events::{
+    AccountId, AccountName, Actor, CommandId, Credits, DeleteReason, Endpoint, Environment, Event, EventId, GrantId,
+    GrantSource, KeyDigest, KeyId, KeyName, Recorded, ReleaseCause, ReservationId, Shard, Timestamp,
+};
+
+use super::*;
+use crate::ledger::account::Account;
+use crate::ledger::command::{By, Command, Given, Limits};
+use crate::ledger::refusal::Refusal;
+
+const START_MS: u64 = 1_764_000_000_000;
+pub(crate) const R1: ReservationId = ReservationId::from_parts(START_MS, 1);
+pub(crate) const R2: ReservationId = ReservationId::from_parts(START_MS, 2);
+pub(crate) const R3: ReservationId = ReservationId::from_parts(START_MS, 3);
+
+pub(crate) fn account_id() -> AccountId {
+    AccountId::from_parts(START_MS, 1)
+}
+
+pub(crate) fn key_id() -> KeyId {
+    key_number(1)
+}
+
+fn key_number(n: u8) -> KeyId {
+    KeyId::from_parts(START_MS, u128::from(n))
+}
+
+fn digest(n: u8) -> KeyDigest {
+    KeyDigest::from_bytes([n; 32])
+}
+
+pub(crate) fn credits(text: &str) -> Credits {
+    text.parse().unwrap()
+}
+
+fn endpoint() -> Endpoint {
+    Endpoint::parse("serp").unwrap()
+}
+
+/// An account's whole history so far, and the state that it folds to.
+pub(crate) struct Scenario {
+    pub now: Timestamp,
+    pub limits: Limits,
+    pub history: Vec<Recorded>,
+    account: Account,
+    name: Option<CommandId>,
+    sent: u64,
+}
+
+/// What became of one command.
+#[derive(Debug)]
+pub(crate) struct Tried {
+    written: Vec<&'static str>,
+    answer: Result<(), Refusal>,
+}
+
+/// A command, or the makings of one that has to know the time.
+pub(crate) trait Sent {
+    type C: Command;
+    fn at(self, now: Timestamp) -> Self::C;
+}
+
+impl<C: Command> Sent for C {
+    type C = C;
+    fn at(self, _now: Timestamp) -> C {
+        self
+    }
+}
+
+impl Scenario {
+    pub(crate) fn with_credits(amount: &str) -> Scenario {
+        Scenario::with_limit(amount, "0")
+    }
+
+    pub(crate) fn with_limit(amount: &str, credit_limit: &str) -> Scenario {
+        let mut s = Scenario {
+            now: Timestamp::from_micros(i64::try_from(START_MS).unwrap() * 1_000).unwrap(),
+            limits: Limits::default(),
+            history: Vec::new(),
+            account: Account::nobody(account_id()),
+            name: None,
+            sent: 0,
+        };
+        let name = AccountName::parse("Acme").unwrap();
+        s.when(OpenAccount {
+            account: account_id(),
+            name,
+            external_ref: None,
+            credit_limit: credits(credit_limit),
+        })
+        .succeeds();
+        s.when(create_key(1)).succeeds();
+        s.when(grant(1, amount)).succeeds();
+        s
+    }
+
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
+    }
+
+    pub(crate) fn available(&self) -> String {
+        self.account.available().to_string()
+    }
+
+    pub(crate) fn later(&mut self, seconds: u32) {
+        self.now = self.now.plus_seconds(seconds);
+    }
+
+    /// Gives the next command this id.
+    pub(crate) fn named(&mut self, id: &str) -> &mut Scenario {
+        self.name = CommandId::parse(id);
+        self
+    }
+
+    /// The grants that a hold took from: `"4:0.5 3:0.5"`.
+    pub(crate) fn parts_of(&self, reservation: ReservationId) -> String {
+        let parts = &self.account.open[&reservation].from;
+        let parts: Vec<String> = parts
+            .iter()
+            .map(|p| format!("{}:{}", p.grant.to_bytes()[15], p.amount))
+            .collect();
+        parts.join(" ")
+    }
+
+    /// Does what the writer does: what is due first, then the command.
+    pub(crate) fn when(&mut self, sent: impl Sent) -> Tried {
+        let command = sent.at(self.now);
+        self.sent += 1;
+        let unique = CommandId::parse(&format!("command-{}", self.sent)).unwrap();
+        let by = By {
+            actor: Actor::System,
+            command: self.name.take().unwrap_or(unique),
+        };
+        let mut written = self.write(due(&self.account, self.now), &by);
+        let given = Given {
+            account: &self.account,
+            by: &by,
+            now: self.now,
+            limits: &self.limits,
+        };
+        let decided = command.decide(given);
+        let answer = decided.map(|events| {
+            written.extend(self.write(events, &by));
+            assert!(
+                command.reply(&self.account, &by).is_some(),
+                "a command that was not refused has a reply"
+            );
+        });
+        Tried { written, answer }
+    }
+
+    fn write(&mut self, events: Vec<Event>, by: &By) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        for event in events {
+            names.push(event.short_name());
+            let recorded = Recorded {
+                id: EventId::from_parts(self.now.ms(), u128::from(self.account.seq.0)),
+                shard: Shard(0),
+                position: self.account.position.next(),
+                account: account_id(),
+                seq: self.account.seq.next(),
+                time: self.now,
+                actor: by.actor,
+                command: by.command.clone(),
+                event,
+            };
+            self.account
+                .evolve(&recorded)
+                .expect("a decider's events always follow");
+            self.history.push(recorded);
+        }
+        names
+    }
+}
+
+impl Tried {
+    pub(crate) fn succeeds(self) {
+        assert_eq!(self.answer, Ok(()));
+        assert!(!self.written.is_empty(), "it wrote nothing");
+    }
+
+    pub(crate) fn writes(self, names: &[&str]) {
+        assert_eq!(self.answer, Ok(()));
+        assert_eq!(self.written, names);
+    }
+
+    pub(crate) fn changes_nothing(self) {
+        assert_eq!(self.answer, Ok(()));
+        assert!(self.written.is_empty(), "it wrote {:?}", self.written);
+    }
+
+    pub(crate) fn refused(self, refusal: Refusal) {
+        assert_eq!(self.answer, Err(refusal));
+    }
+
+    pub(crate) fn wrote_nothing(&self) -> bool {
+        self.written.is_empty()
+    }
+
+    pub(crate) fn was_refused(&self) -> bool {
+        self.answer.is_err()
+    }
+}
+
+pub(crate) struct ReserveMakings {
+    key: u8,
+    id: ReservationId,
+    quantity: u64,
+    unit: Credits,
+    ttl_seconds: u32,
+}
+
+impl ReserveMakings {
+    pub(crate) fn for_seconds(self, ttl_seconds: u32) -> ReserveMakings {
+        ReserveMakings { ttl_seconds, ..self }
+    }
+}
+
+impl Sent for ReserveMakings {
+    type C = ReserveCredits;
+    fn at(self, _now: Timestamp) -> ReserveCredits {
+        ReserveCredits {
+            payer: Payer::Key(digest(self.key)),
+            reservation: self.id,
+            endpoint: endpoint(),
+            quantity: self.quantity,
+            price: Price {
+                unit: self.unit,
+                version: 0,
+            },
+            ttl_seconds: self.ttl_seconds,
+            usage: Usage::default(),
+        }
+    }
+}
+
+pub(crate) fn reserve_with(key: u8, id: ReservationId, amount: &str) -> ReserveMakings {
+    ReserveMakings {
+        key,
+        id,
+        quantity: 1,
+        unit: credits(amount),
+        ttl_seconds: 900,
+    }
+}
+
+pub(crate) fn reserve(id: ReservationId, amount: &str) -> ReserveMakings {
+    reserve_with(1, id, amount)
+}
+
+pub(crate) fn reserve_units(id: ReservationId, quantity: u64, unit: &str) -> ReserveMakings {
+    ReserveMakings {
+        quantity,
+        ..reserve(id, unit)
+    }
+}
+
+pub(crate) fn charge(reservation: ReservationId, quantity: u64) -> ChargeReservation {
+    ChargeReservation {
+        account: account_id(),
+        reservation,
+        quantity: Some(quantity),
+    }
+}
+
+pub(crate) fn charge_all(reservation: ReservationId) -> ChargeReservation {
+    ChargeReservation {
+        account: account_id(),
+        reservation,
+        quantity: None,
+    }
+}
+
+pub(crate) fn charge_at_once(reservation: ReservationId, quantity: u64, unit: &str) -> ChargeAtOnce {
+    let price = Price {
+        unit: credits(unit),
+        version: 0,
+    };
+    ChargeAtOnce {
+        account: account_id(),
+        reservation,
+        endpoint: endpoint(),
+        quantity,
+        price,
+    }
+}
+
+pub(crate) fn release(reservation: ReservationId) -> ReleaseReservation {
+    ReleaseReservation {
+        account: account_id(),
+        reservation,
+        cause: ReleaseCause::Requested,
+    }
+}
+
+pub(crate) fn settle_due() -> SettleDue {
+    SettleDue { account: account_id() }
+}
+
+pub(crate) struct GrantMakings {
+    n: u8,
+    amount: Credits,
+    priority: i32,
+    until: Option<u32>,
+}
+
+impl GrantMakings {
+    pub(crate) fn until(self, seconds: u32) -> GrantMakings {
+        GrantMakings {
+            until: Some(seconds),
+            ..self
+        }
+    }
+
+    pub(crate) fn priority(self, priority: i32) -> GrantMakings {
+        GrantMakings { priority, ..self }
+    }
+}
+
+impl Sent for GrantMakings {
+    type C = GrantCredits;
+    fn at(self, now: Timestamp) -> GrantCredits {
+        GrantCredits {
+            account: account_id(),
+            grant: GrantId::from_parts(START_MS, u128::from(self.n)),
+            amount: self.amount,
+            priority: self.priority,
+            expires_at: self.until.map(|seconds| now.plus_seconds(seconds)),
+            source: GrantSource::Purchase,
+            reference: None,
+        }
+    }
+}
+
+pub(crate) fn grant(n: u8, amount: &str) -> GrantMakings {
+    GrantMakings {
+        n,
+        amount: credits(amount),
+        priority: 0,
+        until: None,
+    }
+}
+
+pub(crate) struct KeyMakings {
+    n: u8,
+    until: Option<u32>,
+}
+
+impl Sent for KeyMakings {
+    type C = CreateKey;
+    fn at(self, now: Timestamp) -> CreateKey {
+        CreateKey {
+            account: account_id(),
+            key: key_number(self.n),
+            name: KeyName::parse("Looker Studio").unwrap(),
+            preview: "sk_live_abc...".into(),
+            digest: digest(self.n),
+            environment: Environment::Live,
+            expires_at: self.until.map(|seconds| now.plus_seconds(seconds)),
+        }
+    }
+}
+
+pub(crate) fn create_key(n: u8) -> KeyMakings {
+    KeyMakings { n, until: None }
+}
+
+pub(crate) fn create_key_until(n: u8, seconds: u32) -> KeyMakings {
+    KeyMakings {
+        n,
+        until: Some(seconds),
+    }
+}
+
+pub(crate) fn delete_key() -> DeleteKey {
+    DeleteKey {
+        account: account_id(),
+        key: key_id(),
+        reason: DeleteReason::Requested,
+    }
+}
+
+pub(crate) fn rename_key(name: &str) -> RenameKey {
+    RenameKey {
+        account: account_id(),
+        key: key_id(),
+        name: KeyName::parse(name).unwrap(),
+    }
+}

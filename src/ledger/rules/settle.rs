@@ -1,0 +1,154 @@
+//! What closing a reservation writes: shared by charging, releasing, and time.
+
+use keyledger_events::{
+    AccountId, Credits, CreditsCharged, CreditsExpired, CreditsReleased, Event, GrantPart, ReleaseCause, ReservationId,
+    Timestamp,
+};
+
+use crate::ledger::account::{Account, Hold, Outcome, Settled};
+use crate::ledger::refusal::Refusal;
+
+/// A charge as its sender is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Charge {
+    pub account: AccountId,
+    pub reservation: ReservationId,
+    pub quantity: u64,
+    pub charged: Credits,
+    pub returned: Credits,
+    pub available: Credits,
+}
+
+/// A release as its sender is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    pub account: AccountId,
+    pub reservation: ReservationId,
+    pub cause: ReleaseCause,
+    pub returned: Credits,
+    pub available: Credits,
+}
+
+/// Spends `charged` of a hold in burn order and gives the rest back.
+pub(super) fn spend(
+    account: &Account,
+    reservation: ReservationId,
+    hold: &Hold,
+    quantity: u64,
+    now: Timestamp,
+) -> Result<Vec<Event>, Refusal> {
+    let asked = hold
+        .work
+        .unit_price
+        .times(quantity)
+        .ok_or(Refusal::OutOfRange { field: "quantity" })?;
+    let exceeds = Refusal::ChargeExceedsReservation {
+        asked,
+        held: hold.amount,
+    };
+    let returned = hold.amount.minus_within(asked).ok_or(exceeds)?;
+    let mut to_spend = asked;
+    let mut spent = Vec::new();
+    let mut returned_to = Vec::new();
+    for part in &hold.from {
+        let amount = part.amount.min(to_spend);
+        to_spend = minus(to_spend, amount);
+        keep(
+            &mut spent,
+            GrantPart {
+                grant: part.grant,
+                amount,
+            },
+        );
+        keep(
+            &mut returned_to,
+            GrantPart {
+                grant: part.grant,
+                amount: minus(part.amount, amount),
+            },
+        );
+    }
+    let expiring = expiring_at_once(account, &returned_to, now);
+    let charged = CreditsCharged {
+        reservation,
+        work: hold.work.clone(),
+        quantity,
+        charged: asked,
+        returned,
+        spent,
+        returned_to,
+        charged_on_limit: to_spend,
+        returned_to_limit: minus(hold.on_limit, to_spend),
+        reserved_at: hold.reserved_at,
+    };
+    Ok(std::iter::once(charged.into()).chain(expiring).collect())
+}
+
+/// Gives all of a hold back.
+pub(super) fn give_back(
+    account: &Account,
+    reservation: ReservationId,
+    hold: &Hold,
+    cause: ReleaseCause,
+    now: Timestamp,
+) -> Vec<Event> {
+    let expiring = expiring_at_once(account, &hold.from, now);
+    let released = CreditsReleased {
+        reservation,
+        work: hold.work.clone(),
+        returned: hold.amount,
+        returned_to: hold.from.clone(),
+        returned_to_limit: hold.on_limit,
+        cause,
+        reserved_at: hold.reserved_at,
+    };
+    std::iter::once(released.into()).chain(expiring).collect()
+}
+
+/// Why a settled reservation cannot be settled again.
+pub(super) fn closed(reservation: ReservationId, settled: &Settled) -> Refusal {
+    let how = match settled.outcome {
+        Outcome::Charged { .. } => "charged",
+        Outcome::Released { cause, .. } => match cause {
+            ReleaseCause::Expired => "expired",
+            ReleaseCause::Requested
+            | ReleaseCause::Queued
+            | ReleaseCause::Error
+            | ReleaseCause::ClientGone
+            | ReleaseCause::AccountClosed => "released",
+        },
+    };
+    Refusal::ReservationClosed { reservation, how }
+}
+
+/// What returns to a grant whose time is over expires with the return.
+fn expiring_at_once(account: &Account, returned_to: &[GrantPart], now: Timestamp) -> Vec<Event> {
+    returned_to
+        .iter()
+        .filter(|part| {
+            account
+                .grants
+                .iter()
+                .any(|grant| grant.id == part.grant && grant.expired(now))
+        })
+        .map(|part| {
+            CreditsExpired {
+                grant: part.grant,
+                amount: part.amount,
+            }
+            .into()
+        })
+        .collect()
+}
+
+fn keep(parts: &mut Vec<GrantPart>, part: GrantPart) {
+    if !part.amount.is_zero() {
+        parts.push(part);
+    }
+}
+
+/// Subtracts what is known to be no more: both came from a `min` or a hold's own parts.
+fn minus(from: Credits, part: Credits) -> Credits {
+    debug_assert!(part <= from, "a part is no more than the whole");
+    from.minus_within(part).unwrap_or(Credits::ZERO)
+}

@@ -1,0 +1,92 @@
+//! Deleted keys, told at once to whoever has work of theirs under way.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use keyledger_events::KeyId;
+use tokio_util::sync::CancellationToken;
+
+/// Work under way, by key, and the keys that were deleted of late.
+#[derive(Debug, Default)]
+pub struct KeySignals {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    working: HashMap<KeyId, (CancellationToken, usize)>,
+    /// Work that begins a moment after its key's end was heard of must still hear of it.
+    ended: HashMap<KeyId, Instant>,
+}
+
+/// One piece of work of a key. Dropping it says that the work is over.
+#[derive(Debug)]
+pub struct Working {
+    signals: Arc<KeySignals>,
+    key: KeyId,
+    token: CancellationToken,
+}
+
+/// Longer than any answer of the ledger takes to reach the one who begins the work.
+const ENDED_REMEMBERED: Duration = Duration::from_secs(60);
+const ENDED_PRUNED_FROM: usize = 1_024;
+
+impl KeySignals {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each change under the lock is whole, so a panic elsewhere leaves nothing half done here.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a piece of work of a key, right after the ledger let the key through.
+    pub fn begin(self: &Arc<Self>, key: KeyId) -> Working {
+        let mut state = self.state();
+        let ended = state.ended.contains_key(&key);
+        let (token, count) = state.working.entry(key).or_default();
+        *count += 1;
+        if ended {
+            token.cancel();
+        }
+        Working {
+            signals: Arc::clone(self),
+            key,
+            token: token.clone(),
+        }
+    }
+
+    /// Ends all work of a key: it was deleted.
+    pub(super) fn end(&self, key: KeyId) {
+        let mut state = self.state();
+        let now = Instant::now();
+        if state.ended.len() >= ENDED_PRUNED_FROM {
+            state.ended.retain(|_, at| now.duration_since(*at) < ENDED_REMEMBERED);
+        }
+        state.ended.insert(key, now);
+        if let Some((token, _)) = state.working.get(&key) {
+            token.cancel();
+        }
+    }
+}
+
+impl Working {
+    /// Completes when the key is deleted.
+    pub async fn key_deleted(&self) {
+        self.token.cancelled().await;
+    }
+
+    pub fn token(&self) -> CancellationToken {
+        self.token.clone()
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        let mut state = self.signals.state();
+        if let Some((_, count)) = state.working.get_mut(&self.key) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                state.working.remove(&self.key);
+            }
+        }
+    }
+}
