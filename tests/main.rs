@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Tests with services. One binary, because linking many is slow.
+
+mod local;

@@ -29,7 +29,11 @@ impl Child {
     pub(super) fn adopt(mut process: std::process::Child) -> io::Result<Child> {
         let pid = Pid::from_child(&process);
         let (tell, exit) = watch::channel(None);
-        let child = Child { pid, collected: Arc::default(), exit };
+        let child = Child {
+            pid,
+            collected: Arc::default(),
+            exit,
+        };
         let collected = Arc::clone(&child.collected);
         thread::Builder::new().name("local-child".to_owned()).spawn(move || {
             // First only see that it ended, and collect it under the lock.

@@ -21,7 +21,11 @@ pub enum LocalError {
         "the user `{user}`, who runs postgres, cannot reach {} because {} is closed to it: \
          run `chmod o+x {}`, or choose a data directory elsewhere", .dir.display(), .closed.display(), .closed.display()
     )]
-    Unreachable { dir: PathBuf, closed: PathBuf, user: String },
+    Unreachable {
+        dir: PathBuf,
+        closed: PathBuf,
+        user: String,
+    },
     /// Another process holds the directory, or this one does already.
     #[error("{} is in use by another running keyledger: stop that one first, or choose another directory", .dir.display())]
     InUse { dir: PathBuf },
@@ -30,7 +34,12 @@ pub enum LocalError {
         "{} was written by postgres {found}, but {} is postgres {installed}: point KEYLEDGER_PG_BIN at the programs of \
          postgres {found}, or start from an empty directory", .dir.display(), .binary.display()
     )]
-    OtherVersion { dir: PathBuf, found: u32, installed: u32, binary: PathBuf },
+    OtherVersion {
+        dir: PathBuf,
+        found: u32,
+        installed: u32,
+        binary: PathBuf,
+    },
     /// A file that belongs to the data is gone, so the data cannot be used as it is.
     #[error("{} is missing although the data beside it is there: restore it, or start from an empty directory", .file.display())]
     Incomplete { file: PathBuf },
@@ -39,10 +48,18 @@ pub enum LocalError {
     PortTaken { port: u16 },
     /// The server ended before it took connections.
     #[error("{program} ended before it was ready ({status}); the end of its log:\n{log}")]
-    EndedEarly { program: &'static str, status: ExitStatus, log: String },
+    EndedEarly {
+        program: &'static str,
+        status: ExitStatus,
+        log: String,
+    },
     /// The server is alive but took no connection in time. It was stopped.
     #[error("{program} was not ready after {seconds} seconds; the end of its log:\n{log}")]
-    NotReady { program: &'static str, seconds: u64, log: String },
+    NotReady {
+        program: &'static str,
+        seconds: u64,
+        log: String,
+    },
     /// A server that an earlier, killed keyledger left behind does not end.
     #[error("process {pid}, left over on {}, does not end: end it by hand", .dir.display())]
     StuckLeftover { pid: i32, dir: PathBuf },

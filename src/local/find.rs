@@ -30,12 +30,20 @@ impl PostgresPrograms {
 pub(super) fn postgres() -> Result<PostgresPrograms, LocalError> {
     let candidates = match env::var_os("KEYLEDGER_PG_BIN") {
         Some(named) => vec![PathBuf::from(named)],
-        None => debian_versions(Path::new(DEBIAN_POSTGRES)).into_iter().chain(search_path()).collect(),
+        None => debian_versions(Path::new(DEBIAN_POSTGRES))
+            .into_iter()
+            .chain(search_path())
+            .collect(),
     };
     candidates
         .into_iter()
         .filter(|dir| dir.join("postgres").is_file() && dir.join("initdb").is_file())
-        .find_map(|dir| Some(PostgresPrograms { major: major_of(&dir.join("postgres"))?, dir }))
+        .find_map(|dir| {
+            Some(PostgresPrograms {
+                major: major_of(&dir.join("postgres"))?,
+                dir,
+            })
+        })
         .ok_or_else(|| LocalError::NotInstalled {
             program: "postgres",
             looked: format!("KEYLEDGER_PG_BIN, {DEBIAN_POSTGRES}/*/bin, PATH"),
@@ -65,7 +73,9 @@ pub(super) fn nats_server(named: Option<PathBuf>) -> Result<PathBuf, LocalError>
 }
 
 fn search_path() -> Vec<PathBuf> {
-    env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default()
+    env::var_os("PATH")
+        .map(|path| env::split_paths(&path).collect())
+        .unwrap_or_default()
 }
 
 fn debian_versions(root: &Path) -> Vec<PathBuf> {
@@ -98,7 +108,10 @@ mod tests {
 
     #[test]
     fn the_major_version_is_read_from_what_the_program_says() {
-        assert_eq!(parse_major("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"), Some(15));
+        assert_eq!(
+            parse_major("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"),
+            Some(15)
+        );
         assert_eq!(parse_major("postgres (PostgreSQL) 19beta1"), Some(19));
         assert_eq!(parse_major("postgres (Something) 3"), None);
     }
@@ -110,12 +123,17 @@ mod tests {
             std::fs::create_dir(root.path().join(name)).unwrap();
         }
         let found = debian_versions(root.path());
-        assert_eq!(found, ["16", "15", "9"].map(|major| root.path().join(major).join("bin")));
+        assert_eq!(
+            found,
+            ["16", "15", "9"].map(|major| root.path().join(major).join("bin"))
+        );
     }
 
     #[test]
     fn a_missing_server_names_the_command_that_installs_it() {
-        let complaint = nats_server(Some("/nowhere/nats-server".into())).unwrap_err().to_string();
+        let complaint = nats_server(Some("/nowhere/nats-server".into()))
+            .unwrap_err()
+            .to_string();
         assert!(complaint.contains("make setup"), "{complaint}");
     }
 }

@@ -32,19 +32,43 @@ pub(super) async fn make_cluster(
     run_as.give(&password)?;
 
     let mut command = spawner::tied_command(run_as, "INT", programs.initdb());
-    command.arg("--pgdata").arg(&fresh).args(["--username", user]).arg("--pwfile").arg(&password);
+    command
+        .arg("--pgdata")
+        .arg(&fresh)
+        .args(["--username", user])
+        .arg("--pwfile")
+        .arg(&password);
     // Locale C: the order of texts is the order of their bytes, on every machine and after every upgrade.
-    command.args(["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions"]);
+    command.args([
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        "--locale=C",
+        "--no-instructions",
+    ]);
     if !durable {
         command.arg("--no-sync");
     }
-    command.current_dir(dir).env("LC_ALL", "C").process_group(0).stdin(Stdio::null());
+    command
+        .current_dir(dir)
+        .env("LC_ALL", "C")
+        .process_group(0)
+        .stdin(Stdio::null());
     let log = kept::open_log(dir)?;
-    command.stdout(log.try_clone().map_err(LocalError::io("share the log"))?).stderr(log);
+    command
+        .stdout(log.try_clone().map_err(LocalError::io("share the log"))?)
+        .stderr(log);
 
-    let status = spawner::spawn(command).await.map_err(LocalError::io("start initdb through setpriv"))?.exited().await;
+    let status = spawner::spawn(command)
+        .await
+        .map_err(LocalError::io("start initdb through setpriv"))?
+        .exited()
+        .await;
     if !status.success() {
-        return Err(LocalError::EndedEarly { program: "initdb", status, log: kept::log_tail(dir) });
+        return Err(LocalError::EndedEarly {
+            program: "initdb",
+            status,
+            log: kept::log_tail(dir),
+        });
     }
     fs::rename(&fresh, dir.join("cluster")).map_err(LocalError::io("put the new cluster in its place"))
 }
@@ -56,5 +80,8 @@ pub(super) fn version_of(cluster: &Path) -> Result<Option<u32>, LocalError> {
     }
     let file = cluster.join("PG_VERSION");
     let text = fs::read_to_string(&file).map_err(LocalError::io(format!("read {}", file.display())))?;
-    text.trim().parse().map(Some).map_err(|_| LocalError::Incomplete { file })
+    text.trim()
+        .parse()
+        .map(Some)
+        .map_err(|_| LocalError::Incomplete { file })
 }

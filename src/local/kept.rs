@@ -68,7 +68,11 @@ pub(super) fn write_private(file: &Path, content: &str) -> Result<(), LocalError
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        let mut open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+        let mut open = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&fresh)?;
         open.write_all(content.as_bytes())?;
         open.sync_all()?;
         fs::rename(&fresh, file)

@@ -63,7 +63,9 @@ impl PrivateNats {
         let dir = place::make_private(&options.dir)?;
         let held = kept::take(&dir)?;
         let binary = find::nats_server(options.binary)?;
-        let leftover = fs::read_to_string(dir.join("nats.pid")).ok().and_then(|text| proc::parse_pid(&text));
+        let leftover = fs::read_to_string(dir.join("nats.pid"))
+            .ok()
+            .and_then(|text| proc::parse_pid(&text));
         proc::end_leftover(leftover, "nats", &dir).await?;
 
         let token = match Secret::read(&dir.join("token")) {
@@ -75,15 +77,28 @@ impl PrivateNats {
             read => read?,
         };
         let port = kept::choose_port(&dir, options.port)?;
-        let mut plan = Plan { dir, binary, token, port };
+        let mut plan = Plan {
+            dir,
+            binary,
+            token,
+            port,
+        };
         let child = plan.launch_somewhere().await?;
-        Ok(PrivateNats { plan, slot: Slot::holding(child), _held: held })
+        Ok(PrivateNats {
+            plan,
+            slot: Slot::holding(child),
+            _held: held,
+        })
     }
 
     /// `nats://token@127.0.0.1:port`. The same for the life of the directory, unless another program takes the port
     /// while the server is down.
     pub fn url(&self) -> String {
-        format!("nats://{}@127.0.0.1:{}", self.plan.token.let_out(), self.plan.port.number)
+        format!(
+            "nats://{}@127.0.0.1:{}",
+            self.plan.token.let_out(),
+            self.plan.port.number
+        )
     }
 
     /// Where JetStream keeps its files.
@@ -189,7 +204,9 @@ impl Plan {
         command.arg("-c").arg(config);
         command.current_dir(&self.dir).process_group(0).stdin(Stdio::null());
         let log = kept::open_log(&self.dir)?;
-        command.stdout(log.try_clone().map_err(LocalError::io("share the log"))?).stderr(log);
+        command
+            .stdout(log.try_clone().map_err(LocalError::io("share the log"))?)
+            .stderr(log);
         Ok(command)
     }
 
@@ -197,14 +214,22 @@ impl Plan {
         let started = Instant::now();
         loop {
             if let Some(status) = child.exit_status() {
-                return Err(LocalError::EndedEarly { program: "nats-server", status, log: kept::log_tail(&self.dir) });
+                return Err(LocalError::EndedEarly {
+                    program: "nats-server",
+                    status,
+                    log: kept::log_tail(&self.dir),
+                });
             }
             if matches!(tokio::time::timeout(ANSWERS_WITHIN, self.greets()).await, Ok(Ok(true))) {
                 return Ok(());
             }
             if started.elapsed() > READY_WITHIN {
                 let (seconds, log) = (READY_WITHIN.as_secs(), kept::log_tail(&self.dir));
-                return Err(LocalError::NotReady { program: "nats-server", seconds, log });
+                return Err(LocalError::NotReady {
+                    program: "nats-server",
+                    seconds,
+                    log,
+                });
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -230,7 +255,10 @@ impl Plan {
 
 /// A string of the server's configuration language, where a backslash escapes.
 fn quoted(path: &Path) -> String {
-    format!("\"{}\"", path.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\""))
+    format!(
+        "\"{}\"",
+        path.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"")
+    )
 }
 
 #[cfg(test)]

@@ -27,8 +27,10 @@ const THROW_AWAY_AGE_MIN: Duration = Duration::from_secs(60);
 /// What is made on the way is open to pass through, whatever the umask: the server may run as another user.
 pub(super) fn make(dir: &Path) -> Result<PathBuf, LocalError> {
     let make = || {
-        let missing: Vec<&Path> =
-            dir.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+        let missing: Vec<&Path> = dir
+            .ancestors()
+            .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
+            .collect();
         for path in missing.into_iter().rev() {
             match DirBuilder::new().mode(0o711).create(path) {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
@@ -78,9 +80,16 @@ pub(super) struct ThrowAway {
 impl ThrowAway {
     /// Makes one in memory where 4 GiB are free, else in the temporary directory; sweeps what killed runs left there.
     pub(super) fn make() -> Result<ThrowAway, LocalError> {
-        let base = if has_room(Path::new(MEMORY_DIR)) { PathBuf::from(MEMORY_DIR) } else { std::env::temp_dir() };
+        let base = if has_room(Path::new(MEMORY_DIR)) {
+            PathBuf::from(MEMORY_DIR)
+        } else {
+            std::env::temp_dir()
+        };
         let dir = make(&base.join(format!("{THROW_AWAY_PREFIX}{}", kept::random_hex(8)?)))?;
-        let made = ThrowAway { _held: kept::take(&dir)?, dir };
+        let made = ThrowAway {
+            _held: kept::take(&dir)?,
+            dir,
+        };
         made.sweep_others();
         Ok(made)
     }
@@ -91,10 +100,14 @@ impl ThrowAway {
 
     /// Best effort: a directory in memory that nobody will ever use again costs memory until the next boot.
     fn sweep_others(&self) {
-        let (Some(base), Ok(ours)) = (self.dir.parent(), fs::metadata(&self.dir)) else { return };
+        let (Some(base), Ok(ours)) = (self.dir.parent(), fs::metadata(&self.dir)) else {
+            return;
+        };
         for entry in fs::read_dir(base).into_iter().flatten().flatten() {
             let dir = entry.path();
-            let Ok(theirs) = fs::symlink_metadata(&dir) else { continue };
+            let Ok(theirs) = fs::symlink_metadata(&dir) else {
+                continue;
+            };
             if !entry.file_name().to_string_lossy().starts_with(THROW_AWAY_PREFIX)
                 || !theirs.is_dir()
                 || theirs.uid() != ours.uid()
@@ -156,6 +169,9 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let dir = make_private(&root.path().join("a/b")).unwrap();
         assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
-        assert_eq!(fs::metadata(root.path().join("a")).unwrap().permissions().mode() & 0o777, 0o711);
+        assert_eq!(
+            fs::metadata(root.path().join("a")).unwrap().permissions().mode() & 0o777,
+            0o711
+        );
     }
 }

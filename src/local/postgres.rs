@@ -33,8 +33,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 const PORT_ATTEMPTS: usize = 3;
 
 /// What survives nothing and costs nothing: for data that is thrown away.
-const NOT_DURABLE: [(&str, &str); 4] =
-    [("fsync", "off"), ("synchronous_commit", "off"), ("full_page_writes", "off"), ("autovacuum", "off")];
+const NOT_DURABLE: [(&str, &str); 4] = [
+    ("fsync", "off"),
+    ("synchronous_commit", "off"),
+    ("full_page_writes", "off"),
+    ("autovacuum", "off"),
+];
 
 #[derive(Debug, Clone)]
 pub struct PostgresOptions {
@@ -87,7 +91,12 @@ impl PrivatePostgres {
             Some(found) if found == programs.major => {}
             Some(found) => {
                 let (installed, binary) = (programs.major, programs.postgres());
-                return Err(LocalError::OtherVersion { dir: cluster, found, installed, binary });
+                return Err(LocalError::OtherVersion {
+                    dir: cluster,
+                    found,
+                    installed,
+                    binary,
+                });
             }
         }
 
@@ -98,9 +107,20 @@ impl PrivatePostgres {
         settings.extend(options.settings);
         let password = Secret::read(&dir.join("password"))?;
         let port = kept::choose_port(&dir, options.port)?;
-        let mut plan = Plan { dir, programs, run_as, settings, password, port };
+        let mut plan = Plan {
+            dir,
+            programs,
+            run_as,
+            settings,
+            password,
+            port,
+        };
         let child = plan.launch_somewhere().await?;
-        Ok(PrivatePostgres { plan, slot: Slot::holding(child), _held: held })
+        Ok(PrivatePostgres {
+            plan,
+            slot: Slot::holding(child),
+            _held: held,
+        })
     }
 
     /// The URL of the database `keyledger` for its owner, a superuser. The same for the life of the directory, unless
@@ -171,7 +191,9 @@ impl Plan {
     }
 
     async fn launch(&self) -> Result<Child, LocalError> {
-        let child = spawner::spawn(self.command()?).await.map_err(LocalError::io("start postgres through setpriv"))?;
+        let child = spawner::spawn(self.command()?)
+            .await
+            .map_err(LocalError::io("start postgres through setpriv"))?;
         self.until_ready(&child).await?;
         self.make_database().await?;
         Ok(child)
@@ -179,15 +201,25 @@ impl Plan {
 
     fn command(&self) -> Result<Command, LocalError> {
         let mut command = spawner::tied_command(&self.run_as, "INT", self.programs.postgres());
-        command.arg("-D").arg(self.dir.join("cluster")).arg("-p").arg(self.port.number.to_string());
+        command
+            .arg("-D")
+            .arg(self.dir.join("cluster"))
+            .arg("-p")
+            .arg(self.port.number.to_string());
         command.args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]);
         for (name, value) in &self.settings {
             command.arg("-c").arg(format!("{name}={value}"));
         }
         // A process group of its own: Ctrl-C in the terminal is for us, and we stop the server last.
-        command.current_dir(&self.dir).env("LC_ALL", "C").process_group(0).stdin(Stdio::null());
+        command
+            .current_dir(&self.dir)
+            .env("LC_ALL", "C")
+            .process_group(0)
+            .stdin(Stdio::null());
         let log = kept::open_log(&self.dir)?;
-        command.stdout(log.try_clone().map_err(LocalError::io("share the log"))?).stderr(log);
+        command
+            .stdout(log.try_clone().map_err(LocalError::io("share the log"))?)
+            .stderr(log);
         Ok(command)
     }
 
@@ -197,14 +229,22 @@ impl Plan {
         let note = self.dir.join("cluster/postmaster.pid");
         loop {
             if let Some(status) = child.exit_status() {
-                return Err(LocalError::EndedEarly { program: "postgres", status, log: kept::log_tail(&self.dir) });
+                return Err(LocalError::EndedEarly {
+                    program: "postgres",
+                    status,
+                    log: kept::log_tail(&self.dir),
+                });
             }
             if says_ready(&fs::read_to_string(&note).unwrap_or_default(), child.pid()) {
                 return Ok(());
             }
             if started.elapsed() > READY_WITHIN {
                 let (seconds, log) = (READY_WITHIN.as_secs(), kept::log_tail(&self.dir));
-                return Err(LocalError::NotReady { program: "postgres", seconds, log });
+                return Err(LocalError::NotReady {
+                    program: "postgres",
+                    seconds,
+                    log,
+                });
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -218,7 +258,9 @@ impl Plan {
             .fetch_one(&mut connection)
             .await?;
         if !found {
-            sqlx::raw_sql("create database keyledger").execute(&mut connection).await?;
+            sqlx::raw_sql("create database keyledger")
+                .execute(&mut connection)
+                .await?;
         }
         connection.close().await?;
         Ok(())
@@ -226,7 +268,12 @@ impl Plan {
 }
 
 fn running_pid(cluster: &std::path::Path) -> Option<Pid> {
-    proc::parse_pid(fs::read_to_string(cluster.join("postmaster.pid")).ok()?.lines().next()?)
+    proc::parse_pid(
+        fs::read_to_string(cluster.join("postmaster.pid"))
+            .ok()?
+            .lines()
+            .next()?,
+    )
 }
 
 /// The first line of `postmaster.pid` is the process, the eighth its state; the file of a killed predecessor names
@@ -246,7 +293,10 @@ mod tests {
         let note = "42\n/data\n1764000000\n20001\n\n127.0.0.1\n  1234 5\nready   \n";
         assert!(says_ready(note, Pid::from_raw(42).unwrap()));
         assert!(!says_ready(note, Pid::from_raw(43).unwrap()));
-        assert!(!says_ready(&note.replace("ready", "starting"), Pid::from_raw(42).unwrap()));
+        assert!(!says_ready(
+            &note.replace("ready", "starting"),
+            Pid::from_raw(42).unwrap()
+        ));
         assert!(!says_ready("42\n/data\n", Pid::from_raw(42).unwrap()));
     }
 }

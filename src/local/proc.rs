@@ -16,14 +16,19 @@ const LEFTOVER_ENDS_WITHIN: Duration = Duration::from_secs(20);
 ///
 /// `program` is how the name of its program starts, `dir` its working directory, absolute and without links.
 pub(super) async fn end_leftover(pid: Option<Pid>, program: &'static str, dir: &Path) -> Result<(), LocalError> {
-    let Some(pid) = pid.filter(|pid| serves(*pid, program, dir)) else { return Ok(()) };
+    let Some(pid) = pid.filter(|pid| serves(*pid, program, dir)) else {
+        return Ok(());
+    };
     tracing::info!(%program, pid = pid.as_raw_nonzero().get(), "ending a server that an earlier run left behind");
     let started = Instant::now();
     let mut signal = Signal::INT;
     while serves(pid, program, dir) {
         let waited = started.elapsed();
         if waited > LEFTOVER_ENDS_WITHIN {
-            return Err(LocalError::StuckLeftover { pid: pid.as_raw_nonzero().get(), dir: dir.to_owned() });
+            return Err(LocalError::StuckLeftover {
+                pid: pid.as_raw_nonzero().get(),
+                dir: dir.to_owned(),
+            });
         }
         if waited > LEFTOVER_ENDS_WITHIN / 2 {
             signal = Signal::QUIT;
@@ -38,7 +43,9 @@ pub(super) async fn end_leftover(pid: Option<Pid>, program: &'static str, dir: &
 fn serves(pid: Pid, program: &str, dir: &Path) -> bool {
     let process = of(pid);
     let runs_it = fs::read_link(format!("{process}/exe")).is_ok_and(|exe| {
-        exe.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(program))
+        exe.file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(|name| name.starts_with(program))
     });
     runs_it && fs::read_link(format!("{process}/cwd")).is_ok_and(|cwd| cwd == dir)
 }
@@ -84,7 +91,10 @@ fn stat(pid: Pid) -> Option<Stat> {
 /// character, also spaces and parentheses.
 fn parse_stat(line: &str) -> Option<Stat> {
     let mut fields = line.rsplit_once(") ")?.1.split(' ');
-    Some(Stat { state: fields.next()?.chars().next()?, parent: fields.next()?.parse().ok()? })
+    Some(Stat {
+        state: fields.next()?.chars().next()?,
+        parent: fields.next()?.parse().ok()?,
+    })
 }
 
 #[cfg(test)]
@@ -93,7 +103,10 @@ mod tests {
 
     #[test]
     fn a_process_name_with_spaces_and_parentheses_is_no_trap() {
-        assert_eq!(parse_stat("12 (a) b ) S 7 12 12 0"), Some(Stat { state: 'S', parent: 7 }));
+        assert_eq!(
+            parse_stat("12 (a) b ) S 7 12 12 0"),
+            Some(Stat { state: 'S', parent: 7 })
+        );
     }
 
     #[tokio::test]

@@ -25,7 +25,10 @@ pub async fn run_with_servers(command: Vec<String>) -> Result<i32, LocalError> {
     let (program, arguments) = command.split_first().ok_or(LocalError::NoCommand)?;
     let mut signals = Signals::listen()?;
     let home = ThrowAway::make()?;
-    let options = LocalOptions { data_dir: home.dir().to_owned(), durable: false };
+    let options = LocalOptions {
+        data_dir: home.dir().to_owned(),
+        durable: false,
+    };
     let servers = tokio::select! {
         started = LocalServers::start(options) => started?,
         early = signals.next() => return Ok(SIGNAL_BASE + early.as_raw()),
@@ -33,10 +36,14 @@ pub async fn run_with_servers(command: Vec<String>) -> Result<i32, LocalError> {
 
     let mut command = spawner::tied_command(&RunAs::Ourselves, "TERM", program);
     command.args(arguments).env("KEYLEDGER_TEST_SERVERS", "1");
-    command.env("DATABASE_URL", servers.postgres_url()).env("NATS_URL", servers.nats_url());
+    command
+        .env("DATABASE_URL", servers.postgres_url())
+        .env("NATS_URL", servers.nats_url());
     let outcome = match spawner::spawn(command).await {
         Err(error) => Err(LocalError::io(format!("start {program} through setpriv"))(error)),
-        Ok(child) => Ok(signals.forward_until(child.exited(), |signal| child.signal(signal)).await),
+        Ok(child) => Ok(signals
+            .forward_until(child.exited(), |signal| child.signal(signal))
+            .await),
     };
     servers.shutdown().await;
     drop(home);
@@ -51,7 +58,10 @@ struct Signals {
 impl Signals {
     fn listen() -> Result<Signals, LocalError> {
         let listen = |kind| signal(kind).map_err(LocalError::io("listen for signals"));
-        Ok(Signals { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        Ok(Signals {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
     }
 
     async fn next(&mut self) -> Signal {
@@ -79,7 +89,10 @@ impl Signals {
 }
 
 fn exit_code(status: ExitStatus) -> i32 {
-    status.code().or_else(|| status.signal().map(|signal| SIGNAL_BASE + signal)).unwrap_or(1)
+    status
+        .code()
+        .or_else(|| status.signal().map(|signal| SIGNAL_BASE + signal))
+        .unwrap_or(1)
 }
 
 #[cfg(test)]

@@ -39,9 +39,11 @@ impl RunAs {
             RunAs::Ourselves => Ok(()),
             RunAs::User { name, uid, gid } => match closed_above(dir, *uid, *gid)? {
                 None => Ok(()),
-                Some(closed) => {
-                    Err(LocalError::Unreachable { dir: dir.to_owned(), closed, user: name.clone() })
-                }
+                Some(closed) => Err(LocalError::Unreachable {
+                    dir: dir.to_owned(),
+                    closed,
+                    user: name.clone(),
+                }),
             },
         }
     }
@@ -76,7 +78,11 @@ fn find_user(users: &str, wanted: &str) -> Option<RunAs> {
         let name = fields.next().filter(|name| *name == wanted)?;
         let uid = fields.nth(1)?.parse().ok()?;
         let gid = fields.next()?.parse().ok()?;
-        Some(RunAs::User { name: name.to_owned(), uid, gid })
+        Some(RunAs::User {
+            name: name.to_owned(),
+            uid,
+            gid,
+        })
     })
 }
 
@@ -84,11 +90,16 @@ fn find_user(users: &str, wanted: &str) -> Option<RunAs> {
 mod tests {
     use super::*;
 
-    const USERS: &str = "root:x:0:0:root:/root:/bin/bash\npostgres:x:101:104:PostgreSQL,,,:/var/lib/postgresql:/bin/bash\n";
+    const USERS: &str =
+        "root:x:0:0:root:/root:/bin/bash\npostgres:x:101:104:PostgreSQL,,,:/var/lib/postgresql:/bin/bash\n";
 
     #[test]
     fn the_user_of_the_package_is_found_by_name() {
-        let expected = RunAs::User { name: "postgres".to_owned(), uid: 101, gid: 104 };
+        let expected = RunAs::User {
+            name: "postgres".to_owned(),
+            uid: 101,
+            gid: 104,
+        };
         assert_eq!(find_user(USERS, "postgres"), Some(expected));
         assert_eq!(find_user(USERS, "post"), None);
     }
@@ -101,7 +112,10 @@ mod tests {
         for (path, mode) in [(root.path().to_owned(), 0o755), (root.path().join("a"), 0o700)] {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         }
-        assert_eq!(closed_above(&dir, 4_000_001, 4_000_001).unwrap(), Some(root.path().join("a")));
+        assert_eq!(
+            closed_above(&dir, 4_000_001, 4_000_001).unwrap(),
+            Some(root.path().join("a"))
+        );
 
         fs::set_permissions(root.path().join("a"), fs::Permissions::from_mode(0o711)).unwrap();
         assert_eq!(closed_above(&dir, 4_000_001, 4_000_001).unwrap(), None);

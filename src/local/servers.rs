@@ -36,7 +36,11 @@ impl LocalServers {
             port: None,
             settings: Vec::new(),
         };
-        let nats = NatsOptions { dir: options.data_dir.join("nats"), port: None, binary: None };
+        let nats = NatsOptions {
+            dir: options.data_dir.join("nats"),
+            port: None,
+            binary: None,
+        };
         let (postgres, nats) = match tokio::join!(PrivatePostgres::start(postgres), PrivateNats::start(nats)) {
             (Ok(postgres), Ok(nats)) => (Arc::new(postgres), Arc::new(nats)),
             (Ok(postgres), Err(error)) => {
@@ -52,7 +56,11 @@ impl LocalServers {
         let mut watchers = JoinSet::new();
         watchers.spawn(Arc::clone(&postgres).keep_up());
         watchers.spawn(Arc::clone(&nats).keep_up());
-        Ok(LocalServers { postgres, nats, watchers })
+        Ok(LocalServers {
+            postgres,
+            nats,
+            watchers,
+        })
     }
 
     pub fn postgres_url(&self) -> String {

@@ -37,7 +37,10 @@ pub(super) struct Slot {
 
 impl Slot {
     pub(super) fn holding(child: Child) -> Slot {
-        Slot { current: watch::Sender::new(Some(Arc::new(child))), turn: Mutex::new(()) }
+        Slot {
+            current: watch::Sender::new(Some(Arc::new(child))),
+            turn: Mutex::new(()),
+        }
     }
 
     fn child(&self) -> Option<Arc<Child>> {
@@ -106,7 +109,11 @@ pub(super) async fn keep_up<S: Server>(server: Arc<S>) {
         if up_since.elapsed() > HEALTHY_AFTER {
             pause = RESTART_PAUSE_MIN;
         }
-        tracing::warn!(server = S::NAME, pause_ms = pause.as_millis(), "a private server died and is started again");
+        tracing::warn!(
+            server = S::NAME,
+            pause_ms = pause.as_millis(),
+            "a private server died and is started again"
+        );
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(RESTART_PAUSE_MAX);
         if let Err(error) = revive(&*server).await {

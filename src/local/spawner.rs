@@ -34,16 +34,26 @@ static ORDERS: LazyLock<io::Result<mpsc::Sender<Order>>> = LazyLock::new(|| {
 pub(super) fn tied_command(run_as: &RunAs, death_signal: &str, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     if let RunAs::User { uid, gid, .. } = run_as {
-        command.arg(format!("--reuid={uid}")).arg(format!("--regid={gid}")).arg("--clear-groups");
+        command
+            .arg(format!("--reuid={uid}"))
+            .arg(format!("--regid={gid}"))
+            .arg("--clear-groups");
     }
-    command.arg(format!("--pdeathsig={death_signal}")).arg("--").arg(program);
+    command
+        .arg(format!("--pdeathsig={death_signal}"))
+        .arg("--")
+        .arg(program);
     command
 }
 
 pub(super) async fn spawn(command: Command) -> io::Result<Child> {
-    let orders = ORDERS.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
+    let orders = ORDERS
+        .as_ref()
+        .map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
     let (answer, child) = oneshot::channel();
     let ended = |_| io::Error::other("the spawner thread ended");
-    orders.send((command, answer)).map_err(|_| io::Error::other("the spawner thread ended"))?;
+    orders
+        .send((command, answer))
+        .map_err(|_| io::Error::other("the spawner thread ended"))?;
     child.await.map_err(ended)?
 }
