@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use keyledger::local::{
     LocalError, LocalOptions, LocalServers, NatsOptions, PostgresOptions, PrivateNats, PrivatePostgres,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
@@ -128,6 +129,7 @@ async fn kill_9_of_a_durable_postgres_loses_no_commit() {
     postgres.start_again().await.unwrap();
     assert_eq!(postgres.url(), url);
     assert_eq!(ask(&url, "select count(*)::int from kept").await, 20);
+    postgres.stop().await;
 }
 
 #[tokio::test]
@@ -179,12 +181,16 @@ async fn a_server_that_dies_by_itself_comes_back_and_one_that_was_killed_stays_d
         durable: true,
     };
     let servers = LocalServers::start(options).await.unwrap();
-    for pid in [servers.postgres().pid().unwrap(), servers.nats().pid().unwrap()] {
-        signal(pid, "KILL");
+    let pids = || [servers.postgres().pid(), servers.nats().pid()];
+    let before = pids();
+    for pid in before {
+        signal(pid.unwrap(), Signal::KILL);
     }
     until("both are back", || {
-        let up = [servers.postgres().pid(), servers.nats().pid()];
-        up.iter().all(Option::is_some)
+        pids()
+            .iter()
+            .zip(before)
+            .all(|(now, before)| now.is_some() && *now != before)
     })
     .await;
     assert_eq!(ask(&servers.postgres_url(), "select 1").await, 1);
@@ -208,6 +214,7 @@ async fn a_server_left_over_by_a_killed_run_is_ended_first() {
     let second = start_postgres(dir.path(), true).await;
     assert_ne!(second.pid(), Some(pid));
     assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    second.stop().await;
 }
 
 /// The server's user must be able to pass through it.
@@ -284,13 +291,9 @@ async fn stored(url: &str) -> Option<u64> {
     Some(jetstream.get_stream("KEPT").await.ok()?.cached_info().state.messages)
 }
 
-fn signal(pid: u32, name: &str) {
-    let status = std::process::Command::new("kill")
-        .arg(format!("-{name}"))
-        .arg(pid.to_string())
-        .status()
-        .unwrap();
-    assert!(status.success());
+fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
+    kill_process(pid, signal).unwrap();
 }
 
 /// Polls for ten seconds, so that a slow machine is slow and not wrong.

@@ -1,3 +1,9 @@
 //! Tests with services. One binary, because linking many is slow.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on says so by panicking"
+)]
+
 mod local;

@@ -32,12 +32,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Somebody else may take a free port between our look and the server's start.
 const PORT_ATTEMPTS: usize = 3;
 
-/// What survives nothing and costs nothing: for data that is thrown away.
-const NOT_DURABLE: [(&str, &str); 4] = [
+/// What survives nothing and costs nothing: for data that is thrown away. Shared memory is kept in the data directory,
+/// so that it goes with the directory even after a kill.
+const NOT_DURABLE: [(&str, &str); 5] = [
     ("fsync", "off"),
     ("synchronous_commit", "off"),
     ("full_page_writes", "off"),
     ("autovacuum", "off"),
+    ("dynamic_shared_memory_type", "mmap"),
 ];
 
 #[derive(Debug, Clone)]

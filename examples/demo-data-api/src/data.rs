@@ -34,10 +34,8 @@ pub(crate) struct Question {
 }
 
 impl Question {
-    pub(crate) fn text(self) -> Result<String, Response> {
-        self.q
-            .filter(|q| !q.trim().is_empty())
-            .ok_or_else(|| problem(StatusCode::BAD_REQUEST, "q is missing"))
+    pub(crate) fn text(self) -> Option<String> {
+        self.q.filter(|q| !q.trim().is_empty())
     }
 }
 
@@ -51,9 +49,13 @@ pub(crate) async fn serp_from_body(Json(question): Json<Question>) -> Response {
 
 fn answer(question: Question) -> Response {
     match question.text() {
-        Ok(q) => Json(results(&q)).into_response(),
-        Err(refused) => refused,
+        Some(q) => Json(results(&q)).into_response(),
+        None => no_question(),
     }
+}
+
+pub(crate) fn no_question() -> Response {
+    problem(StatusCode::BAD_REQUEST, "q is missing")
 }
 
 pub(crate) fn results(q: &str) -> Value {
@@ -91,7 +93,7 @@ pub(crate) async fn ai_visibility(Path(brand): Path<String>, Query(asked): Query
                 "id": format!("conv_{drawn:016x}"),
                 "assistant": pick(&ASSISTANTS, drawn),
                 "prompt": format!("which product like {brand} do you recommend?"),
-                "mentioned": drawn % 3 != 0,
+                "mentioned": !drawn.is_multiple_of(3),
                 "position": drawn % 8 + 1,
             })
         })

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::Demo;
-use crate::data::{Question, problem, results};
+use crate::data::{Question, no_question, problem, results};
 
 /// The oldest are forgotten beyond this.
 const TASKS_MAX: usize = 10_000;
@@ -80,8 +80,8 @@ impl Tasks {
 
 pub(crate) async fn queue(State(demo): State<Demo>, Json(question): Json<Question>) -> Response {
     match question.text() {
-        Ok(q) => pending(&name_of(demo.tasks.queue(q))),
-        Err(refused) => refused,
+        Some(q) => pending(&name_of(demo.tasks.queue(q))),
+        None => no_question(),
     }
 }
 

@@ -1,5 +1,11 @@
 //! What the demo API answers, over a real connection.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on says so by panicking"
+)]
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
