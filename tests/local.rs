@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+mod command;
+
 use keyledger::local::{
     LocalError, LocalOptions, LocalServers, NatsOptions, PostgresOptions, PrivateNats, PrivatePostgres,
 };
