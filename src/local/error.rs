@@ -9,7 +9,17 @@ use std::process::ExitStatus;
 pub enum LocalError {
     /// The server program was found nowhere.
     #[error("{program} is not installed (looked in {looked}): run `make setup`, which installs it")]
-    NotInstalled { program: &'static str, looked: String },
+    NotInstalled {
+        program: &'static str,
+        looked: &'static str,
+    },
+    /// The server program is not where its environment variable or its caller says.
+    #[error("there is no usable {program} at {}, where {named_by} says: correct that, or leave it out", .place.display())]
+    NotWhereNamed {
+        program: &'static str,
+        place: PathBuf,
+        named_by: &'static str,
+    },
     /// Postgres refuses to run as root, and the user that its package makes is not there.
     #[error(
         "postgres refuses to run as root and there is no system user `{name}` to run it as: run `make setup`, \

@@ -9,6 +9,9 @@ use super::error::LocalError;
 /// Where Debian and its relatives put the server programs of each major version. They are not on `PATH`.
 const DEBIAN_POSTGRES: &str = "/usr/lib/postgresql";
 
+const POSTGRES_VARIABLE: &str = "KEYLEDGER_PG_BIN";
+const NATS_VARIABLE: &str = "KEYLEDGER_NATS_BIN";
+
 /// The directory that holds `postgres` and `initdb`, and their major version.
 #[derive(Debug, Clone)]
 pub(super) struct PostgresPrograms {
@@ -26,50 +29,62 @@ impl PostgresPrograms {
     }
 }
 
-/// Looks in `KEYLEDGER_PG_BIN`, then Debian's directories from the highest version down, then `PATH`.
+/// Looks in `KEYLEDGER_PG_BIN` if that is set, else in Debian's directories from the highest version down, then `PATH`.
 pub(super) fn postgres() -> Result<PostgresPrograms, LocalError> {
-    let candidates = match env::var_os("KEYLEDGER_PG_BIN") {
-        Some(named) => vec![PathBuf::from(named)],
-        None => debian_versions(Path::new(DEBIAN_POSTGRES))
-            .into_iter()
-            .chain(search_path())
-            .collect(),
-    };
-    candidates
+    const PROGRAM: &str = "postgres";
+    if let Some(place) = env::var_os(POSTGRES_VARIABLE).map(PathBuf::from) {
+        let named_by = POSTGRES_VARIABLE;
+        return programs_in(place.clone()).ok_or(LocalError::NotWhereNamed {
+            program: PROGRAM,
+            place,
+            named_by,
+        });
+    }
+    debian_versions(Path::new(DEBIAN_POSTGRES))
         .into_iter()
-        .filter(|dir| dir.join("postgres").is_file() && dir.join("initdb").is_file())
-        .find_map(|dir| {
-            Some(PostgresPrograms {
-                major: major_of(&dir.join("postgres"))?,
-                dir,
-            })
-        })
-        .ok_or_else(|| LocalError::NotInstalled {
-            program: "postgres",
-            looked: format!("KEYLEDGER_PG_BIN, {DEBIAN_POSTGRES}/*/bin, PATH"),
+        .chain(search_path())
+        .find_map(programs_in)
+        .ok_or(LocalError::NotInstalled {
+            program: PROGRAM,
+            looked: "/usr/lib/postgresql/*/bin and PATH",
         })
 }
 
 /// Looks at `named`, else at `KEYLEDGER_NATS_BIN`, else in `.keyledger/bin`, `/usr/sbin` and `PATH`.
 pub(super) fn nats_server(named: Option<PathBuf>) -> Result<PathBuf, LocalError> {
-    let candidates = match named.or_else(|| env::var_os("KEYLEDGER_NATS_BIN").map(PathBuf::from)) {
-        Some(named) => vec![named],
-        // A normal user's PATH often lacks /usr/sbin.
-        None => [PathBuf::from(".keyledger/bin"), PathBuf::from("/usr/sbin")]
-            .into_iter()
-            .chain(search_path())
-            .map(|dir| dir.join("nats-server"))
-            .collect(),
-    };
-    candidates
+    const PROGRAM: &str = "nats-server";
+    let by_caller = named.map(|place| (place, "the caller"));
+    let by_variable = || env::var_os(NATS_VARIABLE).map(|place| (PathBuf::from(place), NATS_VARIABLE));
+    if let Some((place, named_by)) = by_caller.or_else(by_variable) {
+        return program_at(&place).ok_or(LocalError::NotWhereNamed {
+            program: PROGRAM,
+            place,
+            named_by,
+        });
+    }
+    // A normal user's PATH often lacks /usr/sbin.
+    [PathBuf::from(".keyledger/bin"), PathBuf::from("/usr/sbin")]
         .into_iter()
-        .find(|file| file.is_file())
-        // The server runs in another directory than we do.
-        .and_then(|file| file.canonicalize().ok())
-        .ok_or_else(|| LocalError::NotInstalled {
-            program: "nats-server",
-            looked: "KEYLEDGER_NATS_BIN, .keyledger/bin, /usr/sbin, PATH".to_owned(),
+        .chain(search_path())
+        .find_map(|dir| program_at(&dir.join(PROGRAM)))
+        .ok_or(LocalError::NotInstalled {
+            program: PROGRAM,
+            looked: ".keyledger/bin, /usr/sbin and PATH",
         })
+}
+
+fn programs_in(dir: PathBuf) -> Option<PostgresPrograms> {
+    let postgres = program_at(&dir.join("postgres"))?;
+    program_at(&dir.join("initdb"))?;
+    Some(PostgresPrograms {
+        major: major_of(&postgres)?,
+        dir,
+    })
+}
+
+/// Absolute, because a server runs in another directory than we do.
+fn program_at(file: &Path) -> Option<PathBuf> {
+    file.is_file().then(|| file.canonicalize().ok()).flatten()
 }
 
 fn search_path() -> Vec<PathBuf> {
@@ -130,10 +145,22 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_server_names_the_command_that_installs_it() {
+    fn a_server_that_is_not_where_it_was_said_to_be_is_named_with_its_place() {
         let complaint = nats_server(Some("/nowhere/nats-server".into()))
             .unwrap_err()
             .to_string();
-        assert!(complaint.contains("make setup"), "{complaint}");
+        assert!(
+            complaint.contains("no usable nats-server at /nowhere/nats-server"),
+            "{complaint}"
+        );
+    }
+
+    #[test]
+    fn a_missing_server_names_the_command_that_installs_it() {
+        let missing = LocalError::NotInstalled {
+            program: "postgres",
+            looked: "PATH",
+        };
+        assert!(missing.to_string().contains("run `make setup`"));
     }
 }

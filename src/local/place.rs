@@ -56,17 +56,27 @@ pub(super) fn make_private(dir: &Path) -> Result<PathBuf, LocalError> {
 /// Root in a checkout that the server's user cannot reach gets one below `/var/lib/keyledger`, and `.keyledger/data`
 /// becomes a link to it, so that the data is found and removed where it is expected.
 pub fn default_data_dir() -> Result<PathBuf, LocalError> {
-    let wanted = PathBuf::from(DATA_DIR);
     let here = std::env::current_dir().map_err(LocalError::io("find the current directory"))?;
-    if wanted.exists() || RunAs::for_postgres()?.check_reach(&here.join("data")).is_ok() {
+    data_dir_of(&here, &RunAs::for_postgres()?, Path::new(SYSTEM_DATA_DIR))
+}
+
+fn data_dir_of(checkout: &Path, run_as: &RunAs, system: &Path) -> Result<PathBuf, LocalError> {
+    let wanted = checkout.join(DATA_DIR);
+    if wanted.exists() || run_as.check_reach(&checkout.join("data")).is_ok() {
         return Ok(wanted);
     }
-    let name = here.to_string_lossy().trim_matches('/').replace('/', "-");
-    let elsewhere = make(&Path::new(SYSTEM_DATA_DIR).join(name))?;
-    make(Path::new(".keyledger"))?;
+    let name = checkout.to_string_lossy().trim_matches('/').replace('/', "-");
+    let elsewhere = make(&system.join(name))?;
+    if let Some(parent) = wanted.parent() {
+        make(parent)?;
+    }
     // A link whose target was removed is in the way of its successor.
     let _dangling = fs::remove_file(&wanted);
-    symlink(&elsewhere, &wanted).map_err(LocalError::io(format!("link {DATA_DIR} to {}", elsewhere.display())))?;
+    symlink(&elsewhere, &wanted).map_err(LocalError::io(format!(
+        "link {} to {}",
+        wanted.display(),
+        elsewhere.display()
+    )))?;
     Ok(wanted)
 }
 
@@ -147,6 +157,37 @@ fn has_room(dir: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn data_of_a_checkout_that_the_server_cannot_reach_is_kept_elsewhere_behind_a_link() {
+        let root = tempfile::tempdir().unwrap();
+        let checkout = root.path().canonicalize().unwrap().join("closed");
+        DirBuilder::new().mode(0o700).create(&checkout).unwrap();
+        let stranger = RunAs::User {
+            name: "stranger".to_owned(),
+            uid: 4_000_001,
+            gid: 4_000_001,
+        };
+        let system = root.path().join("system");
+
+        let found = data_dir_of(&checkout, &stranger, &system).unwrap();
+        assert!(
+            found
+                .canonicalize()
+                .unwrap()
+                .starts_with(system.canonicalize().unwrap())
+        );
+        assert_eq!(data_dir_of(&checkout, &stranger, &system).unwrap(), found);
+
+        // Removed as `make clean-data` does, but for the link.
+        fs::remove_dir_all(found.canonicalize().unwrap()).unwrap();
+        assert!(data_dir_of(&checkout, &stranger, &system).unwrap().is_dir());
+        let reachable = root.path().join("open");
+        assert_eq!(
+            data_dir_of(&reachable, &RunAs::Ourselves, &system).unwrap(),
+            reachable.join(".keyledger/data")
+        );
+    }
 
     #[test]
     fn a_throw_away_directory_goes_with_its_owner() {
