@@ -298,7 +298,7 @@ fn signal(pid: u32, signal: Signal) {
     kill_process(pid, signal).unwrap();
 }
 
-/// Polls for ten seconds, so that a slow machine is slow and not wrong.
+/// Polls for half a minute, so that a slow machine is slow and not wrong.
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
     while !holds() {
