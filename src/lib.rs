@@ -2,4 +2,6 @@
 
 pub mod clock;
 pub mod ledger;
+pub mod local;
 pub mod log;
+pub mod migrate;
