@@ -1,8 +1,12 @@
 //! Keyledger: a ledger for API keys and usage credits. The README's code tour names the rooms and their walls.
 
 pub mod bench;
+pub mod bus;
 pub mod clock;
 pub mod ledger;
 pub mod local;
 pub mod log;
 pub mod migrate;
+pub mod projector;
+pub mod relay;
+pub mod views;

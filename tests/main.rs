@@ -10,3 +10,5 @@ mod architecture;
 mod harness;
 mod ledger;
 mod local;
+mod projector;
+mod relay;
