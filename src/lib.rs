@@ -5,3 +5,4 @@ pub mod ledger;
 pub mod local;
 pub mod log;
 pub mod migrate;
+pub mod problem;
