@@ -1,8 +1,10 @@
 //! Keyledger: a ledger for API keys and usage credits. The README's code tour names the rooms and their walls.
 
 pub mod clock;
+pub mod config;
 pub mod ledger;
 pub mod local;
 pub mod log;
 pub mod migrate;
+pub mod prices;
 pub mod problem;
