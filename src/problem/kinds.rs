@@ -116,6 +116,8 @@ kinds! {
         "Send `Content-Type: application/json`, in UTF-8 and without content encoding.";
     BODY_TOO_LARGE = PAYLOAD_TOO_LARGE "body-too-large", "The body is too large",
         "The request's body is larger than this server takes. Nothing was charged.";
+    URI_TOO_LONG = URI_TOO_LONG "uri-too-long", "The address is too long",
+        "Path and query together have more characters than this server takes.";
     REQUEST_TIMEOUT = REQUEST_TIMEOUT "request-timeout", "The request took too long to arrive",
         "The rest of the request did not arrive in time.";
     UPGRADE_REFUSED = BAD_REQUEST "upgrade-refused", "Changing the protocol is not offered",
