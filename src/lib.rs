@@ -1,5 +1,6 @@
 //! Keyledger: a ledger for API keys and usage credits. The README's code tour names the rooms and their walls.
 
+pub mod bench;
 pub mod clock;
 pub mod config;
 pub mod gateway;

@@ -24,7 +24,8 @@ struct Entry {
     snapshot_seq: Seq,
 }
 
-/// A snapshot is due after this many events, and more for a state that is long to write.
+/// A snapshot is due after this many events, and as many more as the state has holds and memories of holds: writing it
+/// then costs each event a small and constant share.
 const EVENTS_BETWEEN_SNAPSHOTS_MIN: usize = 500;
 
 impl Cache {
@@ -113,7 +114,7 @@ impl Cache {
         self.weight = self.weight - entry.weight + weight;
         entry.weight = weight;
         let new_events = usize::try_from(entry.account.seq.0 - entry.snapshot_seq.0).unwrap_or(usize::MAX);
-        let due = EVENTS_BETWEEN_SNAPSHOTS_MIN + entry.account.open.len() + 4 * entry.account.settled.len();
+        let due = EVENTS_BETWEEN_SNAPSHOTS_MIN + entry.account.open.len() + entry.account.settled.len();
         if new_events < due {
             return None;
         }
