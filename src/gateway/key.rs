@@ -51,14 +51,14 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 mod tests {
     use super::*;
     use http::HeaderValue;
-    use keyledger_events::Environment;
+    use keyledger_events::{Environment, base62_secret};
 
     fn key(seed: u8) -> KeySecret {
         KeySecret::from_random(&KeyPrefix::default(), Environment::Live, [seed; 32])
     }
 
     fn text(seed: u8) -> String {
-        key(seed).expose_text_in_the_creating_response().to_owned()
+        base62_secret("sk_live_", [seed; 32])
     }
 
     fn code(pairs: &[(&str, &str)]) -> Result<KeyDigest, &'static str> {
