@@ -3,10 +3,14 @@
 pub mod bench;
 pub mod bus;
 pub mod clock;
+pub mod config;
+pub mod gateway;
 pub mod ledger;
 pub mod local;
 pub mod log;
 pub mod migrate;
+pub mod prices;
+pub mod problem;
 pub mod projector;
 pub mod relay;
 pub mod views;

@@ -7,6 +7,7 @@
 )]
 
 mod architecture;
+mod gateway;
 mod harness;
 mod ledger;
 mod local;
