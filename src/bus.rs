@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::{self, context::ContextBuilder};
 use async_nats::{Client, ConnectOptions, ServerAddr, connection::State};
-use keyledger_events::{Recorded, Shard};
+use keyledger_events::Shard;
 
 /// A connection that comes back by itself, and the prefix of this installation's streams. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -89,9 +89,10 @@ impl Bus {
         format!("{}.{shard}.>", self.prefix.to_lowercase())
     }
 
-    /// `keyledger.0.acct_01J….CreditsReserved`.
-    pub fn subject(&self, recorded: &Recorded) -> String {
-        let (shard, account, event) = (recorded.shard, recorded.account, recorded.event.short_name());
-        format!("{}.{shard}.{account}.{event}", self.prefix.to_lowercase())
+    /// `keyledger.0.acct_01J….CreditsReserved`, of an event's subject and type; `None` when they would make another shape.
+    pub fn subject(&self, shard: Shard, account: &str, type_name: &str) -> Option<String> {
+        let (name, _version) = type_name.strip_prefix("keyledger.")?.rsplit_once(".v")?;
+        let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        (is_word(account) && is_word(name)).then(|| format!("{}.{shard}.{account}.{name}", self.prefix.to_lowercase()))
     }
 }

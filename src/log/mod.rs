@@ -98,7 +98,8 @@ async fn in_time<T>(read: impl Future<Output = Result<T, ReadError>>) -> Result<
     }
 }
 
-fn timestamp(column: time::OffsetDateTime) -> Result<Timestamp, ReadError> {
+/// A moment as Postgres gave it.
+pub(crate) fn timestamp(column: time::OffsetDateTime) -> Result<Timestamp, ReadError> {
     i64::try_from(column.unix_timestamp_nanos() / 1_000)
         .ok()
         .and_then(Timestamp::from_micros)

@@ -1,4 +1,7 @@
 //! Where a projection's events come from: the bus when it delivers the very next one, the log otherwise.
+//!
+//! The bus is only a wire, and may be the wire of another database: a stream can outlive the log that it was copied
+//! from. So the log is asked whether it holds the last message of what the bus brought; one look-up a batch.
 
 use std::time::Duration;
 
@@ -20,6 +23,8 @@ pub(super) struct Source {
     /// The bus is tried again from here on; until then only the log is read.
     try_bus_at: Instant,
     looked_at: Option<Instant>,
+    /// The bus brought what the log does not hold, and has brought nothing better since.
+    distrusted: bool,
 }
 
 /// Why there are no next events.
@@ -41,6 +46,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const TRY_BUS_EVERY: Duration = Duration::from_secs(2);
 const SUBSCRIBE_WITHIN: Duration = Duration::from_secs(2);
 
+/// What the bus brought, and the bytes of its last message.
+#[derive(Default)]
+struct Heard {
+    events: Vec<Recorded>,
+    last: bytes::Bytes,
+}
+
 impl Source {
     pub(super) fn new(log: Log, bus: Option<Bus>) -> Source {
         Source {
@@ -49,6 +61,7 @@ impl Source {
             messages: None,
             try_bus_at: Instant::now(),
             looked_at: None,
+            distrusted: false,
         }
     }
 
@@ -72,7 +85,10 @@ impl Source {
                 }
             };
             let events = match heard {
-                Some(Some(Ok(first))) => self.delivered(after, first),
+                Some(Some(Ok(first))) => {
+                    let heard = self.delivered(after, first);
+                    self.confirmed(after, heard).await?
+                }
                 // The consumer comes back by itself after most errors; looking at the log covers the time between.
                 Some(Some(Err(error))) => {
                     tracing::debug!(%error, "the bus stumbled");
@@ -123,23 +139,26 @@ impl Source {
         self.try_bus_at = Instant::now() + TRY_BUS_EVERY;
     }
 
-    /// The first message and all that are here already, as far as they follow each other. Anything else is not believed:
-    /// the log is read instead.
-    fn delivered(&mut self, after: Position, first: jetstream::Message) -> Vec<Recorded> {
-        let mut events: Vec<Recorded> = Vec::new();
+    /// The first message and all that are here already, as far as they follow each other. At anything else it stops,
+    /// and the log is read next.
+    fn delivered(&mut self, after: Position, first: jetstream::Message) -> Heard {
+        let mut heard = Heard::default();
         let mut next = Some(first);
         while let Some(message) = next {
-            let expected = events.last().map_or(after, |last| last.position).next();
+            let expected = heard.events.last().map_or(after, |last| last.position).next();
             match place(&message) {
                 Some(place) if place < expected => {}
                 Some(place) if place == expected => match Recorded::decode_loosely(&message.payload) {
-                    Ok(recorded) if recorded.position == expected => events.push(recorded),
-                    Ok(_) | Err(_) => return self.gap(events),
+                    Ok(recorded) if recorded.position == expected && recorded.shard == self.log.shard() => {
+                        heard.events.push(recorded);
+                        heard.last = message.payload.clone();
+                    }
+                    Ok(_) | Err(_) => return self.gap(heard),
                 },
-                Some(_) | None => return self.gap(events),
+                Some(_) | None => return self.gap(heard),
             }
-            if events.len() >= EVENTS_AT_ONCE_MAX {
-                return events;
+            if heard.events.len() >= EVENTS_AT_ONCE_MAX {
+                return heard;
             }
             next = self
                 .messages
@@ -148,13 +167,34 @@ impl Source {
                 .flatten()
                 .and_then(Result::ok);
         }
-        events
+        heard
     }
 
-    fn gap(&mut self, so_far: Vec<Recorded>) -> Vec<Recorded> {
-        self.messages = None;
+    /// A message that does not fit stays where it is: listening again at once would only bring it again, and again.
+    fn gap(&mut self, so_far: Heard) -> Heard {
+        self.leave_bus();
         self.looked_at = None;
         so_far
+    }
+
+    /// What the bus brought, if the log holds its last message too; what the log holds instead, if not.
+    async fn confirmed(&mut self, after: Position, heard: Heard) -> Result<Vec<Recorded>, SourceError> {
+        let Some(last) = heard.events.last() else {
+            return Ok(heard.events);
+        };
+        let stored = self.log.read(Position(last.position.0 - 1), 1).await?;
+        if stored
+            .first()
+            .is_some_and(|stored| stored.position == last.position && stored.body == heard.last)
+        {
+            self.distrusted = false;
+            return Ok(heard.events);
+        }
+        if !std::mem::replace(&mut self.distrusted, true) {
+            tracing::warn!(position = %last.position, "the bus brings what the log does not hold; the log is read instead");
+        }
+        self.leave_bus();
+        self.look(after).await
     }
 
     async fn subscribe(&mut self, after: Position) {

@@ -5,20 +5,22 @@ use std::time::Duration;
 
 use keyledger_events::{Position, Recorded, Shard};
 use keyledger_projections::Changes as _;
-use sqlx::{PgConnection, PgPool, Row as _};
+use sqlx::{Connection as _, PgConnection, PgPool, Row as _};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::ProjectionStatus;
 use super::source::{Source, SourceError};
 use super::tables::{Table, WriteError};
-use crate::log::{bigint, time_column};
+use crate::log::{bigint, time_column, timestamp};
 
 pub(super) struct Worker<T> {
     pool: PgPool,
     shard: Shard,
     source: Source,
     tell: watch::Sender<ProjectionStatus>,
+    /// The last turn failed too, so the operator has been told.
+    stumbling: bool,
     table: PhantomData<T>,
 }
 
@@ -36,6 +38,8 @@ pub(super) enum Stumble {
 const PAUSE_AFTER_RETRY: Duration = Duration::from_millis(250);
 /// A halted projection tries again this often: another version may have been started meanwhile.
 const PAUSE_AFTER_HALT: Duration = Duration::from_secs(5);
+/// A statement or SQL transaction that takes longer has lost its connection without being told.
+const WRITE_SECONDS_MAX: u64 = 15;
 
 impl<T: Table> Worker<T> {
     pub(super) fn new(pool: PgPool, shard: Shard, source: Source, tell: watch::Sender<ProjectionStatus>) -> Worker<T> {
@@ -44,6 +48,7 @@ impl<T: Table> Worker<T> {
             shard,
             source,
             tell,
+            stumbling: false,
             table: PhantomData,
         }
     }
@@ -87,10 +92,11 @@ impl<T: Table> Worker<T> {
     /// Answers the new checkpoint; `None` when somebody else moved it.
     async fn fold(&mut self, from: Position, events: &[Recorded]) -> Result<Option<Position>, Stumble> {
         match fold_and_write::<T>(&self.pool, self.shard, from, events).await {
-            Ok(to) => {
+            Ok(Some(to)) => {
                 self.note_progress(events);
-                Ok(to)
+                Ok(Some(to))
             }
+            Ok(None) => Ok(None),
             Err(WriteError::Database(error)) => Err(Stumble::Retry(error.to_string())),
             Err(WriteError::DoesNotFit(_)) => {
                 self.source.leave_bus();
@@ -124,25 +130,39 @@ impl<T: Table> Worker<T> {
         Ok(Some(at))
     }
 
+    /// Where the projection stands. Another projector may have taken it further, also past where this one halted.
     async fn read_checkpoint(&mut self) -> Result<Position, Stumble> {
-        let row = sqlx::query("select position from views.checkpoints where projection = $1 and shard = $2")
+        let retry = |error: sqlx::Error| Stumble::Retry(error.to_string());
+        let asked = sqlx::query("select position, recorded_at from views.checkpoints where projection = $1 and shard = $2")
             .bind(T::VIEW.as_str())
             .bind(shard_column(self.shard))
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.pool);
+        let row = in_time(async { Ok(asked.await?) })
             .await
-            .map_err(|error| Stumble::Retry(error.to_string()))?;
-        let no_row = || Stumble::Halt {
-            why: format!("{} has no checkpoint; run `keyledger migrate`", T::VIEW),
-        };
-        let position: i64 = row
-            .ok_or_else(no_row)?
-            .try_get("position")
-            .map_err(|e| Stumble::Retry(e.to_string()))?;
-        Ok(Position(position.unsigned_abs()))
+            .map_err(|error| Stumble::Retry(error.to_string()))?
+            .ok_or_else(|| Stumble::Halt {
+                why: format!("{} has no checkpoint; run `keyledger migrate`", T::VIEW),
+            })?;
+        let position: i64 = row.try_get("position").map_err(retry)?;
+        let recorded_at = timestamp(row.try_get("recorded_at").map_err(retry)?).map_err(|e| Stumble::Retry(e.to_string()))?;
+        let position = Position(position.unsigned_abs());
+        self.tell.send_if_modified(|status| {
+            let moved = status.checkpoint != position;
+            if moved {
+                status.checkpoint = position;
+                status.recorded_at = recorded_at;
+                status.halted = None;
+            }
+            moved
+        });
+        Ok(position)
     }
 
-    fn note_progress(&self, events: &[Recorded]) {
+    fn note_progress(&mut self, events: &[Recorded]) {
         let Some(last) = events.last() else { return };
+        if std::mem::take(&mut self.stumbling) {
+            tracing::info!(view = %T::VIEW, position = %last.position, "a projection goes on");
+        }
         metrics::gauge!("keyledger_checkpoint", "view" => T::VIEW.as_str())
             .set(u32::try_from(last.position.0).unwrap_or(u32::MAX));
         self.tell.send_modify(|status| {
@@ -153,10 +173,14 @@ impl<T: Table> Worker<T> {
     }
 
     /// Says once what went wrong, and how long to wait.
-    fn note(&self, stumble: &Stumble) -> Duration {
+    fn note(&mut self, stumble: &Stumble) -> Duration {
         match stumble {
             Stumble::Retry(why) => {
-                tracing::debug!(view = %T::VIEW, %why, "a projection tries again");
+                if std::mem::replace(&mut self.stumbling, true) {
+                    tracing::debug!(view = %T::VIEW, %why, "a projection tries again");
+                } else {
+                    tracing::warn!(view = %T::VIEW, %why, "a projection tries again until it can go on");
+                }
                 PAUSE_AFTER_RETRY
             }
             Stumble::Halt { why } => {
@@ -190,14 +214,31 @@ async fn fold_and_write<T: Table>(
     let Some(last) = events.last() else {
         return Ok(Some(from));
     };
-    let mut transaction = pool.begin().await?;
-    if !move_checkpoint::<T>(&mut transaction, shard, from, last).await? {
-        transaction.rollback().await?;
-        return Ok(None);
+    let mut connection = in_time(async { Ok(pool.acquire().await?) }).await?;
+    let written = in_time(async {
+        let mut transaction = connection.begin().await?;
+        if !move_checkpoint::<T>(&mut transaction, shard, from, last).await? {
+            transaction.rollback().await?;
+            return Ok(None);
+        }
+        T::write(&mut transaction, changes).await?;
+        transaction.commit().await?;
+        Ok(Some(last.position))
+    });
+    let outcome = written.await;
+    // Whatever it was in the middle of, its next user would be in the middle of it too.
+    if matches!(outcome, Err(WriteError::Database(_))) {
+        connection.close_on_drop();
     }
-    T::write(&mut transaction, changes).await?;
-    transaction.commit().await?;
-    Ok(Some(last.position))
+    outcome
+}
+
+/// Runs one use of a connection with an end in time.
+async fn in_time<R>(step: impl Future<Output = Result<R, WriteError>>) -> Result<R, WriteError> {
+    match tokio::time::timeout(Duration::from_secs(WRITE_SECONDS_MAX), step).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(WriteError::Database(sqlx::Error::PoolTimedOut)),
+    }
 }
 
 /// Moves the checkpoint if it stands where this fold began: of two projectors, one waits here and then learns that it lost.

@@ -5,7 +5,7 @@
 //! Promise: message sequence == log position. Each publish states the sequence it must follow, so a crash, a retry
 //! or a second relay can lose a race but cannot reorder or repeat.
 //!
-//! Not here: rules, filtering, a checkpoint of our own (JetStream's last sequence is it).
+//! Not here: rules, filtering, reading what an event says, a checkpoint of our own (JetStream's last sequence is it).
 
 mod publish;
 mod stream;
@@ -40,12 +40,18 @@ pub struct RelayStatus {
 /// A running relay. It ends with the token that it was started with.
 #[derive(Debug, Clone)]
 pub struct RelayHandle {
+    bus: Bus,
     status: watch::Receiver<RelayStatus>,
 }
 
 impl RelayHandle {
     pub fn status(&self) -> RelayStatus {
         self.status.borrow().clone()
+    }
+
+    /// Whether the server is there at this moment.
+    pub fn connected(&self) -> bool {
+        self.bus.connected()
     }
 }
 
@@ -74,6 +80,10 @@ impl Relay {
     /// Starts relaying, for ever: through restarts of NATS and Postgres, and through the loss of the stream.
     pub fn start(options: RelayOptions, stop: CancellationToken) -> RelayHandle {
         let (tell, status) = watch::channel(RelayStatus::default());
+        let handle = RelayHandle {
+            bus: options.bus.clone(),
+            status,
+        };
         tokio::spawn(async move {
             let RelayOptions {
                 log,
@@ -81,8 +91,9 @@ impl Relay {
                 mut committed,
             } = options;
             let mut pause = PAUSE_MIN;
+            let mut proved = Position::START;
             loop {
-                let session = session(&log, &bus, committed.as_mut(), &tell, &mut pause);
+                let session = session(&log, &bus, committed.as_mut(), &tell, &mut proved, &mut pause);
                 let Some(ended) = stop.run_until_cancelled(session).await else {
                     return;
                 };
@@ -92,7 +103,7 @@ impl Relay {
                 }
             }
         });
-        RelayHandle { status }
+        handle
     }
 }
 
@@ -102,12 +113,18 @@ async fn session(
     bus: &Bus,
     committed: Option<&mut watch::Receiver<Position>>,
     tell: &watch::Sender<RelayStatus>,
+    proved: &mut Position,
     pause: &mut Duration,
 ) -> Ended {
-    let last = match stream::last_position(log, bus).await {
+    let last = match stream::last_position(log, bus, *proved).await {
         Ok(last) => last,
-        Err(ended) => return ended,
+        Err(ended) => {
+            // After a fault the next stream is looked at afresh.
+            *proved = Position::START;
+            return ended;
+        }
     };
+    *proved = last;
     tell.send_if_modified(|status| {
         let now = RelayStatus { last, fault: None };
         let changed = *status != now;

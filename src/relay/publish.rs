@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use async_nats::header::{NATS_EXPECTED_LAST_SEQUENCE, NATS_MESSAGE_ID};
 use async_nats::jetstream::context::PublishAckFuture;
-use keyledger_events::Position;
+use keyledger_events::{Position, Shard};
+use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -17,7 +18,7 @@ use crate::bus::Bus;
 use crate::log::{Log, Stored};
 
 /// Messages under way before the first of them is acknowledged.
-const UNDER_WAY_MAX: usize = 256;
+pub(super) const UNDER_WAY_MAX: usize = 256;
 const READ_AT_ONCE_MAX: u32 = 1_000;
 /// Commits of other processes are noticed this late.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -43,19 +44,19 @@ pub(super) async fn publish_from(
             wait_for_more(committed.as_deref_mut(), last).await;
             continue;
         }
-        last = publish_all(bus, &events, last).await?;
+        last = publish_all(bus, log.shard(), &events, last).await?;
         metrics::counter!("keyledger_relay_messages_total").increment(u64::try_from(events.len()).unwrap_or(0));
         tell.send_modify(|status| status.last = last);
     }
 }
 
-async fn publish_all(bus: &Bus, events: &[Stored], mut last: Position) -> Result<Position, Ended> {
+async fn publish_all(bus: &Bus, shard: Shard, events: &[Stored], mut last: Position) -> Result<Position, Ended> {
     let mut under_way: VecDeque<(Position, PublishAckFuture)> = VecDeque::with_capacity(UNDER_WAY_MAX);
     for stored in events {
         if under_way.len() == UNDER_WAY_MAX {
             acknowledged(&mut under_way, &mut last).await?;
         }
-        let sent = publish_one(bus, stored).await?;
+        let sent = publish_one(bus, shard, stored).await?;
         under_way.push_back((stored.position, sent));
     }
     while !under_way.is_empty() {
@@ -64,17 +65,29 @@ async fn publish_all(bus: &Bus, events: &[Stored], mut last: Position) -> Result
     Ok(last)
 }
 
-async fn publish_one(bus: &Bus, stored: &Stored) -> Result<PublishAckFuture, Ended> {
-    let recorded = stored
-        .decode()
-        .map_err(|error| Ended::Fault(format!("event {} of the log cannot be read: {error}", stored.position)))?;
+/// What a message's subject and id are made of. The event itself is not read: a relay that is older than an event's
+/// type passes it on like any other.
+#[derive(Deserialize)]
+struct Label<'a> {
+    id: &'a str,
+    #[serde(rename = "type")]
+    type_name: &'a str,
+    subject: &'a str,
+}
+
+async fn publish_one(bus: &Bus, shard: Shard, stored: &Stored) -> Result<PublishAckFuture, Ended> {
+    let label: Label<'_> = serde_json::from_slice(&stored.body)
+        .map_err(|error| Ended::Fault(format!("event {} of the log has no label: {error}", stored.position)))?;
+    let subject = bus
+        .subject(shard, label.subject, label.type_name)
+        .ok_or_else(|| Ended::Fault(format!("event {} of the log makes no subject", stored.position)))?;
     let mut headers = HeaderMap::new();
-    headers.insert(NATS_MESSAGE_ID, recorded.id.to_string());
+    headers.insert(NATS_MESSAGE_ID, label.id);
     headers.insert(NATS_EXPECTED_LAST_SEQUENCE, (stored.position.0 - 1).to_string());
     headers.insert("Content-Type", "application/cloudevents+json");
     let sent = bus
         .jetstream()
-        .publish_with_headers(bus.subject(&recorded), headers, stored.body.clone().into())
+        .publish_with_headers(subject, headers, stored.body.clone().into())
         .await;
     sent.map_err(|error| Ended::AskAgain(error.to_string()))
 }

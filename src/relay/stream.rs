@@ -1,14 +1,21 @@
 //! The stream: made when it is not there, and proved to be a copy of the log before anything is added to it.
 
-use async_nats::jetstream::stream::{Config, StorageType, Stream};
+use async_nats::jetstream::stream::{Config, LastRawMessageErrorKind, StorageType, Stream};
+use futures_util::StreamExt as _;
 use keyledger_events::Position;
 
 use super::Ended;
+use super::publish::UNDER_WAY_MAX;
 use crate::bus::Bus;
 use crate::log::Log;
 
-/// Where the stream stands, after its last message was compared with the log.
-pub(super) async fn last_position(log: &Log, bus: &Bus) -> Result<Position, Ended> {
+const WINDOW: u64 = UNDER_WAY_MAX as u64;
+const QUESTIONS_UNDER_WAY_MAX: usize = 32;
+
+/// Where the stream stands, after its last messages were compared with the log.
+///
+/// `proved` is how far this relay knows the stream to be ours from before, so that only what came since is compared.
+pub(super) async fn last_position(log: &Log, bus: &Bus, proved: Position) -> Result<Position, Ended> {
     let stream = open(log, bus).await?;
     let state = stream.cached_info().state.clone();
     let last = Position(state.last_sequence);
@@ -22,25 +29,37 @@ pub(super) async fn last_position(log: &Log, bus: &Bus) -> Result<Position, Ende
             "stream {name} ends at {last}, after the log's end at {head}"
         )));
     }
-    // Whoever emptied a stream left its sequence: there is nothing to compare, and the next message still fits.
-    if state.messages == 0 {
-        return Ok(last);
+    match foreign(log, &stream, proved, last).await? {
+        None => Ok(last),
+        Some(place) => Err(Ended::Fault(format!(
+            "message {place} of stream {name} is foreign: it is not the log's event {place}"
+        ))),
     }
-    let message = stream
-        .get_raw_message(last.0)
-        .await
-        .map_err(|error| Ended::AskAgain(error.to_string()))?;
-    let stored = log.read(Position(last.0 - 1), 1).await?;
-    if stored
-        .first()
-        .is_some_and(|stored| stored.position == last && stored.body == message.payload)
-    {
-        Ok(last)
-    } else {
-        Err(Ended::Fault(format!(
-            "message {last} of stream {name} is foreign: it is not the log's event {last}"
-        )))
+}
+
+/// The first of the stream's last messages that is not the log's event of that place.
+///
+/// As many as a window holds: a message of somebody else's takes one sequence of a window under way, the next ones of
+/// the window fit behind it, and so the last message alone proves nothing.
+async fn foreign(log: &Log, stream: &Stream, proved: Position, last: Position) -> Result<Option<Position>, Ended> {
+    // The last one is compared in any case: the stream may be another one than before.
+    let before = Position(last.0.saturating_sub(WINDOW).max(proved.0.min(last.0 - 1)));
+    let events = log.read(before, u32::try_from(WINDOW).unwrap_or(u32::MAX)).await?;
+    let mut proofs = futures_util::stream::iter(events.into_iter().filter(|stored| stored.position <= last))
+        .map(async |stored| match stream.get_raw_message(stored.position.0).await {
+            Ok(message) => Ok((stored.position, message.payload == stored.body)),
+            // Somebody removed it. Readers see a gap and read the log.
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok((stored.position, true)),
+            Err(error) => Err(Ended::AskAgain(error.to_string())),
+        })
+        .buffered(QUESTIONS_UNDER_WAY_MAX);
+    while let Some(proof) = proofs.next().await {
+        let (place, ours) = proof?;
+        if !ours {
+            return Ok(Some(place));
+        }
     }
+    Ok(None)
 }
 
 async fn open(log: &Log, bus: &Bus) -> Result<Stream, Ended> {
