@@ -15,7 +15,10 @@ fn sources(folder: &str) -> Vec<(String, String)> {
             if path.is_dir() {
                 walk(&path, found);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.push((path.strip_prefix(root()).unwrap().display().to_string(), fs::read_to_string(&path).unwrap()));
+                found.push((
+                    path.strip_prefix(root()).unwrap().display().to_string(),
+                    fs::read_to_string(&path).unwrap(),
+                ));
             }
         }
     }
@@ -27,25 +30,142 @@ fn sources(folder: &str) -> Vec<(String, String)> {
 
 /// The code of a file without its comments, so that a room may speak of what it must not know.
 fn code(text: &str) -> String {
-    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .map(|line| line.split("//").next().unwrap_or_default())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Room, and the words that its code must not have.
 const WALLS: &[(&str, &[&str])] = &[
     (
         "src/ledger",
-        &["axum", "hyper", "async_nats", "sqlx", "crate::views", "crate::http", "crate::gateway", "crate::bus", "crate::relay"],
+        &[
+            "axum",
+            "hyper",
+            "async_nats",
+            "sqlx",
+            "crate::views",
+            "crate::http",
+            "crate::gateway",
+            "crate::bus",
+            "crate::relay",
+        ],
     ),
-    ("src/log", &["axum", "hyper", "async_nats", "crate::ledger", "crate::views", "crate::http", "crate::gateway"]),
-    ("src/relay", &["axum", "hyper", "sqlx", "crate::ledger", "crate::views", "crate::http", "crate::gateway"]),
-    ("src/projector", &["axum", "hyper", "crate::ledger", "crate::http", "crate::gateway"]),
-    ("src/views", &["axum", "hyper", "async_nats", "crate::log", "crate::ledger", "crate::bus", "crate::http"]),
-    ("src/http", &["sqlx", "async_nats", "crate::relay", "crate::projector", "crate::bus", "crate::gateway"]),
-    ("src/gateway", &["sqlx", "async_nats", "crate::relay", "crate::projector", "crate::bus", "crate::views", "crate::log"]),
-    ("src/prices", &["sqlx", "async_nats", "axum", "hyper", "tokio", "crate::ledger", "crate::log"]),
-    ("src/local", &["async_nats", "axum", "crate::ledger", "crate::log", "crate::views", "keyledger_events"]),
-    ("events/src", &["tokio", "sqlx", "async_nats", "axum", "std::net", "f32", "f64", "SystemTime", "Instant"]),
-    ("projections/src", &["tokio", "sqlx", "async_nats", "axum", "std::net", "f32", "f64", "SystemTime", "Instant"]),
+    (
+        "src/log",
+        &[
+            "axum",
+            "hyper",
+            "async_nats",
+            "crate::ledger",
+            "crate::views",
+            "crate::http",
+            "crate::gateway",
+        ],
+    ),
+    (
+        "src/relay",
+        &[
+            "axum",
+            "hyper",
+            "sqlx",
+            "crate::ledger",
+            "crate::views",
+            "crate::http",
+            "crate::gateway",
+        ],
+    ),
+    (
+        "src/projector",
+        &["axum", "hyper", "crate::ledger", "crate::http", "crate::gateway"],
+    ),
+    (
+        "src/views",
+        &[
+            "axum",
+            "hyper",
+            "async_nats",
+            "crate::log",
+            "crate::ledger",
+            "crate::bus",
+            "crate::http",
+        ],
+    ),
+    (
+        "src/http",
+        &[
+            "sqlx",
+            "async_nats",
+            "crate::relay",
+            "crate::projector",
+            "crate::bus",
+            "crate::gateway",
+        ],
+    ),
+    (
+        "src/gateway",
+        &[
+            "sqlx",
+            "async_nats",
+            "crate::relay",
+            "crate::projector",
+            "crate::bus",
+            "crate::views",
+            "crate::log",
+        ],
+    ),
+    (
+        "src/prices",
+        &[
+            "sqlx",
+            "async_nats",
+            "axum",
+            "hyper",
+            "tokio",
+            "crate::ledger",
+            "crate::log",
+        ],
+    ),
+    (
+        "src/local",
+        &[
+            "async_nats",
+            "axum",
+            "crate::ledger",
+            "crate::log",
+            "crate::views",
+            "keyledger_events",
+        ],
+    ),
+    (
+        "events/src",
+        &[
+            "tokio",
+            "sqlx",
+            "async_nats",
+            "axum",
+            "std::net",
+            "f32",
+            "f64",
+            "SystemTime",
+            "Instant",
+        ],
+    ),
+    (
+        "projections/src",
+        &[
+            "tokio",
+            "sqlx",
+            "async_nats",
+            "axum",
+            "std::net",
+            "f32",
+            "f64",
+            "SystemTime",
+            "Instant",
+        ],
+    ),
 ];
 
 #[test]
@@ -54,7 +174,12 @@ fn no_room_knows_what_it_must_not() {
     for (room, words) in WALLS {
         for (path, text) in sources(room) {
             let code = code(&text);
-            seen.extend(words.iter().filter(|word| code.contains(**word)).map(|word| format!("{path} knows {word}")));
+            seen.extend(
+                words
+                    .iter()
+                    .filter(|word| code.contains(**word))
+                    .map(|word| format!("{path} knows {word}")),
+            );
         }
     }
     assert!(seen.is_empty(), "{}", seen.join("\n"));
@@ -62,11 +187,24 @@ fn no_room_knows_what_it_must_not() {
 
 #[test]
 fn the_pure_crates_depend_on_nothing_that_does_io() {
-    let allowed = ["crc32fast", "keyledger-events", "proptest", "serde", "serde_json", "sha2", "thiserror", "time", "ulid", "unicode-normalization"];
+    let allowed = [
+        "crc32fast",
+        "keyledger-events",
+        "proptest",
+        "serde",
+        "serde_json",
+        "sha2",
+        "thiserror",
+        "time",
+        "ulid",
+        "unicode-normalization",
+    ];
     for manifest in ["events/Cargo.toml", "projections/Cargo.toml"] {
         let text = fs::read_to_string(root().join(manifest)).unwrap();
         let dependencies = text.lines().filter_map(|line| line.strip_suffix(".workspace = true"));
-        for dependency in dependencies.filter(|name| !["version", "edition", "rust-version", "license", "publish"].contains(name)) {
+        for dependency in
+            dependencies.filter(|name| !["version", "edition", "rust-version", "license", "publish"].contains(name))
+        {
             assert!(allowed.contains(&dependency), "{manifest} depends on {dependency}");
         }
     }
@@ -79,7 +217,12 @@ fn a_keys_text_is_let_out_in_one_place() {
         .filter(|(_, text)| code(text).contains("expose_text_in_the_creating_response"))
         .map(|(path, _)| path)
         .collect();
-    assert!(callers.iter().all(|path| path.starts_with("src/http/keys") || path == "src/http/keys.rs"), "{callers:?}");
+    assert!(
+        callers
+            .iter()
+            .all(|path| path.starts_with("src/http/keys") || path == "src/http/keys.rs"),
+        "{callers:?}"
+    );
     assert_eq!(callers.len(), 1, "{callers:?}");
 }
 
@@ -96,7 +239,13 @@ fn the_clock_and_randomness_are_read_in_one_file() {
 
 #[test]
 fn every_room_says_what_it_is() {
-    for folder in ["src", "events/src", "projections/src", "tests", "examples/demo-data-api/src"] {
+    for folder in [
+        "src",
+        "events/src",
+        "projections/src",
+        "tests",
+        "examples/demo-data-api/src",
+    ] {
         for (path, text) in sources(folder) {
             assert!(text.starts_with("//!"), "{path} begins without a word on what it is");
         }

@@ -3,4 +3,4 @@
 pub mod customer;
 mod faults;
 mod log;
-mod writers;
+pub mod writers;

@@ -11,3 +11,5 @@ mod gateway;
 mod harness;
 mod ledger;
 mod local;
+mod projector;
+mod relay;

@@ -18,7 +18,10 @@ pub(super) async fn one_row_commits(pool: &PgPool, concurrency: usize, during: D
             let mut seen = Seen::default();
             while Instant::now() < end {
                 let begin = Instant::now();
-                sqlx::query("insert into bench_rows (body) values ($1)").bind(&body).execute(&pool).await?;
+                sqlx::query("insert into bench_rows (body) values ($1)")
+                    .bind(&body)
+                    .execute(&pool)
+                    .await?;
                 seen.took.push(begin.elapsed());
             }
             Ok(seen)

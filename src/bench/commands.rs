@@ -44,8 +44,15 @@ pub async fn commands(options: CommandsOptions, mut tell: impl FnMut(&Figures)) 
     let owner = open_pool(options.database_url.parse()?, 64);
     let stop = CancellationToken::new();
     // Every hold is closed at once, so the bounds on open ones only have to leave room for the callers.
-    let limits = Limits { open_reservations_per_key_max: 10_000, ..Limits::default() };
-    let ledger_options = LedgerOptions { limits, account_bytes_max: 2 << 30, ..LedgerOptions::default() };
+    let limits = Limits {
+        open_reservations_per_key_max: 10_000,
+        ..Limits::default()
+    };
+    let ledger_options = LedgerOptions {
+        limits,
+        account_bytes_max: 2 << 30,
+        ..LedgerOptions::default()
+    };
     let (ledger, writer) = Ledger::start(Log::new(pool, Shard(0)), ledger_options, stop.clone());
     let customers: Arc<[Customer]> = open_customers(&ledger, options.accounts).await?.into();
     let mut all = Vec::new();
@@ -56,7 +63,10 @@ pub async fn commands(options: CommandsOptions, mut tell: impl FnMut(&Figures)) 
     for concurrency in [1, 64] {
         note(one_row_commits(&owner, concurrency, options.each).await?);
     }
-    for (what, count) in [("reserve + charge, many accounts", customers.len()), ("reserve + charge, one account", 1)] {
+    for (what, count) in [
+        ("reserve + charge, many accounts", customers.len()),
+        ("reserve + charge, one account", 1),
+    ] {
         for concurrency in &options.concurrencies {
             note(reserve_and_charge(what, &ledger, &customers, count, *concurrency, options.each).await?);
         }
@@ -81,7 +91,9 @@ async fn reserve_and_charge(
             let mut turn = worker * 7_919;
             while Instant::now() < end {
                 turn += 1;
-                let Some(customer) = customers.get(turn % count) else { continue };
+                let Some(customer) = customers.get(turn % count) else {
+                    continue;
+                };
                 once(&ledger, *customer, &mut seen).await?;
             }
             Ok(seen)
@@ -98,7 +110,10 @@ async fn once(ledger: &Ledger, customer: Customer, seen: &mut Seen) -> anyhow::R
         reservation,
         endpoint: endpoint()?,
         quantity: 1,
-        price: Price { unit: credits(ONE)?, version: 0 },
+        price: Price {
+            unit: credits(ONE)?,
+            version: 0,
+        },
         ttl_seconds: 900,
         usage: Usage::default(),
     };
@@ -111,7 +126,11 @@ async fn once(ledger: &Ledger, customer: Customer, seen: &mut Seen) -> anyhow::R
         Err(error) => return Err(error.into()),
     }
     let begin = Instant::now();
-    let charge = ChargeReservation { account: customer.account, reservation, quantity: None };
+    let charge = ChargeReservation {
+        account: customer.account,
+        reservation,
+        quantity: None,
+    };
     ledger.submit(charge, by()?).await?;
     seen.took.push(begin.elapsed());
     Ok(())
@@ -133,8 +152,12 @@ async fn open_customers(ledger: &Ledger, count: usize) -> anyhow::Result<Vec<Cus
 
 async fn open_customer(ledger: &Ledger) -> anyhow::Result<Customer> {
     let account = clock::fresh_account_id();
-    let open =
-        OpenAccount { account, name: AccountName::parse("Bench")?, external_ref: None, credit_limit: Credits::ZERO };
+    let open = OpenAccount {
+        account,
+        name: AccountName::parse("Bench")?,
+        external_ref: None,
+        credit_limit: Credits::ZERO,
+    };
     ledger.submit(open, by()?).await?;
     let secret = KeySecret::from_random(&KeyPrefix::default(), Environment::Test, clock::random_secret_bits());
     let create = CreateKey {
@@ -157,12 +180,18 @@ async fn open_customer(ledger: &Ledger) -> anyhow::Result<Customer> {
         reference: None,
     };
     ledger.submit(grant, by()?).await?;
-    Ok(Customer { account, digest: secret.digest() })
+    Ok(Customer {
+        account,
+        digest: secret.digest(),
+    })
 }
 
 fn by() -> anyhow::Result<By> {
     let command = CommandId::parse("bench").ok_or_else(|| anyhow::anyhow!("no command id"))?;
-    Ok(By { actor: Actor::System, command })
+    Ok(By {
+        actor: Actor::System,
+        command,
+    })
 }
 
 fn credits(micros: i64) -> anyhow::Result<Credits> {

@@ -41,7 +41,9 @@ where
     F: Future<Output = anyhow::Result<Seen>> + Send + 'static,
 {
     let begin = Instant::now();
-    let workers: Vec<_> = (0..concurrency).map(|n| tokio::spawn(worker(n, begin + during))).collect();
+    let workers: Vec<_> = (0..concurrency)
+        .map(|n| tokio::spawn(worker(n, begin + during)))
+        .collect();
     let mut took = Vec::new();
     let mut refused = 0;
     for worker in workers {
@@ -51,7 +53,10 @@ where
     }
     let elapsed = begin.elapsed();
     took.sort_unstable();
-    let at = |percent: usize| took.get((took.len() * percent / 100).min(took.len().saturating_sub(1))).copied();
+    let at = |percent: usize| {
+        took.get((took.len() * percent / 100).min(took.len().saturating_sub(1)))
+            .copied()
+    };
     Ok(Figures {
         what: what.to_owned(),
         concurrency,

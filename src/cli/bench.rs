@@ -35,7 +35,12 @@ struct Commands {
 
 impl Default for Commands {
     fn default() -> Commands {
-        Commands { database_url: None, accounts: 1_000, concurrency: vec![1, 64, 512], seconds: 5 }
+        Commands {
+            database_url: None,
+            accounts: 1_000,
+            concurrency: vec![1, 64, 512],
+            seconds: 5,
+        }
     }
 }
 
@@ -46,8 +51,12 @@ pub async fn run(bench: Bench) -> anyhow::Result<()> {
         Some(_) => None,
         None => {
             remove(&directory)?;
-            let options =
-                PostgresOptions { dir: directory.clone(), durable: true, port: None, settings: Vec::new() };
+            let options = PostgresOptions {
+                dir: directory.clone(),
+                durable: true,
+                port: None,
+                settings: Vec::new(),
+            };
             Some(PrivatePostgres::start(options).await?)
         }
     };
@@ -63,7 +72,10 @@ pub async fn run(bench: Bench) -> anyhow::Result<()> {
         concurrencies: asked.concurrency,
         each: Duration::from_secs(asked.seconds.max(1)),
     };
-    println!("{:<34} {:>7} {:>10} {:>10} {:>10} {:>8}", "what", "callers", "per s", "p50 µs", "p99 µs", "refused");
+    println!(
+        "{:<34} {:>7} {:>10} {:>10} {:>10} {:>8}",
+        "what", "callers", "per s", "p50 µs", "p99 µs", "refused"
+    );
     let figures = commands(options, line).await?;
     if let Some(private) = private {
         private.stop().await;
@@ -92,7 +104,13 @@ fn compare(figures: &[Figures]) {
     println!("\nas multiples of one-row commits by {} callers:", baseline.concurrency);
     for measured in figures.get(2..).unwrap_or_default() {
         let hundredths = measured.hundredths_of(baseline);
-        println!("{:<34} {:>7} {:>7}.{:02}", measured.what, measured.concurrency, hundredths / 100, hundredths % 100);
+        println!(
+            "{:<34} {:>7} {:>7}.{:02}",
+            measured.what,
+            measured.concurrency,
+            hundredths / 100,
+            hundredths % 100
+        );
     }
 }
 

@@ -28,8 +28,12 @@ enum Told {
 async fn crash_of_postgres_under_load_loses_and_doubles_nothing() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
-    let options =
-        PostgresOptions { dir: directory.path().join("postgres"), durable: true, port: None, settings: Vec::new() };
+    let options = PostgresOptions {
+        dir: directory.path().join("postgres"),
+        durable: true,
+        port: None,
+        settings: Vec::new(),
+    };
     let postgres = PrivatePostgres::start(options).await.unwrap();
     keyledger::migrate::migrate(&postgres.url()).await.unwrap();
     let log = Log::new(open_pool(service_options(&postgres.url()).unwrap(), 8), Shard(0));
@@ -52,7 +56,10 @@ async fn crash_of_postgres_under_load_loses_and_doubles_nothing() {
         postgres.start_again().await.unwrap();
     }
     // It recovers without a restart of anything else.
-    crate::harness::until("commands succeed again", async || customer.reserve_fresh(&ledger).await.is_ok()).await;
+    crate::harness::until("commands succeed again", async || {
+        customer.reserve_fresh(&ledger).await.is_ok()
+    })
+    .await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     going.store(false, Ordering::Relaxed);
 
@@ -71,11 +78,17 @@ async fn crash_of_postgres_under_load_loses_and_doubles_nothing() {
             *times_held.entry(reserved.reservation).or_default() += 1;
         }
     }
-    assert!(times_held.values().all(|times| *times == 1), "no reservation is in the log twice");
+    assert!(
+        times_held.values().all(|times| *times == 1),
+        "no reservation is in the log twice"
+    );
     for (reservation, told) in &told {
         match told {
             Told::Held => assert!(times_held.contains_key(reservation), "an acknowledged hold was lost"),
-            Told::NotHeld => assert!(!times_held.contains_key(reservation), "a hold that was denied is in the log"),
+            Told::NotHeld => assert!(
+                !times_held.contains_key(reservation),
+                "a hold that was denied is in the log"
+            ),
             Told::Unknown => {}
         }
     }
