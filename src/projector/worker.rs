@@ -133,10 +133,11 @@ impl<T: Table> Worker<T> {
     /// Where the projection stands. Another projector may have taken it further, also past where this one halted.
     async fn read_checkpoint(&mut self) -> Result<Position, Stumble> {
         let retry = |error: sqlx::Error| Stumble::Retry(error.to_string());
-        let asked = sqlx::query("select position, recorded_at from views.checkpoints where projection = $1 and shard = $2")
-            .bind(T::VIEW.as_str())
-            .bind(shard_column(self.shard))
-            .fetch_optional(&self.pool);
+        let asked =
+            sqlx::query("select position, recorded_at from views.checkpoints where projection = $1 and shard = $2")
+                .bind(T::VIEW.as_str())
+                .bind(shard_column(self.shard))
+                .fetch_optional(&self.pool);
         let row = in_time(async { Ok(asked.await?) })
             .await
             .map_err(|error| Stumble::Retry(error.to_string()))?
@@ -144,7 +145,8 @@ impl<T: Table> Worker<T> {
                 why: format!("{} has no checkpoint; run `keyledger migrate`", T::VIEW),
             })?;
         let position: i64 = row.try_get("position").map_err(retry)?;
-        let recorded_at = timestamp(row.try_get("recorded_at").map_err(retry)?).map_err(|e| Stumble::Retry(e.to_string()))?;
+        let recorded_at =
+            timestamp(row.try_get("recorded_at").map_err(retry)?).map_err(|e| Stumble::Retry(e.to_string()))?;
         let position = Position(position.unsigned_abs());
         self.tell.send_if_modified(|status| {
             let moved = status.checkpoint != position;
