@@ -1,5 +1,7 @@
 //! Keyledger: a ledger for API keys and usage credits. The README's code tour names the rooms and their walls.
 
 pub mod clock;
+pub mod http;
 pub mod ledger;
 pub mod log;
+pub mod tokens;
