@@ -3,5 +3,7 @@
 pub mod clock;
 pub mod http;
 pub mod ledger;
+pub mod local;
 pub mod log;
+pub mod migrate;
 pub mod tokens;

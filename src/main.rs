@@ -1,1 +1,51 @@
-fn main() {}
+//! The `keyledger` command.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A ledger for API keys and usage credits.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring the database to the form that this version works with
+    Migrate {
+        /// The database, as its owner
+        #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+        database_url: String,
+    },
+    /// Run a command with a throw-away Postgres and NATS in DATABASE_URL and NATS_URL
+    Local {
+        /// The command and its arguments, after `--`
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Cli::parse().command).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("keyledger: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Migrate { database_url } => keyledger::migrate::migrate(&database_url).await?,
+        Command::Local { command } => {
+            let code = keyledger::local::run_with_servers(command).await?;
+            return Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,1 +1,11 @@
-//! Placeholder.
+//! Tests with services. One binary, because linking many is slow.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on says so by panicking"
+)]
+
+mod harness;
+mod ledger;
+mod local;

@@ -7,16 +7,26 @@
 //! Not here: HTTP, the bus, the views.
 
 mod account;
+mod cache;
 mod command;
+mod load;
 mod refusal;
 mod remembered;
+mod round;
 mod rules;
 mod signals;
+mod work;
+mod writer;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use keyledger_events::{Position, Shard};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 pub use account::{Account, Grant, Hold, Inconsistent, Key, Opened, Outcome, STATE_FORMAT, Settled, Totals};
 pub use command::{Answer, By, Command, Limits, SubmitError, Target};
@@ -28,18 +38,101 @@ pub use rules::{
 };
 pub use signals::{KeySignals, Working};
 
+use crate::log::{Log, Snapshot};
+use cache::Cache;
+use work::{Job, Work};
+use writer::Writer;
+
+/// What the writer may use.
+#[derive(Debug, Clone, Copy)]
+pub struct LedgerOptions {
+    pub limits: Limits,
+    /// Commands that may wait; the next one is told to come later.
+    pub waiting_commands_max: usize,
+    /// Bytes that account states in memory may take, roughly.
+    pub account_bytes_max: usize,
+}
+
+impl Default for LedgerOptions {
+    fn default() -> LedgerOptions {
+        LedgerOptions {
+            limits: Limits::default(),
+            waiting_commands_max: 20_000,
+            account_bytes_max: 256 << 20,
+        }
+    }
+}
+
 /// The way in for commands: hands each to the writer of its shard. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Ledger {
     shard: Shard,
+    queue: mpsc::Sender<Box<dyn Work>>,
     signals: Arc<KeySignals>,
     committed: watch::Receiver<Position>,
 }
 
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger")
+            .field("shard", &self.shard)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Copies waiting to be written as snapshots. More than this, and the rest come later.
+const WAITING_SNAPSHOTS_MAX: usize = 64;
+
 impl Ledger {
-    /// Sends a command and waits for its answer. Dropping the future loses the answer, not the command.
-    pub async fn submit<C: Command>(&self, _command: C, _by: By) -> Result<Answer<C::Reply>, SubmitError> {
-        Err(SubmitError::Busy)
+    /// Starts the writer of a shard. It ends when `stop` is cancelled and what waits has been answered.
+    pub fn start(log: Log, options: LedgerOptions, stop: CancellationToken) -> (Ledger, JoinHandle<()>) {
+        let (queue, mut waiting) = mpsc::channel(options.waiting_commands_max);
+        let (committed, committed_seen) = watch::channel(Position::START);
+        let signals = Arc::new(KeySignals::default());
+        let snapshots = keep_snapshots(log.clone());
+        let ledger = Ledger {
+            shard: log.shard(),
+            queue,
+            signals: Arc::clone(&signals),
+            committed: committed_seen,
+        };
+        let running = tokio::spawn(async move {
+            loop {
+                let mut writer = Writer {
+                    log: log.clone(),
+                    limits: options.limits,
+                    cache: Cache::new(options.account_bytes_max),
+                    head: None,
+                    signals: Arc::clone(&signals),
+                    committed: committed.clone(),
+                    snapshots: snapshots.clone(),
+                    synced_at: Instant::now(),
+                    unreachable: false,
+                };
+                // A panic is a fault of ours in one round. Its callers are told that they do not know; the log does, so
+                // a writer with an empty memory goes on from there.
+                if AssertUnwindSafe(writer.run(&mut waiting, &stop))
+                    .catch_unwind()
+                    .await
+                    .is_ok()
+                {
+                    return;
+                }
+                tracing::error!("the writer panicked and starts again from the log");
+            }
+        });
+        (ledger, running)
+    }
+
+    /// Sends a command and waits for its answer. When the future is dropped, the command may still happen, whole.
+    pub async fn submit<C: Command>(&self, command: C, by: By) -> Result<Answer<C::Reply>, SubmitError> {
+        let (tell, told) = oneshot::channel();
+        let job: Box<dyn Work> = Box::new(Job::new(command, by, tell));
+        self.queue.try_send(job).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => SubmitError::Busy,
+            mpsc::error::TrySendError::Closed(_) => SubmitError::Unavailable,
+        })?;
+        told.await.unwrap_or(Err(SubmitError::OutcomeUnknown))
     }
 
     /// Who has to know at once when a key is deleted asks here.
@@ -55,4 +148,30 @@ impl Ledger {
     pub fn shard(&self) -> Shard {
         self.shard
     }
+}
+
+/// Writes snapshots one after the other, off the hot path.
+fn keep_snapshots(log: Log) -> mpsc::Sender<Account> {
+    let (sender, mut receiver) = mpsc::channel::<Account>(WAITING_SNAPSHOTS_MAX);
+    tokio::spawn(async move {
+        while let Some(account) = receiver.recv().await {
+            let state = match serde_json::to_vec(&account) {
+                Ok(state) => state,
+                Err(error) => {
+                    tracing::error!(account = %account.id, %error, "a state cannot be written as a snapshot");
+                    continue;
+                }
+            };
+            let snapshot = Snapshot {
+                account: account.id,
+                seq: account.seq,
+                position: account.position,
+                state,
+            };
+            if let Err(error) = log.keep_snapshot(&snapshot, STATE_FORMAT).await {
+                tracing::warn!(account = %account.id, %error, "a snapshot was not kept; a later one will be");
+            }
+        }
+    });
+    sender
 }

@@ -1,0 +1,162 @@
+//! Account states in memory: bounded by weight, the least used go first. A cache of folds; losing it loses nothing.
+
+use std::collections::HashMap;
+
+use keyledger_events::{AccountId, Event, KeyDigest, Recorded, Seq};
+use lru::LruCache;
+
+use super::account::{Account, Inconsistent};
+
+/// Accounts by id, and which account owns which key.
+#[derive(Debug)]
+pub(super) struct Cache {
+    accounts: LruCache<AccountId, Entry>,
+    owners: HashMap<KeyDigest, AccountId>,
+    weight: usize,
+    weight_max: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    account: Account,
+    weight: usize,
+    /// How far the last snapshot reaches.
+    snapshot_seq: Seq,
+}
+
+/// A snapshot is due after this many events, and as many more as the state has holds and memories of holds: writing it
+/// then costs each event a small and constant share.
+const EVENTS_BETWEEN_SNAPSHOTS_MIN: usize = 500;
+
+impl Cache {
+    pub(super) fn new(weight_max: usize) -> Cache {
+        Cache {
+            accounts: LruCache::unbounded(),
+            owners: HashMap::new(),
+            weight: 0,
+            weight_max,
+        }
+    }
+
+    pub(super) fn contains(&self, account: AccountId) -> bool {
+        self.accounts.contains(&account)
+    }
+
+    pub(super) fn owner(&self, digest: KeyDigest) -> Option<AccountId> {
+        self.owners.get(&digest).copied()
+    }
+
+    /// The account, marked as just used.
+    pub(super) fn get(&mut self, account: AccountId) -> Option<&Account> {
+        self.accounts.get(&account).map(|entry| &entry.account)
+    }
+
+    pub(super) fn insert(&mut self, account: Account, snapshot_seq: Seq) {
+        self.drop_account(account.id);
+        for key in account.keys.values() {
+            self.owners.insert(key.digest, account.id);
+        }
+        let weight = account.weight();
+        self.weight += weight;
+        self.accounts.put(
+            account.id,
+            Entry {
+                account,
+                weight,
+                snapshot_seq,
+            },
+        );
+    }
+
+    pub(super) fn drop_account(&mut self, account: AccountId) {
+        if let Some(entry) = self.accounts.pop(&account) {
+            self.weight -= entry.weight;
+            for key in entry.account.keys.values() {
+                self.owners.remove(&key.digest);
+            }
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.accounts.clear();
+        self.owners.clear();
+        self.weight = 0;
+    }
+
+    /// Folds an event into an account that is here. Wrong history is no state: the account is dropped.
+    pub(super) fn evolve(&mut self, recorded: &Recorded) -> Result<(), Inconsistent> {
+        let Some(entry) = self.accounts.peek_mut(&recorded.account) else {
+            return Ok(());
+        };
+        if let Err(inconsistent) = entry.account.evolve(recorded) {
+            self.drop_account(recorded.account);
+            return Err(inconsistent);
+        }
+        if let Event::KeyCreated(created) = &recorded.event {
+            self.owners.insert(created.digest, recorded.account);
+        }
+        Ok(())
+    }
+
+    /// Folds an event that somebody else wrote, unless the account has read it already.
+    pub(super) fn follow(&mut self, recorded: &Recorded) -> Result<(), Inconsistent> {
+        match self.accounts.peek(&recorded.account) {
+            None => Ok(()),
+            Some(entry) if recorded.seq <= entry.account.seq => Ok(()),
+            Some(_) => self.evolve(recorded),
+        }
+    }
+
+    /// After a commit: weighs an account again, and gives a copy when a snapshot of it is due.
+    pub(super) fn settle_entry(&mut self, account: AccountId) -> Option<Account> {
+        let entry = self.accounts.peek_mut(&account)?;
+        let weight = entry.account.weight();
+        self.weight = self.weight - entry.weight + weight;
+        entry.weight = weight;
+        let new_events = usize::try_from(entry.account.seq.0 - entry.snapshot_seq.0).unwrap_or(usize::MAX);
+        let due = EVENTS_BETWEEN_SNAPSHOTS_MIN + entry.account.open.len() + entry.account.settled.len();
+        if new_events < due {
+            return None;
+        }
+        entry.snapshot_seq = entry.account.seq;
+        Some(entry.account.clone())
+    }
+
+    /// Drops the least used until the rest fits. The last one stays, however heavy: somebody is using it.
+    pub(super) fn shrink(&mut self) {
+        while self.weight > self.weight_max && self.accounts.len() > 1 {
+            let Some((id, _)) = self.accounts.peek_lru() else {
+                return;
+            };
+            let id = *id;
+            self.drop_account(id);
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.accounts.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(n: u128) -> Account {
+        Account::nobody(AccountId::from_parts(1, n))
+    }
+
+    #[test]
+    fn the_least_used_go_first_and_the_weight_stays_bounded() {
+        let mut cache = Cache::new(3 * account(0).weight());
+        for n in 0..3 {
+            cache.insert(account(n), Seq::START);
+        }
+        assert!(cache.get(account(0).id).is_some());
+        cache.insert(account(3), Seq::START);
+        cache.shrink();
+        assert_eq!(cache.len(), 3);
+        assert!(!cache.contains(account(1).id), "the least used is gone");
+        assert!(cache.contains(account(0).id));
+    }
+}

@@ -1,0 +1,82 @@
+//! Loading accounts into memory: a snapshot where there is one, and the later events, many accounts in one query.
+
+use std::collections::{HashMap, HashSet};
+
+use keyledger_events::{AccountId, Seq};
+
+use super::account::{Account, STATE_FORMAT};
+use crate::log::{AccountHistory, Log, ReadError};
+
+/// What loading found.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    /// Accounts with a history, and how far each one's snapshot reached.
+    pub accounts: Vec<(Account, Seq)>,
+    /// Accounts whose events cannot follow each other.
+    pub broken: HashSet<AccountId>,
+}
+
+/// Loads these accounts; one without a history is in neither list.
+pub(super) async fn load(log: &Log, wanted: &[AccountId]) -> Result<Loaded, ReadError> {
+    let mut loaded = load_from(log, wanted, true).await?;
+    if !loaded.broken.is_empty() {
+        // A bad snapshot is no reason to keep a customer out: the events alone decide.
+        let again: Vec<AccountId> = loaded.broken.drain().collect();
+        let whole = load_from(log, &again, false).await?;
+        loaded.accounts.extend(whole.accounts);
+        loaded.broken = whole.broken;
+    }
+    Ok(loaded)
+}
+
+async fn load_from(log: &Log, wanted: &[AccountId], with_snapshots: bool) -> Result<Loaded, ReadError> {
+    let mut states: HashMap<AccountId, (Account, Seq)> = HashMap::new();
+    if with_snapshots {
+        for snapshot in log.snapshots(wanted, STATE_FORMAT).await? {
+            match serde_json::from_slice::<Account>(&snapshot.state) {
+                Ok(account) if account.id == snapshot.account && account.seq == snapshot.seq => {
+                    states.insert(account.id, (account, snapshot.seq));
+                }
+                Ok(_) | Err(_) => {
+                    tracing::warn!(account = %snapshot.account, "a snapshot cannot be read; reading the events")
+                }
+            }
+        }
+    }
+    let histories: Vec<AccountHistory> = wanted
+        .iter()
+        .map(|account| AccountHistory {
+            account: *account,
+            after: states.get(account).map_or(Seq::START, |(_, seq)| *seq),
+        })
+        .collect();
+    let mut broken = HashSet::new();
+    log.read_accounts(&histories, |stored| {
+        let recorded = match stored.decode() {
+            Ok(recorded) => recorded,
+            Err(error) => {
+                tracing::error!(position = %stored.position, %error, "an event cannot be read");
+                return Err(ReadError::Corrupt {
+                    what: "an event that cannot be read",
+                });
+            }
+        };
+        if broken.contains(&recorded.account) {
+            return Ok(());
+        }
+        let (account, _) = states
+            .entry(recorded.account)
+            .or_insert_with(|| (Account::nobody(recorded.account), Seq::START));
+        if let Err(inconsistent) = account.evolve(&recorded) {
+            tracing::error!(%inconsistent, "an account's history cannot be folded");
+            broken.insert(recorded.account);
+        }
+        Ok(())
+    })
+    .await?;
+    let accounts = states
+        .into_values()
+        .filter(|(account, _)| !broken.contains(&account.id))
+        .collect();
+    Ok(Loaded { accounts, broken })
+}

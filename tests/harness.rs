@@ -1,0 +1,129 @@
+//! A fresh database for every test, cloned from one migrated template, on the servers that `make test` started.
+
+use std::time::Duration;
+
+use keyledger::ledger::{Ledger, LedgerOptions};
+use keyledger::log::{Log, open_pool, service_options};
+use keyledger_events::Shard;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgPool};
+use tokio_util::sync::CancellationToken;
+
+/// One test's own database and bus prefix.
+pub struct Harness {
+    pub name: String,
+    owner_url: String,
+    nats_url: String,
+    service_pool: PgPool,
+    pub stop: CancellationToken,
+}
+
+const HOW: &str = "this test needs private servers: run it with `make test`";
+
+fn url(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| panic!("{HOW} ({variable} is not set)"))
+}
+
+/// The same servers, another database.
+fn with_database(server_url: &str, database: &str) -> String {
+    let (base, options) = server_url.split_once('?').map_or((server_url, ""), |(base, options)| (base, options));
+    let (server, _) = base.rsplit_once('/').expect("a database URL names a database");
+    format!("{server}/{database}?{options}")
+}
+
+/// A name that no other test has.
+pub fn unique(prefix: &str) -> String {
+    format!("{prefix}{:020x}", keyledger::clock::random_id_bits() >> 48)
+}
+
+impl Harness {
+    pub async fn start() -> Harness {
+        let server_url = url("DATABASE_URL");
+        let name = unique("t");
+        let mut server = PgConnection::connect(&server_url).await.unwrap_or_else(|error| panic!("{HOW}: {error}"));
+        let template = template(&mut server, &server_url).await;
+        let clone = format!("create database {name} template {template} strategy file_copy");
+        sqlx::query(AssertSqlSafe(clone)).execute(&mut server).await.unwrap();
+        server.close().await.unwrap();
+        let owner_url = with_database(&server_url, &name);
+        let service_pool = open_pool(service_options(&owner_url).unwrap(), 8);
+        Harness { name, owner_url, nats_url: url("NATS_URL"), service_pool, stop: CancellationToken::new() }
+    }
+
+    /// The database, as its owner.
+    pub fn owner_url(&self) -> &str {
+        &self.owner_url
+    }
+
+    pub fn nats_url(&self) -> &str {
+        &self.nats_url
+    }
+
+    /// A pool of the role that the service works under.
+    pub fn service_pool(&self) -> PgPool {
+        self.service_pool.clone()
+    }
+
+    /// A pool of its own, as another process would have.
+    pub fn another_pool(&self) -> PgPool {
+        open_pool(service_options(&self.owner_url).unwrap(), 8)
+    }
+
+    pub async fn owner(&self) -> PgConnection {
+        PgConnection::connect(&self.owner_url).await.unwrap()
+    }
+
+    pub fn log(&self) -> Log {
+        Log::new(self.service_pool(), Shard(0))
+    }
+
+    /// A writer as another process would have: its own pool, its own memory.
+    pub fn ledger(&self) -> Ledger {
+        let log = Log::new(self.another_pool(), Shard(0));
+        Ledger::start(log, LedgerOptions::default(), self.stop.clone()).0
+    }
+}
+
+impl Drop for Harness {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// The template of this version's migrations: made once a cluster, by whichever test comes first.
+async fn template(server: &mut PgConnection, server_url: &str) -> String {
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap();
+    let mut texts: Vec<String> = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    texts.sort();
+    let hash = keyledger_events::KeyDigest::of(&texts.concat()).to_string();
+    let name = format!("template_{}", &hash[..16]);
+    // Held until the connection says otherwise: the first test migrates, the others wait for it.
+    sqlx::query("select pg_advisory_lock(7)").execute(&mut *server).await.unwrap();
+    let made = sqlx::query("select 1 from pg_database where datname = $1 and not datallowconn").bind(&name);
+    if made.fetch_optional(&mut *server).await.unwrap().is_none() {
+        for statement in [format!("drop database if exists {name}"), format!("create database {name}")] {
+            sqlx::query(AssertSqlSafe(statement)).execute(&mut *server).await.unwrap();
+        }
+        keyledger::migrate::migrate(&with_database(server_url, &name)).await.unwrap();
+        let close = format!("alter database {name} allow_connections false");
+        sqlx::query(AssertSqlSafe(close)).execute(&mut *server).await.unwrap();
+    }
+    sqlx::query("select pg_advisory_unlock(7)").execute(&mut *server).await.unwrap();
+    name
+}
+
+/// Waits until something is so, and says what was waited for when it never is.
+pub async fn until<F: AsyncFnMut() -> bool>(what: &str, mut so: F) {
+    for _ in 0..600 {
+        if so().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("waited 30 s in vain until {what}");
+}
+
+/// For connections with the role but without a pool.
+pub fn service_role(owner_url: &str) -> PgConnectOptions {
+    service_options(owner_url).unwrap()
+}

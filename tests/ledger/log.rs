@@ -1,0 +1,119 @@
+//! The log itself: append-only, gapless, and honest about who won.
+
+use keyledger::log::{AppendError, Batch};
+use keyledger_events::{
+    AccountId, AccountName, AccountOpened, Actor, CommandId, Credits, EventId, Position, Recorded, Seq, Shard,
+};
+use sqlx::{Connection as _, PgConnection};
+
+use super::customer::Customer;
+use crate::harness::{Harness, service_role};
+
+fn event(position: u64, account: u128) -> Recorded {
+    Recorded {
+        id: EventId::from_parts(1_764_000_000_000, keyledger::clock::random_id_bits()),
+        shard: Shard(0),
+        position: Position(position),
+        account: AccountId::from_parts(1, account),
+        seq: Seq(1),
+        time: keyledger::clock::now(),
+        actor: Actor::System,
+        command: CommandId::parse("test").unwrap(),
+        event: AccountOpened {
+            name: AccountName::parse("A").unwrap(),
+            external_ref: None,
+            credit_limit: Credits::ZERO,
+        }
+        .into(),
+    }
+}
+
+fn batch(events: &[Recorded]) -> Batch {
+    let mut batch = Batch::default();
+    for event in events {
+        batch.push(event);
+    }
+    batch
+}
+
+#[tokio::test]
+async fn whoever_lost_the_race_learns_it_and_wrote_nothing() {
+    let harness = Harness::start().await;
+    let log = harness.log();
+    log.append(&batch(&[event(1, 1), event(2, 2)])).await.unwrap();
+    let lost = log.append(&batch(&[event(2, 3)])).await;
+    assert!(matches!(lost, Err(AppendError::Behind { expected: Position(1), found: Position(2) })), "{lost:?}");
+    assert_eq!(log.head().await.unwrap().position, Position(2));
+    assert_eq!(log.read(Position::START, 10).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn an_append_that_is_sent_again_after_a_lost_answer_is_found_and_not_doubled() {
+    let harness = Harness::start().await;
+    let log = harness.log();
+    let once = batch(&[event(1, 1), event(2, 2)]);
+    log.append(&once).await.unwrap();
+    // The same statement again, as the lost-answer rule sends it: the head has moved, to our own event.
+    log.append(&once).await.unwrap();
+    assert_eq!(log.head().await.unwrap().position, Position(2));
+}
+
+#[tokio::test]
+async fn a_batch_that_breaks_a_rule_of_the_table_leaves_nothing_behind() {
+    let harness = Harness::start().await;
+    let log = harness.log();
+    let twice = [event(1, 1), event(2, 1)];
+    assert!(matches!(log.append(&batch(&twice)).await, Err(AppendError::NotWritten(_))));
+    assert_eq!(log.head().await.unwrap().position, Position::START);
+}
+
+#[tokio::test]
+async fn nobody_changes_or_removes_an_event() {
+    let harness = Harness::start().await;
+    let ledger = harness.ledger();
+    Customer::open(&ledger, "100").await;
+    let mut owner = harness.owner().await;
+    let mut service = PgConnection::connect_with(&service_role(harness.owner_url())).await.unwrap();
+    for statement in [
+        "update events set type = 'x'",
+        "delete from events",
+        "truncate events",
+        "update log_head set position = 0",
+        "delete from log_head",
+    ] {
+        assert!(sqlx::query(statement).execute(&mut owner).await.is_err(), "the owner: {statement}");
+        assert!(sqlx::query(statement).execute(&mut service).await.is_err(), "the service: {statement}");
+    }
+    let denied = sqlx::query("drop trigger events_are_never_changed on events").execute(&mut service).await;
+    assert!(denied.is_err());
+    let kept: i64 = sqlx::query_scalar("select count(*) from events_as_json where document->>'specversion' = '1.0'")
+        .fetch_one(&mut service)
+        .await
+        .unwrap();
+    assert_eq!(kept, 3);
+}
+
+#[tokio::test]
+async fn columns_beside_the_body_say_what_the_body_says() {
+    let harness = Harness::start().await;
+    let ledger = harness.ledger();
+    let customer = Customer::open(&ledger, "100").await;
+    let held = customer.reserve_fresh(&ledger).await.unwrap();
+    customer.charge(&ledger, held.reply.reservation).await.unwrap();
+    let wrong: i64 = sqlx::query_scalar(
+        "select count(*) from events e join events_as_json j using (shard, position)
+         where (document->>'position')::bigint <> e.position
+            or (document->>'accountseq')::bigint <> e.seq
+            or document->>'type' <> e.type
+            or (document->>'time')::timestamptz <> e.recorded_at
+            or (document->'data'->>'digest') is distinct from encode(e.key_digest, 'hex')
+            or ((coalesce(document->'data'->>'key', document->'data'->'work'->>'key')) is null) <> (e.key_id is null)",
+    )
+    .fetch_one(&mut harness.owner().await)
+    .await
+    .unwrap();
+    assert_eq!(wrong, 0);
+    for stored in harness.log().read(Position::START, 100).await.unwrap() {
+        assert_eq!(Recorded::decode(&stored.body).unwrap().position, stored.position);
+    }
+}
