@@ -12,6 +12,9 @@ create table views.checkpoints (
     constraint checkpoints_pkey primary key (projection, shard)
 );
 
+insert into views.checkpoints (projection, shard, position, recorded_at)
+    select projection, 0, 0, 'epoch' from unnest(array['key_list', 'balance', 'charges', 'reservations']) as projection;
+
 create table views.key_list (
     account_id uuid not null,
     key_id uuid not null,
@@ -37,11 +40,16 @@ create table views.balance (
     opened_at timestamptz not null,
     -- Amounts are micro-credits.
     credit_limit bigint not null,
-    granted bigint not null,
-    charged bigint not null,
-    refunded bigint not null,
-    expired bigint not null,
+    granted bigint not null
+        constraint balance_granted_from_zero check (granted >= 0),
+    charged bigint not null
+        constraint balance_charged_from_zero check (charged >= 0),
+    refunded bigint not null
+        constraint balance_refunded_from_zero check (refunded >= 0),
+    expired bigint not null
+        constraint balance_expired_from_zero check (expired >= 0),
     reserved bigint not null
+        constraint balance_reserved_from_zero check (reserved >= 0)
 );
 
 create table views.grants (
@@ -54,9 +62,12 @@ create table views.grants (
     reference text,
     granted_at timestamptz not null,
     -- What is left to hold, and what is held.
-    remaining bigint not null,
-    held bigint not null,
-    expired bigint not null,
+    remaining bigint not null
+        constraint grants_remaining_from_zero check (remaining >= 0),
+    held bigint not null
+        constraint grants_held_from_zero check (held >= 0),
+    expired bigint not null
+        constraint grants_expired_from_zero check (expired >= 0),
     constraint grants_pkey primary key (account_id, grant_id)
 );
 

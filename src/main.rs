@@ -1,5 +1,7 @@
 //! The `keyledger` command.
 
+mod cli;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -20,6 +22,8 @@ enum Command {
         #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
         database_url: String,
     },
+    /// Measure on this machine
+    Bench(cli::bench::Bench),
     /// Run a command with a throw-away Postgres and NATS in DATABASE_URL and NATS_URL
     Local {
         /// The command and its arguments, after `--`
@@ -42,6 +46,7 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Migrate { database_url } => keyledger::migrate::migrate(&database_url).await?,
+        Command::Bench(bench) => cli::bench::run(bench).await?,
         Command::Local { command } => {
             let code = keyledger::local::run_with_servers(command).await?;
             return Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)));

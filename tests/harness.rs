@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use keyledger::bus::Bus;
 use keyledger::ledger::{Ledger, LedgerOptions};
 use keyledger::log::{Log, open_pool, service_options};
+use keyledger::views::Views;
 use keyledger_events::Shard;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection as _, PgPool};
@@ -26,7 +28,9 @@ fn url(variable: &str) -> String {
 
 /// The same servers, another database.
 fn with_database(server_url: &str, database: &str) -> String {
-    let (base, options) = server_url.split_once('?').map_or((server_url, ""), |(base, options)| (base, options));
+    let (base, options) = server_url
+        .split_once('?')
+        .map_or((server_url, ""), |(base, options)| (base, options));
     let (server, _) = base.rsplit_once('/').expect("a database URL names a database");
     format!("{server}/{database}?{options}")
 }
@@ -40,14 +44,22 @@ impl Harness {
     pub async fn start() -> Harness {
         let server_url = url("DATABASE_URL");
         let name = unique("t");
-        let mut server = PgConnection::connect(&server_url).await.unwrap_or_else(|error| panic!("{HOW}: {error}"));
+        let mut server = PgConnection::connect(&server_url)
+            .await
+            .unwrap_or_else(|error| panic!("{HOW}: {error}"));
         let template = template(&mut server, &server_url).await;
         let clone = format!("create database {name} template {template} strategy file_copy");
         sqlx::query(AssertSqlSafe(clone)).execute(&mut server).await.unwrap();
         server.close().await.unwrap();
         let owner_url = with_database(&server_url, &name);
         let service_pool = open_pool(service_options(&owner_url).unwrap(), 8);
-        Harness { name, owner_url, nats_url: url("NATS_URL"), service_pool, stop: CancellationToken::new() }
+        Harness {
+            name,
+            owner_url,
+            nats_url: url("NATS_URL"),
+            service_pool,
+            stop: CancellationToken::new(),
+        }
     }
 
     /// The database, as its owner.
@@ -55,8 +67,13 @@ impl Harness {
         &self.owner_url
     }
 
-    pub fn nats_url(&self) -> &str {
-        &self.nats_url
+    /// The shared NATS, under this test's own prefix.
+    pub async fn bus(&self) -> Bus {
+        Bus::connect(&self.nats_url, &self.name).await.unwrap()
+    }
+
+    pub fn views(&self) -> Views {
+        Views::new(self.service_pool(), Shard(0))
     }
 
     /// A pool of the role that the service works under.
@@ -93,22 +110,38 @@ impl Drop for Harness {
 /// The template of this version's migrations: made once a cluster, by whichever test comes first.
 async fn template(server: &mut PgConnection, server_url: &str) -> String {
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap();
-    let mut texts: Vec<String> = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    let mut texts: Vec<String> = files
+        .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
+        .collect();
     texts.sort();
     let hash = keyledger_events::KeyDigest::of(&texts.concat()).to_string();
     let name = format!("template_{}", &hash[..16]);
     // Held until the connection says otherwise: the first test migrates, the others wait for it.
-    sqlx::query("select pg_advisory_lock(7)").execute(&mut *server).await.unwrap();
+    sqlx::query("select pg_advisory_lock(7)")
+        .execute(&mut *server)
+        .await
+        .unwrap();
     let made = sqlx::query("select 1 from pg_database where datname = $1 and not datallowconn").bind(&name);
     if made.fetch_optional(&mut *server).await.unwrap().is_none() {
-        for statement in [format!("drop database if exists {name}"), format!("create database {name}")] {
-            sqlx::query(AssertSqlSafe(statement)).execute(&mut *server).await.unwrap();
+        for statement in [
+            format!("drop database if exists {name}"),
+            format!("create database {name}"),
+        ] {
+            sqlx::query(AssertSqlSafe(statement))
+                .execute(&mut *server)
+                .await
+                .unwrap();
         }
-        keyledger::migrate::migrate(&with_database(server_url, &name)).await.unwrap();
+        keyledger::migrate::migrate(&with_database(server_url, &name))
+            .await
+            .unwrap();
         let close = format!("alter database {name} allow_connections false");
         sqlx::query(AssertSqlSafe(close)).execute(&mut *server).await.unwrap();
     }
-    sqlx::query("select pg_advisory_unlock(7)").execute(&mut *server).await.unwrap();
+    sqlx::query("select pg_advisory_unlock(7)")
+        .execute(&mut *server)
+        .await
+        .unwrap();
     name
 }
 

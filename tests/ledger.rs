@@ -1,5 +1,6 @@
 //! The writer against a real log: what concurrency, races and other processes may not do.
 
-mod customer;
+pub mod customer;
+mod faults;
 mod log;
-mod writers;
+pub mod writers;

@@ -6,6 +6,10 @@
     reason = "a test that cannot go on says so by panicking"
 )]
 
+mod architecture;
+mod gateway;
 mod harness;
 mod ledger;
 mod local;
+mod projector;
+mod relay;

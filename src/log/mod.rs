@@ -107,7 +107,8 @@ fn timestamp(column: time::OffsetDateTime) -> Result<Timestamp, ReadError> {
         })
 }
 
-fn time_column(moment: Timestamp) -> time::OffsetDateTime {
+/// A moment as Postgres takes it, exactly.
+pub(crate) fn time_column(moment: Timestamp) -> time::OffsetDateTime {
     // Exact: whole seconds, then the microseconds. Both parts lie in range by the type.
     let seconds = moment.micros() / 1_000_000;
     let rest = time::Duration::microseconds(moment.micros() % 1_000_000);
@@ -120,6 +121,7 @@ fn position(column: i64) -> Result<Position, ReadError> {
     })
 }
 
-fn bigint(number: u64) -> i64 {
+/// A place or count as Postgres takes it.
+pub(crate) fn bigint(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

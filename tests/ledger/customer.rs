@@ -3,11 +3,11 @@
 use keyledger::clock;
 use keyledger::ledger::{
     Answer, By, Charge, ChargeReservation, CreateKey, DeleteKey, GrantCredits, Held, Ledger, OpenAccount, Payer, Price,
-    ReserveCredits, SubmitError, Usage,
+    Release, ReleaseReservation, RenameKey, ReserveCredits, SubmitError, Usage,
 };
 use keyledger_events::{
     AccountId, AccountName, Actor, CommandId, Credits, DeleteReason, Endpoint, Environment, GrantSource, KeyDigest,
-    KeyId, KeyName, KeyPrefix, KeySecret, ReservationId,
+    KeyId, KeyName, KeyPrefix, KeySecret, ReleaseCause, ReservationId,
 };
 
 pub struct Customer {
@@ -17,7 +17,10 @@ pub struct Customer {
 }
 
 pub fn by_system() -> By {
-    By { actor: Actor::System, command: CommandId::parse("test").unwrap() }
+    By {
+        actor: Actor::System,
+        command: CommandId::parse("test").unwrap(),
+    }
 }
 
 pub fn credits(text: &str) -> Credits {
@@ -29,7 +32,12 @@ impl Customer {
     pub async fn open(ledger: &Ledger, amount: &str) -> Customer {
         let account = clock::fresh_account_id();
         let name = AccountName::parse("Acme").unwrap();
-        let open = OpenAccount { account, name, external_ref: None, credit_limit: Credits::ZERO };
+        let open = OpenAccount {
+            account,
+            name,
+            external_ref: None,
+            credit_limit: Credits::ZERO,
+        };
         ledger.submit(open, by_system()).await.unwrap();
         let (key, digest) = create_key(ledger, account).await;
         let grant = GrantCredits {
@@ -50,15 +58,52 @@ impl Customer {
     }
 
     pub async fn reserve_fresh(&self, ledger: &Ledger) -> Result<Answer<Held>, SubmitError> {
-        ledger.submit(self.reserve(clock::fresh_reservation_id()), by_system()).await
+        ledger
+            .submit(self.reserve(clock::fresh_reservation_id()), by_system())
+            .await
     }
 
     pub async fn charge(&self, ledger: &Ledger, reservation: ReservationId) -> Result<Answer<Charge>, SubmitError> {
-        ledger.submit(ChargeReservation { account: self.account, reservation, quantity: None }, by_system()).await
+        ledger
+            .submit(
+                ChargeReservation {
+                    account: self.account,
+                    reservation,
+                    quantity: None,
+                },
+                by_system(),
+            )
+            .await
+    }
+
+    pub async fn release(&self, ledger: &Ledger, reservation: ReservationId) -> Result<Answer<Release>, SubmitError> {
+        let cause = ReleaseCause::Error;
+        ledger
+            .submit(
+                ReleaseReservation {
+                    account: self.account,
+                    reservation,
+                    cause,
+                },
+                by_system(),
+            )
+            .await
+    }
+
+    pub fn rename_key(&self, key: KeyId, name: &str) -> RenameKey {
+        RenameKey {
+            account: self.account,
+            key,
+            name: KeyName::parse(name).unwrap(),
+        }
     }
 
     pub fn delete_key(&self) -> DeleteKey {
-        DeleteKey { account: self.account, key: self.key, reason: DeleteReason::Requested }
+        DeleteKey {
+            account: self.account,
+            key: self.key,
+            reason: DeleteReason::Requested,
+        }
     }
 }
 
@@ -84,7 +129,10 @@ pub fn reserve(digest: KeyDigest, reservation: ReservationId) -> ReserveCredits 
         reservation,
         endpoint: Endpoint::parse("serp").unwrap(),
         quantity: 1,
-        price: Price { unit: credits("0.5"), version: 0 },
+        price: Price {
+            unit: credits("0.5"),
+            version: 0,
+        },
         ttl_seconds: 900,
         usage: Usage::default(),
     }

@@ -42,7 +42,16 @@ async fn whoever_lost_the_race_learns_it_and_wrote_nothing() {
     let log = harness.log();
     log.append(&batch(&[event(1, 1), event(2, 2)])).await.unwrap();
     let lost = log.append(&batch(&[event(2, 3)])).await;
-    assert!(matches!(lost, Err(AppendError::Behind { expected: Position(1), found: Position(2) })), "{lost:?}");
+    assert!(
+        matches!(
+            lost,
+            Err(AppendError::Behind {
+                expected: Position(1),
+                found: Position(2)
+            })
+        ),
+        "{lost:?}"
+    );
     assert_eq!(log.head().await.unwrap().position, Position(2));
     assert_eq!(log.read(Position::START, 10).await.unwrap().len(), 2);
 }
@@ -63,7 +72,10 @@ async fn a_batch_that_breaks_a_rule_of_the_table_leaves_nothing_behind() {
     let harness = Harness::start().await;
     let log = harness.log();
     let twice = [event(1, 1), event(2, 1)];
-    assert!(matches!(log.append(&batch(&twice)).await, Err(AppendError::NotWritten(_))));
+    assert!(matches!(
+        log.append(&batch(&twice)).await,
+        Err(AppendError::NotWritten(_))
+    ));
     assert_eq!(log.head().await.unwrap().position, Position::START);
 }
 
@@ -73,7 +85,9 @@ async fn nobody_changes_or_removes_an_event() {
     let ledger = harness.ledger();
     Customer::open(&ledger, "100").await;
     let mut owner = harness.owner().await;
-    let mut service = PgConnection::connect_with(&service_role(harness.owner_url())).await.unwrap();
+    let mut service = PgConnection::connect_with(&service_role(harness.owner_url()))
+        .await
+        .unwrap();
     for statement in [
         "update events set type = 'x'",
         "delete from events",
@@ -81,10 +95,18 @@ async fn nobody_changes_or_removes_an_event() {
         "update log_head set position = 0",
         "delete from log_head",
     ] {
-        assert!(sqlx::query(statement).execute(&mut owner).await.is_err(), "the owner: {statement}");
-        assert!(sqlx::query(statement).execute(&mut service).await.is_err(), "the service: {statement}");
+        assert!(
+            sqlx::query(statement).execute(&mut owner).await.is_err(),
+            "the owner: {statement}"
+        );
+        assert!(
+            sqlx::query(statement).execute(&mut service).await.is_err(),
+            "the service: {statement}"
+        );
     }
-    let denied = sqlx::query("drop trigger events_are_never_changed on events").execute(&mut service).await;
+    let denied = sqlx::query("drop trigger events_are_never_changed on events")
+        .execute(&mut service)
+        .await;
     assert!(denied.is_err());
     let kept: i64 = sqlx::query_scalar("select count(*) from events_as_json where document->>'specversion' = '1.0'")
         .fetch_one(&mut service)

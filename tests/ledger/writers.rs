@@ -22,7 +22,11 @@ pub async fn whole_log(log: &Log) -> Vec<Recorded> {
         }
         for stored in page {
             let recorded = Recorded::decode(&stored.body).unwrap();
-            assert_eq!(recorded.position.0, u64::try_from(events.len()).unwrap() + 1, "positions have no gap");
+            assert_eq!(
+                recorded.position.0,
+                u64::try_from(events.len()).unwrap() + 1,
+                "positions have no gap"
+            );
             events.push(recorded);
         }
     }
@@ -38,7 +42,13 @@ fn replay(events: &[Recorded], customer: &Customer) -> Account {
 }
 
 fn is_broke(error: &SubmitError) -> bool {
-    matches!(error, SubmitError::Refused { refusal: Refusal::InsufficientCredits { .. }, .. })
+    matches!(
+        error,
+        SubmitError::Refused {
+            refusal: Refusal::InsufficientCredits { .. },
+            ..
+        }
+    )
 }
 
 #[tokio::test]
@@ -90,11 +100,20 @@ async fn load_from_two_processes_on_the_same_accounts_loses_and_doubles_nothing(
     let events = whole_log(&harness.log()).await;
     let charged: Vec<ReservationId> = events
         .iter()
-        .filter_map(|recorded| if let Event::CreditsCharged(e) = &recorded.event { Some(e.reservation) } else { None })
+        .filter_map(|recorded| {
+            if let Event::CreditsCharged(e) = &recorded.event {
+                Some(e.reservation)
+            } else {
+                None
+            }
+        })
         .collect();
     let once: HashSet<ReservationId> = charged.iter().copied().collect();
     assert_eq!(once.len(), charged.len(), "nothing is charged twice");
-    assert_eq!(once, acknowledged, "what was acknowledged is in the log, and nothing else");
+    assert_eq!(
+        once, acknowledged,
+        "what was acknowledged is in the log, and nothing else"
+    );
     for customer in customers.iter() {
         let account = replay(&events, customer);
         assert_eq!(account.available(), credits("0"), "everything was spent, and no more");
@@ -148,14 +167,25 @@ async fn load_on_a_key_stops_everywhere_once_its_deletion_is_answered() {
         };
         let deleted_at = here.submit(delete, by_system()).await.unwrap().position;
         for ledger in [&here, &there] {
-            let after = ledger.submit(reserve(digest, clock::fresh_reservation_id()), by_system()).await;
-            let refused = matches!(&after, Err(SubmitError::Refused { refusal: Refusal::KeyDeleted, .. }));
+            let after = ledger
+                .submit(reserve(digest, clock::fresh_reservation_id()), by_system())
+                .await;
+            let refused = matches!(
+                &after,
+                Err(SubmitError::Refused {
+                    refusal: Refusal::KeyDeleted,
+                    ..
+                })
+            );
             assert!(refused, "round {round}: {after:?}");
         }
         for used in uses {
             match used.await.unwrap() {
                 Ok(held) => assert!(held.position < deleted_at, "round {round}: a use after the deletion"),
-                Err(SubmitError::Refused { refusal: Refusal::KeyDeleted, .. }) => {}
+                Err(SubmitError::Refused {
+                    refusal: Refusal::KeyDeleted,
+                    ..
+                }) => {}
                 Err(error) => panic!("round {round}: {error}"),
             }
         }
@@ -170,7 +200,9 @@ async fn work_under_way_hears_of_a_deletion_in_another_process() {
     customer.reserve_fresh(&there).await.unwrap();
     let working = there.key_signals().begin(customer.key);
     here.submit(customer.delete_key(), by_system()).await.unwrap();
-    tokio::time::timeout(std::time::Duration::from_secs(1), working.key_deleted()).await.expect("it hears within 1 s");
+    tokio::time::timeout(std::time::Duration::from_secs(1), working.key_deleted())
+        .await
+        .expect("it hears within 1 s");
 }
 
 #[tokio::test]
@@ -183,7 +215,10 @@ async fn the_same_reservation_sent_a_hundred_times_is_one_hold_and_one_charge() 
         .map(|n| {
             let (ledger, customer) = (ledgers[n % 2].clone(), Arc::clone(&customer));
             tokio::spawn(async move {
-                ledger.submit(customer.reserve(id), by_system()).await.map(|answer| answer.reply)
+                ledger
+                    .submit(customer.reserve(id), by_system())
+                    .await
+                    .map(|answer| answer.reply)
             })
         })
         .collect();
@@ -208,7 +243,10 @@ async fn the_same_reservation_sent_a_hundred_times_is_one_hold_and_one_charge() 
 #[tokio::test]
 async fn a_small_memory_only_costs_reads() {
     let harness = Harness::start().await;
-    let options = LedgerOptions { account_bytes_max: 1, ..LedgerOptions::default() };
+    let options = LedgerOptions {
+        account_bytes_max: 1,
+        ..LedgerOptions::default()
+    };
     let log = Log::new(harness.another_pool(), keyledger_events::Shard(0));
     let (ledger, _) = Ledger::start(log, options, harness.stop.clone());
     let mut customers = Vec::new();
@@ -238,7 +276,10 @@ async fn a_snapshot_is_a_shortcut_and_a_bad_one_is_not_believed() {
     };
     let mut owner = harness.owner().await;
     crate::harness::until("a snapshot is kept", async || {
-        let kept: i64 = sqlx::query_scalar("select count(*) from account_snapshots").fetch_one(&mut owner).await.unwrap();
+        let kept: i64 = sqlx::query_scalar("select count(*) from account_snapshots")
+            .fetch_one(&mut owner)
+            .await
+            .unwrap();
         kept == 1
     })
     .await;
@@ -258,7 +299,10 @@ async fn a_snapshot_is_a_shortcut_and_a_bad_one_is_not_believed() {
 #[tokio::test]
 async fn a_full_queue_says_so_instead_of_waiting() {
     let harness = Harness::start().await;
-    let options = LedgerOptions { waiting_commands_max: 1, ..LedgerOptions::default() };
+    let options = LedgerOptions {
+        waiting_commands_max: 1,
+        ..LedgerOptions::default()
+    };
     let log = Log::new(harness.another_pool(), keyledger_events::Shard(0));
     let (ledger, _) = Ledger::start(log, options, harness.stop.clone());
     let customer = Arc::new(Customer::open(&ledger, "100").await);
@@ -273,6 +317,10 @@ async fn a_full_queue_says_so_instead_of_waiting() {
         busy += usize::from(matches!(tried.await.unwrap(), Err(SubmitError::Busy)));
     }
     assert!(busy > 0);
-    let holds = whole_log(&harness.log()).await.iter().filter(|e| matches!(e.event, Event::CreditsReserved(_))).count();
+    let holds = whole_log(&harness.log())
+        .await
+        .iter()
+        .filter(|e| matches!(e.event, Event::CreditsReserved(_)))
+        .count();
     assert_eq!(holds, 50 - busy, "whoever was told to come later is not in the log");
 }

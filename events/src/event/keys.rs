@@ -51,6 +51,19 @@ pub enum DeleteReason {
     AccountClosed,
 }
 
+impl DeleteReason {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            DeleteReason::Requested => "requested",
+            DeleteReason::Compromised => "compromised",
+            DeleteReason::Rotated => "rotated",
+            DeleteReason::Expired => "expired",
+            DeleteReason::Leaked => "leaked",
+            DeleteReason::AccountClosed => "account-closed",
+        }
+    }
+}
+
 /// A key was used to ask for data, and the use was let through.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

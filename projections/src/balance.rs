@@ -1,0 +1,300 @@
+//! The balance of every account, and what is left of every grant.
+//!
+//! Law: granted = available + reserved + charged − refunded + expired, where available is computed.
+
+use std::collections::BTreeMap;
+
+use keyledger_events::{
+    AccountId, AccountName, Credits, Event, GrantId, GrantPart, GrantSource, Position, Recorded, Timestamp,
+};
+
+use crate::{Changes, FoldError, Rows, add};
+
+/// An account's sums, in micro-credits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountRow {
+    pub account: AccountId,
+    pub name: AccountName,
+    pub external_ref: Option<String>,
+    pub opened_at: Timestamp,
+    pub credit_limit: i64,
+    pub sums: AccountChange,
+}
+
+/// What changes in an account's sums, in micro-credits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AccountChange {
+    pub granted: i64,
+    pub charged: i64,
+    pub refunded: i64,
+    pub expired: i64,
+    pub reserved: i64,
+}
+
+impl AccountChange {
+    /// What may still be held.
+    pub fn available(&self) -> i64 {
+        self.granted - self.charged + self.refunded - self.expired - self.reserved
+    }
+
+    fn merge(&mut self, change: &AccountChange, at: Position) -> Result<(), FoldError> {
+        add(&mut self.granted, change.granted, at)?;
+        add(&mut self.charged, change.charged, at)?;
+        add(&mut self.refunded, change.refunded, at)?;
+        add(&mut self.expired, change.expired, at)?;
+        add(&mut self.reserved, change.reserved, at)
+    }
+}
+
+/// A grant, with what became of it, in micro-credits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantRow {
+    pub account: AccountId,
+    pub grant: GrantId,
+    pub amount: i64,
+    pub priority: i32,
+    pub expires_at: Option<Timestamp>,
+    pub source: GrantSource,
+    pub reference: Option<String>,
+    pub granted_at: Timestamp,
+    pub sums: GrantChange,
+}
+
+/// What changes in a grant, in micro-credits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GrantChange {
+    /// What can still be held.
+    pub remaining: i64,
+    /// What open reservations hold.
+    pub held: i64,
+    pub expired: i64,
+}
+
+impl GrantChange {
+    fn merge(&mut self, change: &GrantChange, at: Position) -> Result<(), FoldError> {
+        add(&mut self.remaining, change.remaining, at)?;
+        add(&mut self.held, change.held, at)?;
+        add(&mut self.expired, change.expired, at)
+    }
+}
+
+/// New rows, and changes to rows that were there before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BalanceChanges {
+    pub opened: BTreeMap<AccountId, AccountRow>,
+    pub accounts: BTreeMap<AccountId, AccountChange>,
+    pub granted: BTreeMap<(AccountId, GrantId), GrantRow>,
+    pub grants: BTreeMap<(AccountId, GrantId), GrantChange>,
+}
+
+impl BalanceChanges {
+    fn account(&mut self, account: AccountId, change: AccountChange, at: Position) -> Result<(), FoldError> {
+        match self.opened.get_mut(&account) {
+            Some(row) => row.sums.merge(&change, at),
+            None => self.accounts.entry(account).or_default().merge(&change, at),
+        }
+    }
+
+    fn grant(
+        &mut self,
+        account: AccountId,
+        grant: GrantId,
+        change: GrantChange,
+        at: Position,
+    ) -> Result<(), FoldError> {
+        match self.granted.get_mut(&(account, grant)) {
+            Some(row) => row.sums.merge(&change, at),
+            None => self.grants.entry((account, grant)).or_default().merge(&change, at),
+        }
+    }
+
+    /// Moves parts between what remains of their grants and what is held of them.
+    fn parts(&mut self, account: AccountId, parts: &[GrantPart], moved: Moved, at: Position) -> Result<(), FoldError> {
+        for part in parts {
+            let amount = part.amount.micros();
+            let change = match moved {
+                Moved::Held => GrantChange {
+                    remaining: -amount,
+                    held: amount,
+                    expired: 0,
+                },
+                Moved::Spent => GrantChange {
+                    remaining: 0,
+                    held: -amount,
+                    expired: 0,
+                },
+                Moved::Back => GrantChange {
+                    remaining: amount,
+                    held: -amount,
+                    expired: 0,
+                },
+            };
+            self.grant(account, part.grant, change, at)?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Moved {
+    Held,
+    Spent,
+    Back,
+}
+
+impl Changes for BalanceChanges {
+    fn fold(&mut self, recorded: &Recorded) -> Result<(), FoldError> {
+        let (account, at) = (recorded.account, recorded.position);
+        let nothing = AccountChange::default();
+        match &recorded.event {
+            Event::AccountOpened(e) => {
+                let row = AccountRow {
+                    account,
+                    name: e.name.clone(),
+                    external_ref: e.external_ref.clone(),
+                    opened_at: recorded.time,
+                    credit_limit: e.credit_limit.micros(),
+                    sums: nothing,
+                };
+                match self.opened.insert(account, row) {
+                    None => Ok(()),
+                    Some(_) => Err(FoldError {
+                        position: at,
+                        why: "the account is there already",
+                    }),
+                }
+            }
+            Event::CreditsGranted(e) => {
+                let row = GrantRow {
+                    account,
+                    grant: e.grant,
+                    amount: e.amount.micros(),
+                    priority: e.priority,
+                    expires_at: e.expires_at,
+                    source: e.source,
+                    reference: e.reference.clone(),
+                    granted_at: recorded.time,
+                    sums: GrantChange {
+                        remaining: difference(e.amount, e.repays),
+                        held: 0,
+                        expired: 0,
+                    },
+                };
+                if self.granted.insert((account, e.grant), row).is_some() {
+                    return Err(FoldError {
+                        position: at,
+                        why: "the grant is there already",
+                    });
+                }
+                self.account(
+                    account,
+                    AccountChange {
+                        granted: e.amount.micros(),
+                        ..nothing
+                    },
+                    at,
+                )
+            }
+            Event::CreditsExpired(e) => {
+                let amount = e.amount.micros();
+                self.grant(
+                    account,
+                    e.grant,
+                    GrantChange {
+                        remaining: -amount,
+                        held: 0,
+                        expired: amount,
+                    },
+                    at,
+                )?;
+                self.account(
+                    account,
+                    AccountChange {
+                        expired: amount,
+                        ..nothing
+                    },
+                    at,
+                )
+            }
+            Event::CreditsReserved(e) => {
+                self.parts(account, &e.from, Moved::Held, at)?;
+                self.account(
+                    account,
+                    AccountChange {
+                        reserved: e.amount.micros(),
+                        ..nothing
+                    },
+                    at,
+                )
+            }
+            Event::CreditsCharged(e) => {
+                self.parts(account, &e.spent, Moved::Spent, at)?;
+                self.parts(account, &e.returned_to, Moved::Back, at)?;
+                let reserved = -e.charged.micros() - e.returned.micros();
+                self.account(
+                    account,
+                    AccountChange {
+                        reserved,
+                        charged: e.charged.micros(),
+                        ..nothing
+                    },
+                    at,
+                )
+            }
+            Event::CreditsReleased(e) => {
+                self.parts(account, &e.returned_to, Moved::Back, at)?;
+                self.account(
+                    account,
+                    AccountChange {
+                        reserved: -e.returned.micros(),
+                        ..nothing
+                    },
+                    at,
+                )
+            }
+            Event::KeyCreated(_) | Event::KeyRenamed(_) | Event::KeyDeleted(_) | Event::KeyUsed(_) => Ok(()),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.opened.is_empty() && self.accounts.is_empty() && self.granted.is_empty() && self.grants.is_empty()
+    }
+}
+
+fn difference(amount: Credits, part: Credits) -> i64 {
+    amount.micros() - part.micros()
+}
+
+/// Every account and every grant.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BalanceRows {
+    pub accounts: BTreeMap<AccountId, AccountRow>,
+    pub grants: BTreeMap<(AccountId, GrantId), GrantRow>,
+}
+
+impl Rows for BalanceRows {
+    type Changes = BalanceChanges;
+
+    fn apply(&mut self, changes: BalanceChanges) -> Result<(), &'static str> {
+        const SUM: &str = "a sum leaves its bounds";
+        for (id, row) in changes.opened {
+            if self.accounts.insert(id, row).is_some() {
+                return Err("the account is there already");
+            }
+        }
+        for (id, change) in changes.accounts {
+            let row = self.accounts.get_mut(&id).ok_or("there is no such account")?;
+            row.sums.merge(&change, Position::START).map_err(|_| SUM)?;
+        }
+        for (id, row) in changes.granted {
+            if self.grants.insert(id, row).is_some() {
+                return Err("the grant is there already");
+            }
+        }
+        for (id, change) in changes.grants {
+            let row = self.grants.get_mut(&id).ok_or("there is no such grant")?;
+            row.sums.merge(&change, Position::START).map_err(|_| SUM)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,96 @@
+//! The billing lines: one for every reservation that was charged.
+
+use std::collections::BTreeMap;
+
+use keyledger_events::{
+    AccountId, Channel, Credits, Endpoint, Event, KeyId, Position, Recorded, ReservationId, Shard, Timestamp,
+};
+
+use crate::{Changes, FoldError, Rows};
+
+/// One charge: which key, endpoint, quantity, price and moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChargeRow {
+    pub account: AccountId,
+    pub reservation: ReservationId,
+    pub shard: Shard,
+    pub position: Position,
+    pub key: Option<KeyId>,
+    pub channel: Channel,
+    pub endpoint: Endpoint,
+    pub quantity: u64,
+    pub unit_price: Credits,
+    pub price_version: u64,
+    pub charged: Credits,
+    pub returned: Credits,
+    pub reserved_at: Timestamp,
+    pub charged_at: Timestamp,
+}
+
+/// New lines. A line never changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChargesChanges {
+    pub charged: BTreeMap<(AccountId, ReservationId), ChargeRow>,
+}
+
+impl Changes for ChargesChanges {
+    fn fold(&mut self, recorded: &Recorded) -> Result<(), FoldError> {
+        match &recorded.event {
+            Event::CreditsCharged(e) => {
+                let row = ChargeRow {
+                    account: recorded.account,
+                    reservation: e.reservation,
+                    shard: recorded.shard,
+                    position: recorded.position,
+                    key: e.work.key,
+                    channel: e.work.channel,
+                    endpoint: e.work.endpoint.clone(),
+                    quantity: e.quantity,
+                    unit_price: e.work.unit_price,
+                    price_version: e.work.price_version,
+                    charged: e.charged,
+                    returned: e.returned,
+                    reserved_at: e.reserved_at,
+                    charged_at: recorded.time,
+                };
+                match self.charged.insert((recorded.account, e.reservation), row) {
+                    None => Ok(()),
+                    Some(_) => Err(FoldError {
+                        position: recorded.position,
+                        why: "the charge is there already",
+                    }),
+                }
+            }
+            Event::AccountOpened(_)
+            | Event::KeyCreated(_)
+            | Event::KeyRenamed(_)
+            | Event::KeyDeleted(_)
+            | Event::KeyUsed(_)
+            | Event::CreditsGranted(_)
+            | Event::CreditsExpired(_)
+            | Event::CreditsReserved(_)
+            | Event::CreditsReleased(_) => Ok(()),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.charged.is_empty()
+    }
+}
+
+/// Every charge.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChargesRows(pub BTreeMap<(AccountId, ReservationId), ChargeRow>);
+
+impl Rows for ChargesRows {
+    type Changes = ChargesChanges;
+
+    fn apply(&mut self, changes: ChargesChanges) -> Result<(), &'static str> {
+        for (id, row) in changes.charged {
+            if self.0.insert(id, row).is_some() {
+                return Err("the charge is there already");
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,155 @@
+//! The key list: what the settings page shows of every key.
+
+use std::collections::BTreeMap;
+
+use keyledger_events::{
+    AccountId, Actor, DeleteReason, Environment, Event, KeyCreated, KeyId, KeyName, Recorded, Timestamp,
+};
+
+use crate::{Changes, FoldError, Rows, add};
+
+/// A key as its customer sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRow {
+    pub account: AccountId,
+    pub key: KeyId,
+    pub name: KeyName,
+    pub preview: String,
+    pub environment: Environment,
+    pub created_at: Timestamp,
+    pub created_by: Actor,
+    pub expires_at: Option<Timestamp>,
+    pub deleted: Option<(Timestamp, DeleteReason)>,
+    pub replaces: Option<KeyId>,
+    /// When the key was last let through to fetch data.
+    pub last_used_at: Option<Timestamp>,
+    pub uses: i64,
+}
+
+/// What changes in a key's row.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyChange {
+    pub name: Option<KeyName>,
+    pub deleted: Option<(Timestamp, DeleteReason)>,
+    pub last_used_at: Option<Timestamp>,
+    pub uses: i64,
+}
+
+/// New rows, and changes to rows that were there before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyListChanges {
+    pub created: BTreeMap<(AccountId, KeyId), KeyRow>,
+    pub changed: BTreeMap<(AccountId, KeyId), KeyChange>,
+}
+
+impl KeyListChanges {
+    fn change(&mut self, account: AccountId, key: KeyId, change: KeyChange, at: &Recorded) -> Result<(), FoldError> {
+        if let Some(row) = self.created.get_mut(&(account, key)) {
+            return merge_into_row(row, change).map_err(|why| FoldError {
+                position: at.position,
+                why,
+            });
+        }
+        let before = self.changed.entry((account, key)).or_default();
+        before.name = change.name.or(before.name.take());
+        before.deleted = before.deleted.or(change.deleted);
+        before.last_used_at = before.last_used_at.max(change.last_used_at);
+        add(&mut before.uses, change.uses, at.position)
+    }
+}
+
+fn merge_into_row(row: &mut KeyRow, change: KeyChange) -> Result<(), &'static str> {
+    if let Some(name) = change.name {
+        row.name = name;
+    }
+    row.deleted = row.deleted.or(change.deleted);
+    row.last_used_at = row.last_used_at.max(change.last_used_at);
+    row.uses = row.uses.checked_add(change.uses).ok_or("a count leaves its bounds")?;
+    Ok(())
+}
+
+fn row(account: AccountId, created: &KeyCreated, recorded: &Recorded) -> KeyRow {
+    KeyRow {
+        account,
+        key: created.key,
+        name: created.name.clone(),
+        preview: created.preview.clone(),
+        environment: created.environment,
+        created_at: recorded.time,
+        created_by: recorded.actor,
+        expires_at: created.expires_at,
+        deleted: None,
+        replaces: created.replaces,
+        last_used_at: None,
+        uses: 0,
+    }
+}
+
+impl Changes for KeyListChanges {
+    fn fold(&mut self, recorded: &Recorded) -> Result<(), FoldError> {
+        let (account, at) = (recorded.account, recorded.time);
+        match &recorded.event {
+            Event::KeyCreated(e) => match self.created.insert((account, e.key), row(account, e, recorded)) {
+                None => Ok(()),
+                Some(_) => Err(FoldError {
+                    position: recorded.position,
+                    why: "the key is there already",
+                }),
+            },
+            Event::KeyRenamed(e) => self.change(
+                account,
+                e.key,
+                KeyChange {
+                    name: Some(e.name.clone()),
+                    ..KeyChange::default()
+                },
+                recorded,
+            ),
+            Event::KeyDeleted(e) => {
+                let change = KeyChange {
+                    deleted: Some((at, e.reason)),
+                    ..KeyChange::default()
+                };
+                self.change(account, e.key, change, recorded)
+            }
+            Event::KeyUsed(e) => {
+                let change = KeyChange {
+                    last_used_at: Some(at),
+                    uses: 1,
+                    ..KeyChange::default()
+                };
+                self.change(account, e.key, change, recorded)
+            }
+            Event::AccountOpened(_)
+            | Event::CreditsGranted(_)
+            | Event::CreditsExpired(_)
+            | Event::CreditsReserved(_)
+            | Event::CreditsCharged(_)
+            | Event::CreditsReleased(_) => Ok(()),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.created.is_empty() && self.changed.is_empty()
+    }
+}
+
+/// Every key, by account.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyListRows(pub BTreeMap<(AccountId, KeyId), KeyRow>);
+
+impl Rows for KeyListRows {
+    type Changes = KeyListChanges;
+
+    fn apply(&mut self, changes: KeyListChanges) -> Result<(), &'static str> {
+        for (id, row) in changes.created {
+            if self.0.insert(id, row).is_some() {
+                return Err("the key is there already");
+            }
+        }
+        for (id, change) in changes.changed {
+            merge_into_row(self.0.get_mut(&id).ok_or("there is no such key")?, change)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,12 @@
+//! Benchmarks: figures with a baseline from the same machine in the same minute, since absolute ones mean little.
+//!
+//! In: a database that may be filled, and how long to measure. Out: a table.
+//!
+//! Not here: tuning, and tests; nothing fails for being slow.
+
+mod baseline;
+mod commands;
+mod measure;
+
+pub use commands::{CommandsOptions, commands};
+pub use measure::Figures;

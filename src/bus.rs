@@ -1,0 +1,97 @@
+//! The connection to NATS, and how streams and subjects are named on it.
+//!
+//! Not here: who publishes, who reads. The bus is only a wire: nothing may depend on it remembering.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{self, context::ContextBuilder};
+use async_nats::{Client, ConnectOptions, ServerAddr, connection::State};
+use keyledger_events::{Recorded, Shard};
+
+/// A connection that comes back by itself, and the prefix of this installation's streams. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Bus {
+    client: Client,
+    jetstream: jetstream::Context,
+    prefix: String,
+}
+
+/// The bus cannot be used as it was described.
+#[derive(Debug, thiserror::Error)]
+pub enum BusError {
+    #[error("the NATS URL cannot be read")]
+    Url,
+    #[error("a stream prefix is 1 to 32 of A-Z, a-z, 0-9, '_'")]
+    Prefix,
+    #[error("NATS refuses the connection: {0}")]
+    Refused(#[from] async_nats::ConnectError),
+}
+
+/// Longer than a healthy server ever takes; after it the question is asked again.
+const ANSWER_SECONDS_MAX: u64 = 5;
+
+impl Bus {
+    /// Connects in the background: a server that is away is waited for, also at the start.
+    pub async fn connect(url: &str, prefix: &str) -> Result<Bus, BusError> {
+        let fits = (1..=32).contains(&prefix.len()) && prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if !fits {
+            return Err(BusError::Prefix);
+        }
+        let address: ServerAddr = url.parse().map_err(|_| BusError::Url)?;
+        let options = match (address.username(), address.password()) {
+            (Some(user), Some(password)) => {
+                ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned())
+            }
+            (Some(token), None) => ConnectOptions::with_token(token.to_owned()),
+            (None, _) => ConnectOptions::new(),
+        };
+        let client = options
+            .name("keyledger")
+            .retry_on_initial_connect()
+            .event_callback(async |event| tracing::debug!(%event, "the bus"))
+            .connect(address)
+            .await?;
+        let limit = Duration::from_secs(ANSWER_SECONDS_MAX);
+        let jetstream = ContextBuilder::new()
+            .timeout(limit)
+            .ack_timeout(limit)
+            .build(client.clone());
+        Ok(Bus {
+            client,
+            jetstream,
+            prefix: prefix.to_owned(),
+        })
+    }
+
+    /// The same connection under another prefix.
+    pub fn with_prefix(&self, prefix: &str) -> Bus {
+        Bus {
+            prefix: prefix.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    pub fn jetstream(&self) -> &jetstream::Context {
+        &self.jetstream
+    }
+
+    pub fn connected(&self) -> bool {
+        self.client.connection_state() == State::Connected
+    }
+
+    /// `KEYLEDGER_0`.
+    pub fn stream_name(&self, shard: Shard) -> String {
+        format!("{}_{shard}", self.prefix)
+    }
+
+    /// Every subject of a shard: `keyledger.0.>`.
+    pub fn subjects(&self, shard: Shard) -> String {
+        format!("{}.{shard}.>", self.prefix.to_lowercase())
+    }
+
+    /// `keyledger.0.acct_01J….CreditsReserved`.
+    pub fn subject(&self, recorded: &Recorded) -> String {
+        let (shard, account, event) = (recorded.shard, recorded.account, recorded.event.short_name());
+        format!("{}.{shard}.{account}.{event}", self.prefix.to_lowercase())
+    }
+}

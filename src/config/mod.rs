@@ -1,0 +1,327 @@
+//! The file given with `--config`: the gateway, the key prefix, and prices until a price book is published.
+//!
+//! In: TOML, as in design section 10. Out: checked settings.
+//!
+//! Promise: the file is wholly right or refused with everything that is wrong with it, names that nobody knows
+//! included: a misspelled limit must not silently be no limit.
+//!
+//! Not here: secrets and addresses of servers. They come from the environment.
+
+mod section;
+
+use std::time::Duration;
+
+use http::Uri;
+use http::uri::Authority;
+use keyledger_events::KeyPrefix;
+use toml::{Table, Value};
+
+pub use section::Complaint;
+
+use crate::prices::{PriceBook, PriceEntry, QuantityEntry};
+use section::Section;
+
+/// All that the file says.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    pub key_prefix: KeyPrefix,
+    /// `None` where the file has no `[gateway]`.
+    pub gateway: Option<GatewayConfig>,
+    pub prices: PriceBook,
+}
+
+/// How the gateway forwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayConfig {
+    /// Host and port of the data API, reached over plain HTTP.
+    pub upstream: Authority,
+    /// `upstream_timeout_seconds`: from the hold to the head of the upstream's answer, the client's upload included.
+    pub upstream_timeout: Duration,
+    /// `body_timeout_seconds`: for the whole body of an answer, however slowly the client reads. With the timeout
+    /// above it bounds the life of a hold, so that nobody reads on after the hold has gone back.
+    pub body_timeout: Duration,
+    /// `idle_body_timeout_seconds`: how long a body may stand still, up or down.
+    pub idle_body_timeout: Duration,
+    pub request_body_bytes_max: u64,
+    pub connections_max: usize,
+    /// Requests of a deleted key are cut, unless this says otherwise.
+    pub let_deleted_keys_finish: bool,
+}
+
+const DAY_SECONDS: u64 = 24 * 60 * 60;
+const UPSTREAM_TIMEOUT_SECONDS: u64 = 60;
+const BODY_TIMEOUT_SECONDS: u64 = 300;
+const IDLE_BODY_TIMEOUT_SECONDS: u64 = 15;
+const REQUEST_BODY_BYTES_MAX: u64 = 10 << 20;
+const CONNECTIONS_MAX: u64 = 10_000;
+
+impl GatewayConfig {
+    /// The usual settings in front of an upstream.
+    pub fn in_front_of(upstream: Authority) -> GatewayConfig {
+        GatewayConfig {
+            upstream,
+            upstream_timeout: Duration::from_secs(UPSTREAM_TIMEOUT_SECONDS),
+            body_timeout: Duration::from_secs(BODY_TIMEOUT_SECONDS),
+            idle_body_timeout: Duration::from_secs(IDLE_BODY_TIMEOUT_SECONDS),
+            request_body_bytes_max: REQUEST_BODY_BYTES_MAX,
+            connections_max: usize::try_from(CONNECTIONS_MAX).unwrap_or(usize::MAX),
+            let_deleted_keys_finish: false,
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file's text, or says all that is wrong with it.
+    pub fn parse(text: &str) -> Result<Config, Vec<Complaint>> {
+        let table: Table = text.parse().map_err(|error: toml::de::Error| {
+            vec![Complaint {
+                place: "the file".to_owned(),
+                what: format!("is not TOML: {}", error.message()),
+            }]
+        })?;
+        let mut complaints = Vec::new();
+        let mut file = Section::new("", table, &mut complaints);
+        let key_prefix = read_keys(&mut file);
+        let gateway = file.value("gateway").and_then(|value| read_gateway(&mut file, value));
+        let prices = read_prices(&mut file);
+        file.end();
+        if complaints.is_empty() {
+            Ok(Config {
+                key_prefix,
+                gateway,
+                prices,
+            })
+        } else {
+            Err(complaints)
+        }
+    }
+}
+
+fn read_keys(file: &mut Section<'_>) -> KeyPrefix {
+    let table = file.table("keys");
+    let mut keys = file.inner("[keys]", table);
+    let prefix = match keys.text("prefix") {
+        None => KeyPrefix::default(),
+        Some(text) => KeyPrefix::parse(&text).unwrap_or_else(|| {
+            keys.complain("prefix", "is 1 to 12 lower-case letters and digits");
+            KeyPrefix::default()
+        }),
+    };
+    keys.end();
+    prefix
+}
+
+fn read_gateway(file: &mut Section<'_>, value: Value) -> Option<GatewayConfig> {
+    let Value::Table(table) = value else {
+        file.complain("gateway", "is a table");
+        return None;
+    };
+    let mut section = file.inner("[gateway]", table);
+    let upstream = section.required_text("upstream");
+    let authority = plain_http(&upstream);
+    if authority.is_none() && !upstream.is_empty() {
+        section.complain(
+            "upstream",
+            "is http:// and a host, with a port or without, and nothing more",
+        );
+    }
+    let usual = GatewayConfig::in_front_of(Authority::from_static("upstream"));
+    let mut seconds =
+        |name, most, usual: Duration| Duration::from_secs(section.count_within(name, 1..=most, usual.as_secs()));
+    // Together with the time to settle they stay below the day that a hold may live.
+    let upstream_timeout = seconds("upstream_timeout_seconds", DAY_SECONDS / 4, usual.upstream_timeout);
+    let body_timeout = seconds("body_timeout_seconds", DAY_SECONDS / 2, usual.body_timeout);
+    let idle_body_timeout = seconds("idle_body_timeout_seconds", DAY_SECONDS / 2, usual.idle_body_timeout);
+    let request_body_bytes_max =
+        section.count_within("request_body_bytes_max", 0..=(1 << 40), usual.request_body_bytes_max);
+    let connections_max = section.count_within("connections_max", 1..=1_000_000, CONNECTIONS_MAX);
+    let let_deleted_keys_finish = section.flag("let_deleted_keys_finish", false);
+    section.end();
+    Some(GatewayConfig {
+        upstream: authority?,
+        upstream_timeout,
+        body_timeout,
+        idle_body_timeout,
+        request_body_bytes_max,
+        connections_max: usize::try_from(connections_max).unwrap_or(usize::MAX),
+        let_deleted_keys_finish,
+    })
+}
+
+/// The authority of `http://host[:port][/]`. A user, a path or a query would be silently dropped later: refused here.
+fn plain_http(text: &str) -> Option<Authority> {
+    let uri: Uri = text.parse().ok()?;
+    let authority = uri.authority()?;
+    let plain = uri.scheme_str() == Some("http")
+        && matches!(uri.path(), "" | "/")
+        && uri.query().is_none()
+        && !authority.as_str().contains('@')
+        && !authority.host().is_empty();
+    plain.then(|| authority.clone())
+}
+
+fn read_prices(file: &mut Section<'_>) -> PriceBook {
+    let entries = match file.value("prices") {
+        None => Vec::new(),
+        Some(Value::Array(entries)) => entries,
+        Some(_) => {
+            file.complain("prices", "is written as [[prices]], once for each");
+            Vec::new()
+        }
+    };
+    let mut read = Vec::new();
+    for (index, entry) in entries.into_iter().enumerate() {
+        match entry {
+            Value::Table(table) => read.push(read_price(file.inner(format!("[[prices]] {}", index + 1), table))),
+            _ => file.complain("prices", "is written as [[prices]], once for each"),
+        }
+    }
+    PriceBook::new(&read, 0).unwrap_or_else(|complaints| {
+        for complaint in complaints {
+            file.inner(format!("[[prices]] {}", complaint.entry), Table::new())
+                .complain(complaint.field, complaint.what);
+        }
+        PriceBook::default()
+    })
+}
+
+fn read_price(mut section: Section<'_>) -> PriceEntry {
+    let quantity = match section.value("quantity") {
+        None => QuantityEntry::Fixed,
+        Some(Value::Table(table)) => read_quantity(&mut section, table),
+        Some(_) => {
+            section.complain("quantity", "is { header = \"…\" } or { json = \"…\" }");
+            QuantityEntry::Fixed
+        }
+    };
+    let entry = PriceEntry {
+        endpoint: section.text("endpoint").unwrap_or_default(),
+        pattern: section.text("match").unwrap_or_default(),
+        price: section.text("price").unwrap_or_default(),
+        unit: section.text("unit").unwrap_or_else(|| "request".to_owned()),
+        quantity,
+        quantity_max: section.count("quantity_max"),
+    };
+    section.end();
+    entry
+}
+
+fn read_quantity(section: &mut Section<'_>, table: Table) -> QuantityEntry {
+    let mut one = table.into_iter();
+    match (one.next(), one.next()) {
+        (Some((name, Value::String(text))), None) if name == "header" => QuantityEntry::Header(text),
+        (Some((name, Value::String(text))), None) if name == "json" => QuantityEntry::Json(text),
+        _ => {
+            section.complain("quantity", "is { header = \"…\" } or { json = \"…\" }");
+            QuantityEntry::Fixed
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        [keys]
+        prefix = "acme"
+
+        [gateway]
+        upstream = "http://127.0.0.1:9000"
+        upstream_timeout_seconds = 5
+
+        [[prices]]
+        endpoint = "ai_visibility"
+        match = "GET /ai-visibility/{*rest}"
+        price = "0.5"
+        unit = "conversation"
+        quantity = { json = "/conversations" }
+        quantity_max = 50
+    "#;
+
+    fn complaints(text: &str) -> Vec<String> {
+        Config::parse(text)
+            .unwrap_err()
+            .iter()
+            .map(|c| c.place.clone())
+            .collect()
+    }
+
+    #[test]
+    fn a_right_file_is_read() {
+        let config = Config::parse(GOOD).unwrap();
+        let gateway = config.gateway.unwrap();
+        assert_eq!(config.key_prefix.as_str(), "acme");
+        assert_eq!(gateway.upstream.as_str(), "127.0.0.1:9000");
+        assert_eq!(gateway.upstream_timeout, Duration::from_secs(5));
+        assert_eq!(gateway.request_body_bytes_max, 10 << 20);
+        assert!(!gateway.let_deleted_keys_finish);
+        let rule = config.prices.route("GET", "/ai-visibility/acme").unwrap();
+        assert_eq!(
+            (rule.unit.as_str(), rule.quantity_max, rule.version),
+            ("conversation", 50, 0)
+        );
+    }
+
+    #[test]
+    fn an_empty_file_is_a_ledger_without_a_gateway() {
+        let config = Config::parse("").unwrap();
+        assert!(config.gateway.is_none() && config.prices.is_empty());
+        assert_eq!(config.key_prefix.as_str(), "sk");
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_at_once() {
+        let text = r#"
+            typo = 1
+            [keys]
+            prefix = "SK"
+            [gateway]
+            upstream = "https://user@api.example/x"
+            upstream_timeout = 5
+            body_timeout_seconds = 0
+            let_deleted_keys_finish = "no"
+            [[prices]]
+            endpoint = "serp"
+            match = "GET /serp"
+            price = 0.5
+            colour = "red"
+            [[prices]]
+            match = "GET /x"
+            endpoint = "x"
+            price = "1"
+            quantity = { xml = "/a" }
+        "#;
+        let expected = [
+            "[keys] prefix",
+            "[gateway] upstream",
+            "[gateway] body_timeout_seconds",
+            "[gateway] let_deleted_keys_finish",
+            "[gateway] upstream_timeout",
+            "[[prices]] 1 price",
+            "[[prices]] 1 colour",
+            "[[prices]] 2 quantity",
+            "[[prices]] 1 price",
+            "typo",
+        ];
+        assert_eq!(complaints(text), expected);
+        assert_eq!(complaints("[gateway]\n"), ["[gateway] upstream"]);
+        assert_eq!(complaints("not toml"), ["the file"]);
+    }
+
+    #[test]
+    fn an_upstream_is_plain_http_to_a_host_and_nothing_more() {
+        for bad in [
+            "https://a",
+            "http://",
+            "a:80",
+            "http://a/b",
+            "http://a?x",
+            "http://u:p@a",
+            "unix:/x",
+        ] {
+            assert!(plain_http(bad).is_none(), "{bad}");
+        }
+        assert!(plain_http("http://api.internal").is_some());
+    }
+}

@@ -1,0 +1,76 @@
+//! What is kept of a client's request in the ledger: enough to recognise it, bounded, and no more of an address than a
+//! network.
+
+use std::net::IpAddr;
+
+use http::HeaderMap;
+use http::header::USER_AGENT;
+
+use super::headers::REQUEST_ID;
+use crate::clock;
+use crate::ledger::Usage;
+
+const REQUEST_ID_CHARS_MAX: usize = 128;
+const USER_AGENT_CHARS_MAX: usize = 200;
+
+/// The client's own id of the request if it is fit to be repeated, else a new one.
+pub(super) fn request_id(headers: &HeaderMap) -> String {
+    let sent = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let fits =
+        |id: &&str| (1..=REQUEST_ID_CHARS_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
+    sent.filter(fits)
+        .map_or_else(|| format!("{:032x}", clock::random_id_bits()), str::to_owned)
+}
+
+pub(super) fn usage(headers: &HeaderMap, client: IpAddr, request_id: &str) -> Usage {
+    let user_agent = headers.get(USER_AGENT).map(|value| {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        text.chars()
+            .filter(|c| !c.is_control())
+            .take(USER_AGENT_CHARS_MAX)
+            .collect()
+    });
+    Usage {
+        request: Some(request_id.to_owned()),
+        network: Some(network(client)),
+        user_agent,
+    }
+}
+
+/// A /24 or a /48: says from where, not who.
+fn network(client: IpAddr) -> String {
+    match client {
+        IpAddr::V4(address) => {
+            let [a, b, c, _] = address.octets();
+            format!("{a}.{b}.{c}.0/24")
+        }
+        IpAddr::V6(address) => {
+            let [a, b, c, ..] = address.segments();
+            format!("{}/48", std::net::Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn an_address_is_kept_as_a_network() {
+        assert_eq!(network("203.0.113.77".parse().unwrap()), "203.0.113.0/24");
+        assert_eq!(network("2001:db8:1:2::77".parse().unwrap()), "2001:db8:1::/48");
+    }
+
+    #[test]
+    fn a_request_id_that_is_not_fit_is_replaced() {
+        let with = |id: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, HeaderValue::from_str(id).unwrap());
+            request_id(&headers)
+        };
+        assert_eq!(with("abc-1"), "abc-1");
+        assert_eq!(with("a b").len(), 32);
+        assert_eq!(with(&"x".repeat(129)).len(), 32);
+    }
+}

@@ -1,0 +1,223 @@
+//! Which headers pass: from the client to the upstream, and back.
+//!
+//! Promise: the upstream sees no API key, no header that only a gateway may set (however it is spelled), and none that
+//! belongs to one connection. Ours are set last, so nothing that a client sends, `Connection` included, can remove or
+//! replace them.
+
+use std::net::IpAddr;
+
+use http::header::{ACCEPT_ENCODING, CONNECTION, HOST, IF_RANGE, RANGE, TE, TRAILER};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::hold::Hold;
+use crate::prices::{PriceRule, Quantity};
+
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const CREDITS_CHARGED: HeaderName = HeaderName::from_static("credits-charged");
+pub(super) const CREDITS_REMAINING: HeaderName = HeaderName::from_static("credits-remaining");
+const ACCOUNT: HeaderName = HeaderName::from_static("x-keyledger-account");
+const KEY: HeaderName = HeaderName::from_static("x-keyledger-key");
+const RESERVATION: HeaderName = HeaderName::from_static("x-keyledger-reservation");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Belong to one connection (RFC 9110 section 7.6.1, and what older peers send).
+const HOP_BY_HOP: &[&str] = &[
+    "connection",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Never forwarded: the key, what we set ourselves, and what makes a framework believe in another request than the one
+/// that was priced.
+const NOT_FORWARDED: &[&str] = &[
+    "authorization",
+    "content-length",
+    "expect",
+    "forwarded",
+    "host",
+    "x-api-key",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-method",
+    "x-original-uri",
+    "x-original-url",
+    "x-real-ip",
+    "x-request-id",
+    "x-rewrite-url",
+];
+const NOT_FORWARDED_BEGINNINGS: &[&str] = &["x-keyledger-", "x-forwarded-"];
+
+/// The headers for the upstream.
+pub(super) fn for_upstream(
+    inbound: &HeaderMap,
+    rule: &PriceRule,
+    hold: &Hold,
+    host: &HeaderValue,
+    client: IpAddr,
+    request_id: &str,
+) -> HeaderMap {
+    let mut headers = without_spoofed(inbound);
+    if matches!(rule.quantity, Quantity::Json(_)) {
+        // A part of a document, or an encoded one, cannot be counted.
+        headers.remove(RANGE);
+        headers.remove(IF_RANGE);
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
+    headers.insert(HOST, host.clone());
+    let held = hold.held();
+    set(&mut headers, ACCOUNT, &held.account.to_string());
+    if let Some(key) = held.key {
+        set(&mut headers, KEY, &key.to_string());
+    }
+    set(&mut headers, RESERVATION, &held.reservation.to_string());
+    set(&mut headers, FORWARDED_FOR, &client.to_string());
+    set(&mut headers, REQUEST_ID, request_id);
+    headers
+}
+
+/// The upstream's headers for the client. Framing is our server's to write anew.
+pub(super) fn for_client(upstream: &HeaderMap) -> HeaderMap {
+    let listed = connection_listed(upstream);
+    let passes = |name: &HeaderName| {
+        let name = name.as_str();
+        !HOP_BY_HOP.contains(&name)
+            && !listed.iter().any(|other| other == name)
+            && !name.starts_with("x-keyledger-")
+            && ![CREDITS_CHARGED, CREDITS_REMAINING, REQUEST_ID]
+                .iter()
+                .any(|ours| ours == name)
+    };
+    kept(upstream, passes)
+}
+
+pub(super) fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    // Ids, amounts and addresses are visible ASCII, so none is ever left out.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// Whether the client reads trailers: without `TE: trailers` a proxy may drop them, so we do not write them.
+pub(super) fn takes_trailers(inbound: &HeaderMap) -> bool {
+    inbound.get_all(TE).iter().any(|value| {
+        let value = value.to_str().unwrap_or_default();
+        value
+            .split(',')
+            .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+    })
+}
+
+pub(super) fn announce_trailers(headers: &mut HeaderMap) {
+    headers.insert(TRAILER, HeaderValue::from_static("Credits-Charged, Credits-Remaining"));
+}
+
+fn without_spoofed(inbound: &HeaderMap) -> HeaderMap {
+    let listed = connection_listed(inbound);
+    let passes = |name: &HeaderName| {
+        let name = name.as_str();
+        // Frameworks that map headers to variables cannot tell `x_keyledger_key` from `x-keyledger-key`.
+        let spelled = name.replace('_', "-");
+        let spelled = spelled.as_str();
+        !HOP_BY_HOP.contains(&spelled)
+            && !NOT_FORWARDED.contains(&spelled)
+            && !NOT_FORWARDED_BEGINNINGS
+                .iter()
+                .any(|beginning| spelled.starts_with(beginning))
+            && !listed.iter().any(|other| other == name)
+    };
+    kept(inbound, passes)
+}
+
+fn kept(headers: &HeaderMap, passes: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+    let mut kept = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers.iter().filter(|(name, _)| passes(name)) {
+        kept.append(name.clone(), value.clone());
+    }
+    kept
+}
+
+/// The names that `Connection` says belong to the connection, in lower case.
+fn connection_listed(headers: &HeaderMap) -> Vec<String> {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.to_str().unwrap_or_default().split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn names(headers: &HeaderMap) -> Vec<&str> {
+        headers.keys().map(HeaderName::as_str).collect()
+    }
+
+    #[test]
+    fn keys_spoofed_headers_and_those_of_the_connection_do_not_pass() {
+        let inbound = headers(&[
+            ("authorization", "Bearer x"),
+            ("x-api-key", "x"),
+            ("x_api_key", "x"),
+            ("x-keyledger-account", "acct_x"),
+            ("x_keyledger_key", "key_x"),
+            ("x-keyledger_reservation", "x"),
+            ("x-forwarded-for", "127.0.0.1"),
+            ("forwarded", "for=127.0.0.1"),
+            ("x-original-uri", "/free"),
+            ("x-http-method-override", "DELETE"),
+            ("connection", "close, X-Mine"),
+            ("x-mine", "1"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("content-length", "5"),
+            ("expect", "100-continue"),
+            ("proxy-authorization", "x"),
+            ("accept", "application/json"),
+            ("cookie", "a=b"),
+            ("cookie", "c=d"),
+        ]);
+        let passed = without_spoofed(&inbound);
+        assert_eq!(names(&passed), ["accept", "cookie"]);
+        assert_eq!(passed.get_all("cookie").iter().count(), 2);
+    }
+
+    #[test]
+    fn an_upstream_cannot_speak_for_the_ledger() {
+        let answer = headers(&[
+            ("credits-charged", "0"),
+            ("x-keyledger-account", "acct_x"),
+            ("connection", "X-Hop"),
+            ("x-hop", "1"),
+            ("trailer", "Authorization"),
+            ("content-type", "text/plain"),
+            ("content-length", "5"),
+        ]);
+        assert_eq!(names(&for_client(&answer)), ["content-type", "content-length"]);
+    }
+
+    #[test]
+    fn trailers_are_for_those_who_ask() {
+        assert!(takes_trailers(&headers(&[("te", "gzip, Trailers")])));
+        assert!(!takes_trailers(&headers(&[("te", "gzip")])));
+        assert!(!takes_trailers(&headers(&[])));
+    }
+}

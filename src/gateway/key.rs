@@ -1,0 +1,116 @@
+//! Finding the API key in a request.
+//!
+//! Promise: a text that cannot be a key costs no look-up, and is told the same as one that is unknown. Keys in URLs,
+//! cookies and bodies are not read: those places end up in logs.
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
+use keyledger_events::{KeyDigest, KeyPrefix, KeySecret};
+
+use crate::ledger::Refusal;
+use crate::problem::{KEY_AMBIGUOUS, KEY_MISSING, Problem};
+
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// The digest of the one key that the request shows.
+pub(super) fn find(headers: &HeaderMap, prefix: &KeyPrefix) -> Result<KeyDigest, Problem> {
+    let bearer = once(headers, &AUTHORIZATION)?.and_then(bearer);
+    let api_key = once(headers, &API_KEY)?.map(<[u8]>::trim_ascii);
+    let text = match (bearer, api_key) {
+        (Some(bearer), Some(api_key)) if bearer != api_key => {
+            return Err(Problem::new(KEY_AMBIGUOUS, "two different keys were sent"));
+        }
+        (Some(text), _) | (None, Some(text)) => text,
+        (None, None) => return Err(Problem::new(KEY_MISSING, "no API key was sent")),
+    };
+    str::from_utf8(text)
+        .ok()
+        .and_then(|text| KeySecret::parse(prefix, text).ok())
+        .map(|secret| secret.digest())
+        .ok_or_else(|| Problem::from(Refusal::KeyInvalid))
+}
+
+fn once<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next();
+    if values.next().is_some() {
+        return Err(Problem::new(KEY_AMBIGUOUS, "the header was sent twice").field(name.as_str()));
+    }
+    Ok(value.map(|value| value.as_bytes()))
+}
+
+/// The token of a bearer credential; other schemes are not about us.
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let scheme = value.get(..6)?;
+    let rest = value.get(6..)?;
+    let separated = rest.is_empty() || rest.starts_with(b" ");
+    (scheme.eq_ignore_ascii_case(b"bearer") && separated).then(|| rest.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+    use keyledger_events::{Environment, base62_secret};
+
+    fn key(seed: u8) -> KeySecret {
+        KeySecret::from_random(&KeyPrefix::default(), Environment::Live, [seed; 32])
+    }
+
+    fn text(seed: u8) -> String {
+        base62_secret("sk_live_", [seed; 32])
+    }
+
+    fn code(pairs: &[(&str, &str)]) -> Result<KeyDigest, &'static str> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            let name: HeaderName = name.parse().unwrap();
+            headers.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        find(&headers, &KeyPrefix::default()).map_err(|problem| problem.code())
+    }
+
+    #[test]
+    fn a_key_is_found_in_either_header() {
+        let digest = Ok(key(1).digest());
+        assert_eq!(code(&[("authorization", &format!("Bearer {}", text(1)))]), digest);
+        assert_eq!(code(&[("authorization", &format!("bearer  {}", text(1)))]), digest);
+        assert_eq!(code(&[("x-api-key", &text(1))]), digest);
+        assert_eq!(
+            code(&[("x-api-key", &text(1)), ("authorization", "Basic eDp5")]),
+            digest
+        );
+        assert_eq!(
+            code(&[
+                ("x-api-key", &text(1)),
+                ("authorization", &format!("Bearer {}", text(1)))
+            ]),
+            digest
+        );
+    }
+
+    #[test]
+    fn who_pays_must_be_clear() {
+        let bearer = format!("Bearer {}", text(1));
+        assert_eq!(
+            code(&[("x-api-key", &text(2)), ("authorization", &bearer)]),
+            Err("key-ambiguous")
+        );
+        assert_eq!(
+            code(&[("authorization", &bearer), ("authorization", &bearer)]),
+            Err("key-ambiguous")
+        );
+        assert_eq!(code(&[]), Err("key-missing"));
+        assert_eq!(code(&[("authorization", "Basic eDp5")]), Err("key-missing"));
+    }
+
+    #[test]
+    fn a_typo_is_an_unknown_key() {
+        let mut typo = text(1);
+        let last = typo.pop();
+        typo.push(if last == Some('a') { 'b' } else { 'a' });
+        assert_eq!(code(&[("x-api-key", &typo)]), Err("key-invalid"));
+        assert_eq!(code(&[("authorization", "Bearer")]), Err("key-invalid"));
+        assert_eq!(code(&[("authorization", "Bearer \t")]), Err("key-invalid"));
+    }
+}

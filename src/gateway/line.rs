@@ -1,0 +1,160 @@
+//! One client's connection, watched: when bytes have really left, when they do not, and when it has to end.
+//!
+//! In: a socket. Out: the same socket for the HTTP server, and word of what became of the bytes.
+//!
+//! Promise: a parcel counts as delivered once every byte before its end is in the kernel's hands; a parcel whose
+//! connection ends first is dropped, and its hold is released. A client that does not read for 30 s loses its
+//! connection, and with it what it has not paid for.
+//!
+//! Not here: HTTP.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::time::Sleep;
+
+use super::hold::{Hold, Settlement};
+
+const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+
+/// What the two ends of a connection tell each other: the bodies that go in, and the socket that they leave by.
+#[derive(Clone, Default)]
+pub(super) struct Line(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    /// Whole bodies that the HTTP server has and the socket may not have yet.
+    leaving: Vec<(Hold, Settlement)>,
+    /// Completes when the connection must not go on.
+    end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl std::fmt::Debug for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Line").finish_non_exhaustive()
+    }
+}
+
+impl Line {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each change under the lock is whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Settles a hold once all that was written so far has left. Called before the server asks to flush the last byte.
+    pub(super) fn settle_when_flushed(&self, hold: Hold, settlement: Settlement) {
+        self.state().leaving.push((hold, settlement));
+    }
+
+    /// Ends the connection when a future completes. The body under way is dropped with it.
+    pub(super) fn end_when(&self, end: impl Future<Output = ()> + Send + 'static) {
+        self.state().end = Some(Box::pin(end));
+    }
+
+    /// Polled beside the connection, in the same task: completes when the connection must not go on.
+    pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.state().end {
+            Some(end) => end.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    fn flushed(&self) {
+        let left = {
+            let mut state = self.state();
+            if state.leaving.is_empty() {
+                return;
+            }
+            state.end = None;
+            std::mem::take(&mut state.leaving)
+        };
+        for (hold, settlement) in left {
+            hold.settle(settlement);
+        }
+    }
+
+    /// The connection is over: what has not left never will.
+    pub(super) fn over(&self) {
+        let (left, end) = {
+            let mut state = self.state();
+            (std::mem::take(&mut state.leaving), state.end.take())
+        };
+        drop((left, end));
+    }
+}
+
+/// The socket that the HTTP server writes to.
+#[derive(Debug)]
+pub(super) struct Watched<S> {
+    socket: S,
+    line: Line,
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Watched<S> {
+    pub(super) fn new(socket: S, line: Line) -> Watched<S> {
+        Watched {
+            socket,
+            line,
+            stalled: None,
+        }
+    }
+
+    /// Passes a write's result on, and fails it once it has been pending for too long.
+    fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_STALL_MAX)));
+        match stalled.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<S: Read + Unpin> Read for Watched<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(cx, buf)
+    }
+}
+
+impl<S: Write + Unpin> Write for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        self.watch(cx, written)
+    }
+
+    /// The server flushes the socket only when its own buffer is empty: then all bodies that it has taken have left.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.socket).poll_flush(cx);
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            self.line.flushed();
+        }
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, bytes);
+        self.watch(cx, written)
+    }
+}

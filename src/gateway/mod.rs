@@ -1,0 +1,212 @@
+//! The gateway: a reverse proxy in front of a data API that checks keys, holds credits, and charges what was delivered.
+//!
+//! In: HTTP/1.1 requests with an API key. Out: the upstream's answers, and settled holds.
+//!
+//! Promise: data that did not arrive whole is not charged; without the ledger nothing is forwarded; the upstream never
+//! sees an API key, and believes no client about who it is.
+//!
+//! Not here: TLS and HTTP/2 (a load balancer's work), and the rules about credits.
+//!
+//! | file | does |
+//! | --- | --- |
+//! | `admit`, `key`, `path` | refuse what needs no ledger to be refused |
+//! | `hold` | credits held, and settled exactly once |
+//! | `exchange` | one request's way |
+//! | `headers`, `caller` | what passes, and what is kept of the client |
+//! | `upload`, `delivery`, `count`, `json_count`, `idle` | bodies, up and down, counted as they stream |
+//! | `line` | the client's socket: when bytes have left, and when it must end |
+
+mod admit;
+mod caller;
+mod count;
+mod delivery;
+mod exchange;
+mod headers;
+mod hold;
+mod idle;
+mod json_count;
+mod key;
+mod line;
+mod path;
+mod upload;
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use keyledger_events::KeyPrefix;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::GatewayConfig;
+use crate::ledger::Ledger;
+use crate::prices::PriceBook;
+
+use exchange::{Shared, exchange};
+use hold::Settler;
+use line::{Line, Watched};
+
+/// What a gateway is made of.
+#[derive(Debug, Clone)]
+pub struct GatewayOptions {
+    pub ledger: Ledger,
+    pub prices: Arc<PriceBook>,
+    pub config: GatewayConfig,
+    pub key_prefix: KeyPrefix,
+}
+
+/// A gateway that is ready to serve.
+#[derive(Debug)]
+pub struct Gateway {
+    shared: Arc<Shared>,
+}
+
+/// A client that has not sent its head by then is not going to. Also how long an idle connection is kept.
+const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(5);
+const HEADERS_MAX: usize = 64;
+const HEADER_BYTES_MAX: usize = 16 << 10;
+/// What the server may hold of one body before the upstream is made to wait.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const UPSTREAM_IDLE_MAX: Duration = Duration::from_secs(20);
+const UPSTREAM_HEADERS_MAX: usize = 128;
+const UPSTREAM_BUFFER_BYTES_MAX: usize = 256 << 10;
+/// At the end: for answers under way, and after that for settlements.
+const PATIENCE_AT_END: Duration = Duration::from_secs(10);
+/// When the process is out of sockets, trying again at once would only burn a core.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+impl Gateway {
+    /// Makes a gateway. Has to be called within a runtime, in which its settlements will run.
+    pub fn new(options: GatewayOptions) -> Gateway {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(UPSTREAM_IDLE_MAX)
+            .http1_max_headers(UPSTREAM_HEADERS_MAX)
+            .http1_max_buf_size(UPSTREAM_BUFFER_BYTES_MAX)
+            .build(connector);
+        // An authority has only characters that a header may have.
+        let host = HeaderValue::from_str(options.config.upstream.as_str());
+        let shared = Shared {
+            prices: options.prices,
+            host: host.unwrap_or_else(|_| HeaderValue::from_static("upstream")),
+            config: options.config,
+            key_prefix: options.key_prefix,
+            client,
+            settler: Arc::new(Settler::new(options.ledger)),
+        };
+        Gateway {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Serves until `stop` is cancelled, then lets answers under way end and settles what is left, for 10 s each. The
+    /// ledger has to outlive this.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
+        let room = Arc::new(Semaphore::new(self.shared.config.connections_max));
+        let connections = TaskTracker::new();
+        let give_up = CancellationToken::new();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                accepted = accept(&listener, &room) => accepted,
+            };
+            match accepted {
+                Ok((socket, peer, place)) => {
+                    let connection = Connection {
+                        shared: Arc::clone(&self.shared),
+                        stop: stop.clone(),
+                        give_up: give_up.clone(),
+                    };
+                    connections.spawn(async move {
+                        connection.serve(socket, peer).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(listener);
+        connections.close();
+        if tokio::time::timeout(PATIENCE_AT_END, connections.wait()).await.is_err() {
+            give_up.cancel();
+            connections.wait().await;
+        }
+        self.shared.settler.drain(PATIENCE_AT_END).await;
+    }
+}
+
+/// Waits for room first, so that what cannot be served stays in the kernel's queue and costs nothing here.
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+    let place = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
+    let (socket, peer) = listener.accept().await?;
+    Ok((socket, peer, place))
+}
+
+struct Connection {
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    give_up: CancellationToken,
+}
+
+impl Connection {
+    async fn serve(self, socket: TcpStream, peer: SocketAddr) {
+        // Answers are written whole; waiting to fill a packet would only delay their last one.
+        let _ = socket.set_nodelay(true);
+        let line = Line::default();
+        let client = peer.ip().to_canonical();
+        let service = service_fn(|request| {
+            let answering = exchange(Arc::clone(&self.shared), client, line.clone(), request);
+            async move { Ok::<_, Infallible>(answering.await) }
+        });
+        let serving = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_READ_TIMEOUT)
+            .max_headers(HEADERS_MAX)
+            .max_header_size(HEADER_BYTES_MAX)
+            .max_buf_size(BUFFER_BYTES_MAX)
+            .serve_connection(Watched::new(TokioIo::new(socket), line.clone()), service);
+        let mut serving = pin!(serving);
+        let mut stopping = false;
+        loop {
+            tokio::select! {
+                biased;
+                ended = serving.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "a connection ended early");
+                    }
+                    break;
+                }
+                () = poll_fn(|cx| line.poll_end(cx)) => break,
+                () = self.give_up.cancelled() => break,
+                () = self.stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    serving.as_mut().graceful_shutdown();
+                }
+            }
+        }
+        line.over();
+    }
+}

@@ -1,0 +1,92 @@
+//! The client's body on its way to the upstream: bounded, and not allowed to stand still.
+
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::idle::Idle;
+
+/// Why a body did not arrive whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum UploadFault {
+    #[error("the request's body is too large")]
+    TooLarge,
+    #[error("the request's body stood still")]
+    Stalled,
+    #[error("the request's body is broken")]
+    Broken,
+}
+
+/// Why the upload failed, for the exchange that waits for the upstream's answer.
+pub(super) type Fault = Arc<OnceLock<UploadFault>>;
+
+/// The body, passed on piece by piece as the upstream takes it. Trailers are dropped.
+#[derive(Debug)]
+pub(super) struct Upload {
+    inner: Incoming,
+    left: u64,
+    idle: Idle,
+    fault: Fault,
+}
+
+impl Upload {
+    pub(super) fn new(inner: Incoming, bytes_max: u64, idle_max: Duration) -> (Upload, Fault) {
+        let fault = Fault::default();
+        let upload = Upload {
+            inner,
+            left: bytes_max,
+            idle: Idle::new(idle_max),
+            fault: Arc::clone(&fault),
+        };
+        (upload, fault)
+    }
+
+    fn fail(&self, fault: UploadFault) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
+        Poll::Ready(Some(Err(*self.fault.get_or_init(|| fault))))
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = UploadFault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
+        loop {
+            match Pin::new(&mut self.inner).poll_frame(cx) {
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(Some(Err(_))) => return self.fail(UploadFault::Broken),
+                Poll::Ready(Some(Ok(frame))) => {
+                    let Ok(data) = frame.into_data() else {
+                        continue;
+                    };
+                    let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+                    let Some(left) = self.left.checked_sub(length) else {
+                        return self.fail(UploadFault::TooLarge);
+                    };
+                    self.left = left;
+                    self.idle.moved();
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Poll::Pending => {
+                    return match self.idle.poll_over(cx) {
+                        Poll::Ready(()) => self.fail(UploadFault::Stalled),
+                        Poll::Pending => Poll::Pending,
+                    };
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

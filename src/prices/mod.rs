@@ -1,0 +1,280 @@
+//! The price book: which request costs what, and how its units are counted.
+//!
+//! In: entries as a person wrote them. Out: rules, looked up by request or by endpoint name.
+//!
+//! Promise: the first entry that matches decides; every fault of every entry is told at once; a rule that stands in a
+//! book can be held for, so no price times quantity leaves the bounds of `Credits`.
+//!
+//! Not here: where entries come from, and what is done with a price.
+
+mod pattern;
+mod pointer;
+
+use http::HeaderName;
+use keyledger_events::{Credits, Endpoint};
+
+pub use pattern::METHODS;
+pub use pointer::JsonPointer;
+
+use pattern::Pattern;
+
+/// An entry as a person wrote it; see design section 10 for its members.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PriceEntry {
+    pub endpoint: String,
+    pub pattern: String,
+    pub price: String,
+    pub unit: String,
+    pub quantity: QuantityEntry,
+    pub quantity_max: Option<u64>,
+}
+
+/// How a person said that units are counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum QuantityEntry {
+    #[default]
+    Fixed,
+    Header(String),
+    Json(String),
+}
+
+/// What one kind of request costs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PriceRule {
+    /// The name in events, statements and charts.
+    pub endpoint: Endpoint,
+    /// Credits a unit; may be zero, never less.
+    pub price: Credits,
+    pub unit: String,
+    pub quantity: Quantity,
+    /// Units that are held for before the work; at least 1.
+    pub quantity_max: u64,
+    /// The version of the book that this rule stands in; 0 is the config file.
+    pub version: u64,
+}
+
+/// How the delivered units of an answer are counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Quantity {
+    /// One a request.
+    Fixed,
+    /// A decimal count in a header of the answer.
+    Header(HeaderName),
+    /// A number, or the length of an array, in the answer's JSON.
+    Json(JsonPointer),
+}
+
+/// All prices, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PriceBook {
+    rules: Vec<(Pattern, PriceRule)>,
+}
+
+/// What is wrong with one entry. `entry` counts from 1, as people do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("price {entry}: `{field}` {what}")]
+pub struct Complaint {
+    pub entry: usize,
+    pub field: &'static str,
+    pub what: String,
+}
+
+const ENTRIES_MAX: usize = 1_000;
+const UNIT_CHARS_MAX: usize = 32;
+const QUANTITY_MAX: u64 = 1_000_000;
+
+impl PriceBook {
+    /// Makes a book of entries, or says all that is wrong with them.
+    pub fn new(entries: &[PriceEntry], version: u64) -> Result<PriceBook, Vec<Complaint>> {
+        let mut complaints = Vec::new();
+        if entries.len() > ENTRIES_MAX {
+            complaints.push(Complaint {
+                entry: ENTRIES_MAX + 1,
+                field: "prices",
+                what: format!("has at most {ENTRIES_MAX} entries"),
+            });
+        }
+        let mut rules = Vec::new();
+        for (index, entry) in entries.iter().take(ENTRIES_MAX).enumerate() {
+            let mut reading = Reading {
+                entry: index + 1,
+                complaints: &mut complaints,
+            };
+            rules.extend(reading.rule(entry, version));
+        }
+        if complaints.is_empty() {
+            Ok(PriceBook { rules })
+        } else {
+            Err(complaints)
+        }
+    }
+
+    /// The rule for a request: the first that matches. `path` is as it came over the wire, without the query.
+    pub fn route(&self, method: &str, path: &str) -> Option<&PriceRule> {
+        self.rules
+            .iter()
+            .find(|(pattern, _)| pattern.matches(method, path))
+            .map(|(_, rule)| rule)
+    }
+
+    /// The rule of an endpoint, for work that does not come through the gateway: the first with this name.
+    pub fn by_endpoint(&self, endpoint: &Endpoint) -> Option<&PriceRule> {
+        self.rules().find(|rule| rule.endpoint == *endpoint)
+    }
+
+    pub fn rules(&self) -> impl Iterator<Item = &PriceRule> {
+        self.rules.iter().map(|(_, rule)| rule)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+}
+
+/// The reading of one entry.
+struct Reading<'a> {
+    entry: usize,
+    complaints: &'a mut Vec<Complaint>,
+}
+
+impl Reading<'_> {
+    fn told<T>(&mut self, field: &'static str, read: Result<T, String>) -> Option<T> {
+        let complain = |what| {
+            self.complaints.push(Complaint {
+                entry: self.entry,
+                field,
+                what,
+            });
+        };
+        read.map_err(complain).ok()
+    }
+
+    /// Reads every member, so that every fault is told, and only then asks whether all were right.
+    fn rule(&mut self, entry: &PriceEntry, version: u64) -> Option<(Pattern, PriceRule)> {
+        let pattern = self.told("match", Pattern::parse(&entry.pattern));
+        let endpoint = self.told("endpoint", Endpoint::parse(&entry.endpoint).map_err(|e| e.to_string()));
+        let price = self.told("price", read_price(&entry.price));
+        let unit = self.told("unit", read_unit(&entry.unit));
+        let quantity = self.told("quantity", read_quantity(&entry.quantity));
+        let quantity_max = self.told("quantity_max", read_quantity_max(entry));
+        let (price, quantity_max) = (price?, quantity_max?);
+        let held = price.times(quantity_max);
+        let held = held.ok_or_else(|| "times the price is more credits than there can be".to_owned());
+        self.told("quantity_max", held)?;
+        let rule = PriceRule {
+            endpoint: endpoint?,
+            price,
+            unit: unit?,
+            quantity: quantity?,
+            quantity_max,
+            version,
+        };
+        Some((pattern?, rule))
+    }
+}
+
+fn read_price(text: &str) -> Result<Credits, String> {
+    let price: Credits = text.parse().map_err(|e| format!("is not an amount: {e}"))?;
+    if price.is_negative() {
+        return Err("is zero or more".to_owned());
+    }
+    Ok(price)
+}
+
+fn read_unit(text: &str) -> Result<String, String> {
+    let fits = (1..=UNIT_CHARS_MAX).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("is 1 to {UNIT_CHARS_MAX} characters, such as \"request\""))
+    }
+}
+
+fn read_quantity(entry: &QuantityEntry) -> Result<Quantity, String> {
+    match entry {
+        QuantityEntry::Fixed => Ok(Quantity::Fixed),
+        QuantityEntry::Header(name) => HeaderName::from_bytes(name.as_bytes())
+            .map(Quantity::Header)
+            .map_err(|_| "names no header that can be".to_owned()),
+        QuantityEntry::Json(pointer) => JsonPointer::parse(pointer)
+            .map(Quantity::Json)
+            .ok_or_else(|| "is no JSON pointer of at most 16 tokens, such as \"/conversations\"".to_owned()),
+    }
+}
+
+/// A counted quantity needs its bound said: it decides how much a customer must have before anything is forwarded,
+/// and no default can know that.
+fn read_quantity_max(entry: &PriceEntry) -> Result<u64, String> {
+    match (&entry.quantity, entry.quantity_max) {
+        (QuantityEntry::Fixed, None | Some(1)) => Ok(1),
+        (QuantityEntry::Fixed, Some(_)) => Err("is 1 where the quantity is not counted".to_owned()),
+        (QuantityEntry::Header(_) | QuantityEntry::Json(_), Some(most)) if (1..=QUANTITY_MAX).contains(&most) => {
+            Ok(most)
+        }
+        (QuantityEntry::Header(_) | QuantityEntry::Json(_), Some(_)) => Err(format!("is 1 to {QUANTITY_MAX}")),
+        (QuantityEntry::Header(_) | QuantityEntry::Json(_), None) => {
+            Err("is needed where the quantity is counted: so many units are held for".to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(endpoint: &str, pattern: &str, price: &str) -> PriceEntry {
+        PriceEntry {
+            endpoint: endpoint.into(),
+            pattern: pattern.into(),
+            price: price.into(),
+            unit: "request".into(),
+            quantity: QuantityEntry::Fixed,
+            quantity_max: None,
+        }
+    }
+
+    #[test]
+    fn the_first_entry_that_matches_decides() {
+        let book = PriceBook::new(
+            &[
+                entry("serp_tasks", "GET /serp/tasks/{task}", "0.2"),
+                entry("serp", "ANY /serp/{*rest}", "0.5"),
+                entry("free", "GET /status", "0"),
+            ],
+            0,
+        )
+        .unwrap();
+        let name = |method, path| book.route(method, path).map(|rule| rule.endpoint.as_str().to_owned());
+        assert_eq!(name("GET", "/serp/tasks/7").as_deref(), Some("serp_tasks"));
+        assert_eq!(name("POST", "/serp/tasks/7").as_deref(), Some("serp"));
+        assert_eq!(name("GET", "/status").as_deref(), Some("free"));
+        assert_eq!(name("GET", "/secret"), None);
+        let serp = Endpoint::parse("serp").unwrap();
+        assert_eq!(book.by_endpoint(&serp).map(|rule| rule.price), "0.5".parse().ok());
+    }
+
+    #[test]
+    fn every_fault_of_every_entry_is_told_at_once() {
+        let mut counted = entry("ai", "GET /ai/{*rest}", "0.5");
+        counted.quantity = QuantityEntry::Json("conversations".into());
+        let mut dear = entry("dear", "GET /dear", "9000000000");
+        dear.quantity = QuantityEntry::Header("X-Result-Count".into());
+        dear.quantity_max = Some(2);
+        let mut bad = entry("Bad Name", "GET serp", "-1");
+        bad.unit = String::new();
+        bad.quantity_max = Some(3);
+        let complaints = PriceBook::new(&[bad, counted, dear], 0).unwrap_err();
+        let told: Vec<_> = complaints.iter().map(|c| (c.entry, c.field)).collect();
+        let expected = [
+            (1, "match"),
+            (1, "endpoint"),
+            (1, "price"),
+            (1, "unit"),
+            (1, "quantity_max"),
+            (2, "quantity"),
+            (2, "quantity_max"),
+            (3, "quantity_max"),
+        ];
+        assert_eq!(told, expected);
+    }
+}

@@ -1,0 +1,96 @@
+//! The projector: folds the log into the views, each projection by itself.
+//!
+//! In: events from the bus, and from the log whenever the bus has a gap, is silent or is down. Out: rows, with the
+//! checkpoint beside them.
+//!
+//! Promise: rows and checkpoint change in one SQL transaction, which only succeeds if the checkpoint stands where the
+//! fold began; so a crash, a duplicate or a second projector can lose work but cannot fold an event twice or skip one.
+//! An event that cannot be folded stops its projection there, loudly.
+//!
+//! Not here: rules, and what the rows mean: that is the fold's.
+
+mod rebuild;
+mod source;
+mod tables;
+mod view;
+mod worker;
+
+use keyledger_events::{Position, Timestamp};
+use sqlx::PgPool;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub use rebuild::{RebuildError, rebuild};
+pub use view::View;
+
+use crate::bus::Bus;
+use crate::log::Log;
+use source::Source;
+use tables::{Balance, Charges, KeyList, Reservations};
+use worker::Worker;
+
+/// What a projector needs.
+#[derive(Debug)]
+pub struct ProjectorOptions {
+    pub log: Log,
+    /// Where the views are: a pool of the service's role.
+    pub pool: PgPool,
+    /// Without a bus it only hears later, by looking at the log.
+    pub bus: Option<Bus>,
+}
+
+/// How one projection stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectionStatus {
+    pub view: View,
+    pub checkpoint: Position,
+    /// Time of the last event folded.
+    pub recorded_at: Timestamp,
+    /// Why it stopped, and at which position.
+    pub halted: Option<String>,
+}
+
+/// A running projector. It ends with the token that it was started with.
+#[derive(Debug, Clone)]
+pub struct ProjectorHandle {
+    projections: Vec<watch::Receiver<ProjectionStatus>>,
+}
+
+impl ProjectorHandle {
+    pub fn status(&self) -> Vec<ProjectionStatus> {
+        self.projections.iter().map(|status| status.borrow().clone()).collect()
+    }
+}
+
+/// The projector's own name for its parts.
+#[derive(Debug)]
+pub struct Projector;
+
+impl Projector {
+    /// Starts a worker for each projection.
+    pub fn start(options: ProjectorOptions, stop: CancellationToken) -> ProjectorHandle {
+        let projections = vec![
+            start_one::<KeyList>(&options, &stop),
+            start_one::<Balance>(&options, &stop),
+            start_one::<Charges>(&options, &stop),
+            start_one::<Reservations>(&options, &stop),
+        ];
+        ProjectorHandle { projections }
+    }
+}
+
+fn start_one<T: tables::Table>(
+    options: &ProjectorOptions,
+    stop: &CancellationToken,
+) -> watch::Receiver<ProjectionStatus> {
+    let (tell, status) = watch::channel(ProjectionStatus {
+        view: T::VIEW,
+        checkpoint: Position::START,
+        recorded_at: Timestamp::EPOCH,
+        halted: None,
+    });
+    let source = Source::new(options.log.clone(), options.bus.clone());
+    let worker = Worker::<T>::new(options.pool.clone(), options.log.shard(), source, tell);
+    tokio::spawn(worker.run(stop.clone()));
+    status
+}

@@ -1,0 +1,146 @@
+//! `views.balance` and `views.grants`.
+
+use keyledger_events::{AccountId, GrantId};
+use keyledger_projections::{AccountChange, AccountRow, BalanceChanges, GrantChange, GrantRow};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Table, WriteError, all_met};
+use crate::log::time_column;
+use crate::projector::View;
+
+pub(in crate::projector) struct Balance;
+
+impl Table for Balance {
+    type Changes = BalanceChanges;
+    const VIEW: View = View::Balance;
+
+    async fn write(connection: &mut PgConnection, changes: BalanceChanges) -> Result<(), WriteError> {
+        insert_accounts(connection, &changes.opened.into_values().collect::<Vec<_>>()).await?;
+        change_accounts(connection, &changes.accounts.into_iter().collect::<Vec<_>>()).await?;
+        insert_grants(connection, &changes.granted.into_values().collect::<Vec<_>>()).await?;
+        change_grants(connection, &changes.grants.into_iter().collect::<Vec<_>>()).await
+    }
+
+    async fn clear(connection: &mut PgConnection) -> Result<(), WriteError> {
+        sqlx::query("delete from views.grants")
+            .execute(&mut *connection)
+            .await?;
+        sqlx::query("delete from views.balance").execute(connection).await?;
+        Ok(())
+    }
+}
+
+async fn insert_accounts(connection: &mut PgConnection, rows: &[AccountRow]) -> Result<(), WriteError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into views.balance (account_id, name, external_ref, opened_at, credit_limit, granted, charged, refunded, expired, reserved)
+         select * from unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::bigint[], $6::bigint[],
+             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[])",
+    )
+    .bind(rows.iter().map(|r| Uuid::from_bytes(r.account.to_bytes())).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.name.as_str().to_owned()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.external_ref.clone()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| time_column(r.opened_at)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.credit_limit).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.sums.granted).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.sums.charged).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.sums.refunded).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.sums.expired).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.sums.reserved).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn change_accounts(
+    connection: &mut PgConnection,
+    changes: &[(AccountId, AccountChange)],
+) -> Result<(), WriteError> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let met = sqlx::query(
+        "update views.balance b
+         set granted = b.granted + c.granted, charged = b.charged + c.charged, refunded = b.refunded + c.refunded,
+             expired = b.expired + c.expired, reserved = b.reserved + c.reserved
+         from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
+             as c (account_id, granted, charged, refunded, expired, reserved)
+         where b.account_id = c.account_id",
+    )
+    .bind(
+        changes
+            .iter()
+            .map(|(id, _)| Uuid::from_bytes(id.to_bytes()))
+            .collect::<Vec<_>>(),
+    )
+    .bind(changes.iter().map(|(_, c)| c.granted).collect::<Vec<_>>())
+    .bind(changes.iter().map(|(_, c)| c.charged).collect::<Vec<_>>())
+    .bind(changes.iter().map(|(_, c)| c.refunded).collect::<Vec<_>>())
+    .bind(changes.iter().map(|(_, c)| c.expired).collect::<Vec<_>>())
+    .bind(changes.iter().map(|(_, c)| c.reserved).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    all_met(met.rows_affected(), changes.len(), "accounts")
+}
+
+async fn insert_grants(connection: &mut PgConnection, rows: &[GrantRow]) -> Result<(), WriteError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into views.grants (account_id, grant_id, amount, priority, expires_at, source, reference, granted_at, remaining, held, expired)
+         select * from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::integer[], $5::timestamptz[], $6::text[],
+             $7::text[], $8::timestamptz[], $9::bigint[], $10::bigint[], $11::bigint[])",
+    )
+    .bind(rows.iter().map(|r| Uuid::from_bytes(r.account.to_bytes())).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| Uuid::from_bytes(r.grant.to_bytes())).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.amount).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.priority).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.expires_at.map(time_column)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.source.as_str().to_owned()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.reference.clone()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| time_column(r.granted_at)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.sums.remaining).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.sums.held).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.sums.expired).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn change_grants(
+    connection: &mut PgConnection,
+    changes: &[((AccountId, GrantId), GrantChange)],
+) -> Result<(), WriteError> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let met = sqlx::query(
+        "update views.grants g
+         set remaining = g.remaining + c.remaining, held = g.held + c.held, expired = g.expired + c.expired
+         from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[])
+             as c (account_id, grant_id, remaining, held, expired)
+         where g.account_id = c.account_id and g.grant_id = c.grant_id",
+    )
+    .bind(
+        changes
+            .iter()
+            .map(|((account, _), _)| Uuid::from_bytes(account.to_bytes()))
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        changes
+            .iter()
+            .map(|((_, grant), _)| Uuid::from_bytes(grant.to_bytes()))
+            .collect::<Vec<_>>(),
+    )
+    .bind(changes.iter().map(|(_, c)| c.remaining).collect::<Vec<_>>())
+    .bind(changes.iter().map(|(_, c)| c.held).collect::<Vec<_>>())
+    .bind(changes.iter().map(|(_, c)| c.expired).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    all_met(met.rows_affected(), changes.len(), "grants")
+}

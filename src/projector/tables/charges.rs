@@ -1,0 +1,52 @@
+//! `views.charges`.
+
+use keyledger_projections::{ChargeRow, ChargesChanges};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Table, WriteError};
+use crate::log::{bigint, time_column};
+use crate::projector::View;
+use crate::projector::worker::shard_column;
+
+pub(in crate::projector) struct Charges;
+
+impl Table for Charges {
+    type Changes = ChargesChanges;
+    const VIEW: View = View::Charges;
+
+    async fn write(connection: &mut PgConnection, changes: ChargesChanges) -> Result<(), WriteError> {
+        let rows: Vec<ChargeRow> = changes.charged.into_values().collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(
+            "insert into views.charges (account_id, reservation_id, shard, position, key_id, channel, endpoint, quantity,
+                 unit_price, price_version, charged, returned, reserved_at, charged_at)
+             select * from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::bigint[], $5::uuid[], $6::text[], $7::text[],
+                 $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::timestamptz[], $14::timestamptz[])",
+        )
+        .bind(rows.iter().map(|r| Uuid::from_bytes(r.account.to_bytes())).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| Uuid::from_bytes(r.reservation.to_bytes())).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| shard_column(r.shard)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| bigint(r.position.0)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| r.key.map(|key| Uuid::from_bytes(key.to_bytes()))).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| r.channel.as_str().to_owned()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| r.endpoint.as_str().to_owned()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| bigint(r.quantity)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| r.unit_price.micros()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| bigint(r.price_version)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| r.charged.micros()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| r.returned.micros()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| time_column(r.reserved_at)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| time_column(r.charged_at)).collect::<Vec<_>>())
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+
+    async fn clear(connection: &mut PgConnection) -> Result<(), WriteError> {
+        sqlx::query("delete from views.charges").execute(connection).await?;
+        Ok(())
+    }
+}

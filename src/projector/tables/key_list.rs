@@ -1,0 +1,84 @@
+//! `views.key_list`.
+
+use keyledger_projections::{Changes as _, KeyChange, KeyListChanges, KeyRow};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Table, WriteError, all_met};
+use crate::log::time_column;
+use crate::projector::View;
+
+pub(in crate::projector) struct KeyList;
+
+impl Table for KeyList {
+    type Changes = KeyListChanges;
+    const VIEW: View = View::KeyList;
+
+    async fn write(connection: &mut PgConnection, changes: KeyListChanges) -> Result<(), WriteError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let created: Vec<KeyRow> = changes.created.into_values().collect();
+        insert(connection, &created).await?;
+        let changed: Vec<_> = changes.changed.into_iter().collect();
+        let ids: Vec<_> = changed.iter().map(|(id, _)| *id).collect();
+        let changes: Vec<KeyChange> = changed.into_iter().map(|(_, change)| change).collect();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let met = sqlx::query(
+            "update views.key_list k
+             set name = coalesce(c.name, k.name),
+                 deleted_at = coalesce(k.deleted_at, c.deleted_at),
+                 delete_reason = coalesce(k.delete_reason, c.delete_reason),
+                 last_used_at = greatest(k.last_used_at, c.last_used_at),
+                 uses = k.uses + c.uses
+             from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::text[], $6::timestamptz[], $7::bigint[])
+                 as c (account_id, key_id, name, deleted_at, delete_reason, last_used_at, uses)
+             where k.account_id = c.account_id and k.key_id = c.key_id",
+        )
+        .bind(ids.iter().map(|(account, _)| Uuid::from_bytes(account.to_bytes())).collect::<Vec<_>>())
+        .bind(ids.iter().map(|(_, key)| Uuid::from_bytes(key.to_bytes())).collect::<Vec<_>>())
+        .bind(changes.iter().map(|c| c.name.as_ref().map(|name| name.as_str().to_owned())).collect::<Vec<_>>())
+        .bind(changes.iter().map(|c| c.deleted.map(|(at, _)| time_column(at))).collect::<Vec<_>>())
+        .bind(changes.iter().map(|c| c.deleted.map(|(_, why)| why.as_str().to_owned())).collect::<Vec<_>>())
+        .bind(changes.iter().map(|c| c.last_used_at.map(time_column)).collect::<Vec<_>>())
+        .bind(changes.iter().map(|c| c.uses).collect::<Vec<_>>())
+        .execute(connection)
+        .await?;
+        all_met(met.rows_affected(), changes.len(), "keys")
+    }
+
+    async fn clear(connection: &mut PgConnection) -> Result<(), WriteError> {
+        sqlx::query("delete from views.key_list").execute(connection).await?;
+        Ok(())
+    }
+}
+
+async fn insert(connection: &mut PgConnection, rows: &[KeyRow]) -> Result<(), WriteError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into views.key_list (account_id, key_id, name, preview, environment, created_at, created_by, expires_at,
+             deleted_at, delete_reason, replaces, last_used_at, uses)
+         select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[],
+             $8::timestamptz[], $9::timestamptz[], $10::text[], $11::uuid[], $12::timestamptz[], $13::bigint[])",
+    )
+    .bind(rows.iter().map(|r| Uuid::from_bytes(r.account.to_bytes())).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| Uuid::from_bytes(r.key.to_bytes())).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.name.as_str().to_owned()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.preview.clone()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.environment.as_str().to_owned()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| time_column(r.created_at)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.created_by.to_string()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.expires_at.map(time_column)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.deleted.map(|(at, _)| time_column(at))).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.deleted.map(|(_, why)| why.as_str().to_owned())).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.replaces.map(|key| Uuid::from_bytes(key.to_bytes()))).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.last_used_at.map(time_column)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.uses).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}

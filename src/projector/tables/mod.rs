@@ -1,0 +1,67 @@
+//! How each view's changes become rows: one multi-row statement a table and kind of change.
+
+mod balance;
+mod charges;
+mod key_list;
+mod reservations;
+
+use keyledger_projections::Changes;
+use sqlx::PgConnection;
+
+pub(super) use balance::Balance;
+pub(super) use charges::Charges;
+pub(super) use key_list::KeyList;
+pub(super) use reservations::Reservations;
+
+use super::view::View;
+
+/// A view's tables.
+pub(super) trait Table: Send + Sync + 'static {
+    type Changes: Changes + Send;
+    const VIEW: View;
+
+    /// Writes the changes, inside the caller's SQL transaction.
+    fn write(
+        connection: &mut PgConnection,
+        changes: Self::Changes,
+    ) -> impl Future<Output = Result<(), WriteError>> + Send;
+
+    /// Removes every row, inside the caller's SQL transaction: readers go on seeing the old ones until it commits.
+    fn clear(connection: &mut PgConnection) -> impl Future<Output = Result<(), WriteError>> + Send;
+}
+
+/// Why changes were not written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WriteError {
+    /// The world: nothing was written, try again.
+    #[error("{0}")]
+    Database(sqlx::Error),
+    /// The rows do not take these changes, however often they are tried.
+    #[error("{0}")]
+    DoesNotFit(String),
+}
+
+impl From<sqlx::Error> for WriteError {
+    /// Integrity violations (class 23) and values out of range (class 22) are the rows' own no.
+    fn from(error: sqlx::Error) -> WriteError {
+        let code = error
+            .as_database_error()
+            .and_then(|refusal| refusal.code())
+            .map(|code| code.into_owned());
+        match code {
+            Some(code) if code.starts_with("23") || code.starts_with("22") => WriteError::DoesNotFit(error.to_string()),
+            Some(_) | None => WriteError::Database(error),
+        }
+    }
+}
+
+/// Every change must have met its row.
+fn all_met(met: u64, changes: usize, what: &str) -> Result<(), WriteError> {
+    if usize::try_from(met) == Ok(changes) {
+        Ok(())
+    } else {
+        Err(WriteError::DoesNotFit(format!(
+            "{changes} {what} should change, {met} did"
+        )))
+    }
+}

@@ -1,0 +1,226 @@
+//! One projection's worker: take the next events, fold them, write rows and checkpoint together.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use keyledger_events::{Position, Recorded, Shard};
+use keyledger_projections::Changes as _;
+use sqlx::{PgConnection, PgPool, Row as _};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::ProjectionStatus;
+use super::source::{Source, SourceError};
+use super::tables::{Table, WriteError};
+use crate::log::{bigint, time_column};
+
+pub(super) struct Worker<T> {
+    pool: PgPool,
+    shard: Shard,
+    source: Source,
+    tell: watch::Sender<ProjectionStatus>,
+    table: PhantomData<T>,
+}
+
+/// What stopped one turn.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Stumble {
+    /// The world: try again.
+    #[error("{0}")]
+    Retry(String),
+    /// The log or this program: stop here until somebody looks.
+    #[error("{why}")]
+    Halt { why: String },
+}
+
+const PAUSE_AFTER_RETRY: Duration = Duration::from_millis(250);
+/// A halted projection tries again this often: another version may have been started meanwhile.
+const PAUSE_AFTER_HALT: Duration = Duration::from_secs(5);
+
+impl<T: Table> Worker<T> {
+    pub(super) fn new(pool: PgPool, shard: Shard, source: Source, tell: watch::Sender<ProjectionStatus>) -> Worker<T> {
+        Worker {
+            pool,
+            shard,
+            source,
+            tell,
+            table: PhantomData,
+        }
+    }
+
+    /// Works until told to stop. A turn's SQL transaction is never cut in the middle.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut checkpoint = None;
+        loop {
+            let pause = match self.turn(&mut checkpoint, &stop).await {
+                Ok(true) => continue,
+                Ok(false) => return,
+                Err(stumble) => {
+                    checkpoint = None;
+                    self.note(&stumble)
+                }
+            };
+            if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// One batch. Answers whether to go on.
+    async fn turn(&mut self, checkpoint: &mut Option<Position>, stop: &CancellationToken) -> Result<bool, Stumble> {
+        let from = match *checkpoint {
+            Some(position) => position,
+            None => self.read_checkpoint().await?,
+        };
+        *checkpoint = Some(from);
+        let next = match stop.run_until_cancelled(self.source.next(from)).await {
+            None => return Ok(false),
+            Some(Err(SourceError::Log(error))) => return Err(Stumble::Retry(error.to_string())),
+            Some(Err(error @ SourceError::Unreadable { .. })) => return Err(Stumble::Halt { why: error.to_string() }),
+            Some(Ok(events)) => events,
+        };
+        *checkpoint = self.fold(from, &next).await?;
+        Ok(true)
+    }
+
+    /// Folds and writes a batch. One that does not fit is tried event by event, from the log, to find the one at fault.
+    /// Answers the new checkpoint; `None` when somebody else moved it.
+    async fn fold(&mut self, from: Position, events: &[Recorded]) -> Result<Option<Position>, Stumble> {
+        match fold_and_write::<T>(&self.pool, self.shard, from, events).await {
+            Ok(to) => {
+                self.note_progress(events);
+                Ok(to)
+            }
+            Err(WriteError::Database(error)) => Err(Stumble::Retry(error.to_string())),
+            Err(WriteError::DoesNotFit(_)) => {
+                self.source.leave_bus();
+                let again = self
+                    .source
+                    .look(from)
+                    .await
+                    .map_err(|error| Stumble::Retry(error.to_string()))?;
+                self.fold_one_by_one(from, &again).await
+            }
+        }
+    }
+
+    async fn fold_one_by_one(&mut self, from: Position, events: &[Recorded]) -> Result<Option<Position>, Stumble> {
+        let mut at = from;
+        for event in events {
+            match fold_and_write::<T>(&self.pool, self.shard, at, std::slice::from_ref(event)).await {
+                Ok(Some(to)) => {
+                    self.note_progress(std::slice::from_ref(event));
+                    at = to;
+                }
+                Ok(None) => return Ok(None),
+                Err(WriteError::Database(error)) => return Err(Stumble::Retry(error.to_string())),
+                Err(WriteError::DoesNotFit(why)) => {
+                    return Err(Stumble::Halt {
+                        why: format!("event {} cannot be folded: {why}", event.position),
+                    });
+                }
+            }
+        }
+        Ok(Some(at))
+    }
+
+    async fn read_checkpoint(&mut self) -> Result<Position, Stumble> {
+        let row = sqlx::query("select position from views.checkpoints where projection = $1 and shard = $2")
+            .bind(T::VIEW.as_str())
+            .bind(shard_column(self.shard))
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|error| Stumble::Retry(error.to_string()))?;
+        let no_row = || Stumble::Halt {
+            why: format!("{} has no checkpoint; run `keyledger migrate`", T::VIEW),
+        };
+        let position: i64 = row
+            .ok_or_else(no_row)?
+            .try_get("position")
+            .map_err(|e| Stumble::Retry(e.to_string()))?;
+        Ok(Position(position.unsigned_abs()))
+    }
+
+    fn note_progress(&self, events: &[Recorded]) {
+        let Some(last) = events.last() else { return };
+        metrics::gauge!("keyledger_checkpoint", "view" => T::VIEW.as_str())
+            .set(u32::try_from(last.position.0).unwrap_or(u32::MAX));
+        self.tell.send_modify(|status| {
+            status.checkpoint = last.position;
+            status.recorded_at = last.time;
+            status.halted = None;
+        });
+    }
+
+    /// Says once what went wrong, and how long to wait.
+    fn note(&self, stumble: &Stumble) -> Duration {
+        match stumble {
+            Stumble::Retry(why) => {
+                tracing::debug!(view = %T::VIEW, %why, "a projection tries again");
+                PAUSE_AFTER_RETRY
+            }
+            Stumble::Halt { why } => {
+                let new = self.tell.send_if_modified(|status| {
+                    let new = status.halted.as_ref() != Some(why);
+                    status.halted = Some(why.clone());
+                    new
+                });
+                if new {
+                    tracing::error!(view = %T::VIEW, %why, "a projection has stopped; nothing is skipped");
+                }
+                PAUSE_AFTER_HALT
+            }
+        }
+    }
+}
+
+/// Rows and checkpoint in one SQL transaction. `None`: the checkpoint was not at `from`, and nothing was written.
+async fn fold_and_write<T: Table>(
+    pool: &PgPool,
+    shard: Shard,
+    from: Position,
+    events: &[Recorded],
+) -> Result<Option<Position>, WriteError> {
+    let mut changes = T::Changes::default();
+    for recorded in events {
+        changes
+            .fold(recorded)
+            .map_err(|error| WriteError::DoesNotFit(error.why.to_owned()))?;
+    }
+    let Some(last) = events.last() else {
+        return Ok(Some(from));
+    };
+    let mut transaction = pool.begin().await?;
+    if !move_checkpoint::<T>(&mut transaction, shard, from, last).await? {
+        transaction.rollback().await?;
+        return Ok(None);
+    }
+    T::write(&mut transaction, changes).await?;
+    transaction.commit().await?;
+    Ok(Some(last.position))
+}
+
+/// Moves the checkpoint if it stands where this fold began: of two projectors, one waits here and then learns that it lost.
+pub(super) async fn move_checkpoint<T: Table>(
+    connection: &mut PgConnection,
+    shard: Shard,
+    from: Position,
+    to: &Recorded,
+) -> Result<bool, WriteError> {
+    let moved = sqlx::query(
+        "update views.checkpoints set position = $4, recorded_at = $5
+         where projection = $1 and shard = $2 and position = $3",
+    )
+    .bind(T::VIEW.as_str())
+    .bind(shard_column(shard))
+    .bind(bigint(from.0))
+    .bind(bigint(to.position.0))
+    .bind(time_column(to.time))
+    .execute(connection)
+    .await?;
+    Ok(moved.rows_affected() == 1)
+}
+
+pub(super) fn shard_column(shard: Shard) -> i16 {
+    i16::try_from(shard.0).unwrap_or(i16::MAX)
+}

@@ -1,0 +1,128 @@
+//! The key list.
+
+use keyledger_events::{AccountId, KeyId, Timestamp};
+use sqlx::postgres::PgRow;
+
+use super::{At, Columns as _, ListOf, ViewError, Views, list, time_column, uuid_of};
+
+/// A key as its customer sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    pub id: KeyId,
+    pub account: AccountId,
+    pub name: String,
+    pub preview: String,
+    pub environment: String,
+    pub created_at: Timestamp,
+    pub created_by: String,
+    pub expires_at: Option<Timestamp>,
+    pub deleted_at: Option<Timestamp>,
+    pub delete_reason: Option<String>,
+    pub replaces: Option<KeyId>,
+    /// When the key was last let through to fetch data.
+    pub last_used_at: Option<Timestamp>,
+    pub uses: u64,
+}
+
+/// Whether a key is let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyState {
+    Active,
+    Expired,
+    Deleted,
+}
+
+impl KeyState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            KeyState::Active => "active",
+            KeyState::Expired => "expired",
+            KeyState::Deleted => "deleted",
+        }
+    }
+}
+
+impl Key {
+    /// The key's state at a moment.
+    pub fn state(&self, now: Timestamp) -> KeyState {
+        if self.deleted_at.is_some() {
+            KeyState::Deleted
+        } else if self.expires_at.is_some_and(|end| end <= now) {
+            KeyState::Expired
+        } else {
+            KeyState::Active
+        }
+    }
+}
+
+fn key(row: &PgRow) -> Result<Key, ViewError> {
+    Ok(Key {
+        id: row.key("key_id")?,
+        account: row.account("account_id")?,
+        name: row.text("name")?,
+        preview: row.text("preview")?,
+        environment: row.text("environment")?,
+        created_at: row.time("created_at")?,
+        created_by: row.text("created_by")?,
+        expires_at: row.time_or_none("expires_at")?,
+        deleted_at: row.time_or_none("deleted_at")?,
+        delete_reason: row.text_or_none("delete_reason")?,
+        replaces: row.key_or_none("replaces")?,
+        last_used_at: row.time_or_none("last_used_at")?,
+        uses: row.count("uses")?,
+    })
+}
+
+impl Views {
+    /// An account's keys, newest first: those that are let through at `now`, or all.
+    pub async fn keys(
+        &self,
+        account: AccountId,
+        all: bool,
+        now: Timestamp,
+        limit: u32,
+        after: Option<KeyId>,
+    ) -> ListOf<Key, KeyId> {
+        // Whether the account exists is the key list's own to say only once it has keys; the balance knows it before.
+        let rows = sqlx::query(
+            "select c.position as at, exists (select from views.balance where account_id = $2) as known, k.*
+             from views.checkpoints c
+             left join lateral (
+                 select * from views.key_list
+                 where account_id = $2 and ($5::uuid is null or key_id < $5)
+                   and ($3 or (deleted_at is null and (expires_at is null or expires_at > $4)))
+                 order by key_id desc limit $6
+             ) k on true
+             where c.projection = 'key_list' and c.shard = $1
+             order by k.key_id desc",
+        )
+        .bind(self.shard_column())
+        .bind(uuid_of(account.to_bytes()))
+        .bind(all)
+        .bind(time_column(now))
+        .bind(after.map(|id| uuid_of(id.to_bytes())))
+        .bind(i64::from(limit) + 1)
+        .fetch_all(&self.pool)
+        .await?;
+        list(&rows, "key_id", limit, key, |key| key.id)
+    }
+
+    /// One key of an account, if there is one.
+    pub async fn key(&self, account: AccountId, id: KeyId) -> Result<At<Option<Key>>, ViewError> {
+        let row = sqlx::query(
+            "select c.position as at, k.*
+             from views.checkpoints c left join views.key_list k on k.account_id = $2 and k.key_id = $3
+             where c.projection = 'key_list' and c.shard = $1",
+        )
+        .bind(self.shard_column())
+        .bind(uuid_of(account.to_bytes()))
+        .bind(uuid_of(id.to_bytes()))
+        .fetch_one(&self.pool)
+        .await?;
+        let value = if row.has("key_id")? { Some(key(&row)?) } else { None };
+        Ok(At {
+            position: row.position("at")?,
+            value,
+        })
+    }
+}

@@ -1,0 +1,69 @@
+//! Waiting until a view has folded a position, so that anybody can read their own write.
+
+use std::time::Duration;
+
+use keyledger_events::Position;
+use tokio::time::Instant;
+
+use super::{Columns as _, ViewError, Views};
+
+/// A view, by the name of its checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ViewName {
+    KeyList,
+    Balance,
+    Charges,
+    Reservations,
+}
+
+impl ViewName {
+    const fn as_str(self) -> &'static str {
+        match self {
+            ViewName::KeyList => "key_list",
+            ViewName::Balance => "balance",
+            ViewName::Charges => "charges",
+            ViewName::Reservations => "reservations",
+        }
+    }
+}
+
+/// The view did not get there in time.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewBehind {
+    #[error("the view stands at {at}, not yet at {wanted}")]
+    Behind { at: Position, wanted: Position },
+    #[error(transparent)]
+    View(#[from] ViewError),
+}
+
+const LOOK_AGAIN_MIN: Duration = Duration::from_millis(2);
+const LOOK_AGAIN_MAX: Duration = Duration::from_millis(25);
+
+impl Views {
+    /// How far a view is.
+    pub async fn checkpoint(&self, view: ViewName) -> Result<Position, ViewError> {
+        let row = sqlx::query("select position from views.checkpoints where projection = $1 and shard = $2")
+            .bind(view.as_str())
+            .bind(self.shard_column())
+            .fetch_one(&self.pool)
+            .await?;
+        row.position("position")
+    }
+
+    /// Waits until a view is at a position or further, at most this long.
+    pub async fn wait_for(&self, view: ViewName, wanted: Position, limit: Duration) -> Result<(), ViewBehind> {
+        let give_up_at = Instant::now() + limit;
+        let mut pause = LOOK_AGAIN_MIN;
+        loop {
+            let at = self.checkpoint(view).await?;
+            if at >= wanted {
+                return Ok(());
+            }
+            if Instant::now() + pause > give_up_at {
+                return Err(ViewBehind::Behind { at, wanted });
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LOOK_AGAIN_MAX);
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The gateway in front of a real data API, with a real ledger behind it: what is charged, and what never is.
+
+mod charged;
+mod forwarded;
+mod raw;
+mod refused;
+mod released;
+mod stage;

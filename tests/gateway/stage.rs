@@ -1,0 +1,190 @@
+//! A gateway with all around it: ledger, data API, and a customer with a key.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use demo_data_api::DemoOptions;
+use keyledger::clock;
+use keyledger::config::Config;
+use keyledger::gateway::{Gateway, GatewayOptions};
+use keyledger::ledger::{CreateKey, Ledger};
+use keyledger_events::{
+    AccountId, CreditsCharged, CreditsReleased, Environment, Event, KeyDigest, KeyId, KeyName, KeyUsed, Position, Recorded, base62_secret,
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::raw::{self, Answer};
+use crate::harness::{Harness, until};
+use crate::ledger::customer::{Customer, by_system};
+
+pub struct Stage {
+    pub harness: Harness,
+    pub ledger: Ledger,
+    pub customer: Customer,
+    pub key: KeyId,
+    /// The text of the key.
+    pub secret: String,
+    pub gateway: SocketAddr,
+    pub stop: CancellationToken,
+    pub served: tokio::task::JoinHandle<()>,
+}
+
+/// What a settled request left in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    Charged { quantity: u64, credits: String },
+    Released { cause: &'static str },
+}
+
+const PRICES: &str = r#"
+    [[prices]]
+    endpoint = "ai_visibility"
+    match = "GET /ai-visibility/{*rest}"
+    price = "0.5"
+    unit = "conversation"
+    quantity = { json = "/conversations" }
+    quantity_max = 10
+    [[prices]]
+    endpoint = "conversions"
+    match = "GET /conversions"
+    price = "0.1"
+    unit = "row"
+    quantity = { header = "X-Result-Count" }
+    quantity_max = 20
+    [[prices]]
+    endpoint = "serp"
+    match = "ANY /serp"
+    price = "0.5"
+    unit = "request"
+    [[prices]]
+    endpoint = "serp_task"
+    match = "ANY /serp/{*rest}"
+    price = "0.5"
+    unit = "request"
+    [[prices]]
+    endpoint = "echo"
+    match = "ANY /echo"
+    price = "0.5"
+    unit = "request"
+"#;
+
+impl Stage {
+    /// In front of the demo data API, with 100 credits and short patience.
+    pub async fn open() -> Stage {
+        Stage::with_credits("100").await
+    }
+
+    pub async fn with_credits(credits: &str) -> Stage {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(demo_data_api::serve(listener, DemoOptions::default(), std::future::pending()));
+        Stage::start(address, credits).await
+    }
+
+    /// In front of whatever stands at this address.
+    pub async fn in_front_of(upstream: SocketAddr) -> Stage {
+        Stage::start(upstream, "100").await
+    }
+
+    async fn start(upstream: SocketAddr, credits: &str) -> Stage {
+        let harness = Harness::start().await;
+        let ledger = harness.ledger();
+        let customer = Customer::open(&ledger, credits).await;
+        let (key, secret) = generate_key(&ledger, customer.account).await;
+        let text = format!(
+            "[gateway]\nupstream = \"http://{upstream}\"\nupstream_timeout_seconds = 1\n\
+             idle_body_timeout_seconds = 1\nrequest_body_bytes_max = 1000\n{PRICES}"
+        );
+        let config = Config::parse(&text).unwrap();
+        let gateway = Gateway::new(GatewayOptions {
+            ledger: ledger.clone(),
+            prices: Arc::new(config.prices),
+            config: config.gateway.unwrap(),
+            key_prefix: config.key_prefix,
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let served = tokio::spawn(gateway.serve(listener, stop.clone()));
+        Stage { harness, ledger, customer, key, secret, gateway: address, stop, served }
+    }
+
+    /// A request with the key, on a connection that closes after it.
+    pub fn request(&self, method: &str, target: &str, more: &str) -> String {
+        let secret = &self.secret;
+        format!("{method} {target} HTTP/1.1\r\nHost: api.example\r\nAuthorization: Bearer {secret}\r\n{more}Connection: close\r\n\r\n")
+    }
+
+    pub async fn get(&self, target: &str) -> Answer {
+        raw::send(self.gateway, &self.request("GET", target, "")).await
+    }
+
+    pub async fn send(&self, request: &str) -> Answer {
+        raw::send(self.gateway, request).await
+    }
+
+    pub async fn events(&self) -> Vec<Event> {
+        let page = self.harness.log().read(Position::START, 10_000).await.unwrap();
+        page.iter().map(|stored| Recorded::decode(&stored.body).unwrap().event).collect()
+    }
+
+    async fn settled_so_far(&self) -> Vec<Settled> {
+        self.events().await.into_iter().filter_map(settled).collect()
+    }
+
+    /// Waits until so many requests have settled, and a moment longer for one that should not.
+    pub async fn settled(&self, count: usize) -> Vec<Settled> {
+        until("the requests have settled", async || self.settled_so_far().await.len() >= count).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let settled = self.settled_so_far().await;
+        assert_eq!(settled.len(), count, "{settled:?}");
+        settled
+    }
+
+    /// Nothing was ever held.
+    pub async fn nothing_was_held(&self) {
+        let held = self.events().await.iter().filter(|event| matches!(event, Event::CreditsReserved(_))).count();
+        assert_eq!(held, 0);
+    }
+
+    pub async fn uses(&self) -> Vec<KeyUsed> {
+        let used = |event| if let Event::KeyUsed(used) = event { Some(used) } else { None };
+        self.events().await.into_iter().filter_map(used).collect()
+    }
+}
+
+fn settled(event: Event) -> Option<Settled> {
+    if let Event::CreditsCharged(CreditsCharged { quantity, charged, .. }) = event {
+        Some(Settled::Charged { quantity, credits: charged.to_string() })
+    } else if let Event::CreditsReleased(CreditsReleased { cause, .. }) = event {
+        Some(Settled::Released { cause: cause.as_str() })
+    } else {
+        None
+    }
+}
+
+pub fn charged(quantity: u64, credits: &str) -> Settled {
+    Settled::Charged { quantity, credits: credits.to_owned() }
+}
+
+pub fn released(cause: &'static str) -> Settled {
+    Settled::Released { cause }
+}
+
+async fn generate_key(ledger: &Ledger, account: AccountId) -> (KeyId, String) {
+    let secret = base62_secret("sk_live_", clock::random_secret_bits());
+    let key = clock::fresh_key_id();
+    let create = CreateKey {
+        account,
+        key,
+        name: KeyName::parse("Gateway").unwrap(),
+        preview: "sk_live_...".to_owned(),
+        digest: KeyDigest::of(&secret),
+        environment: Environment::Live,
+        expires_at: None,
+    };
+    ledger.submit(create, by_system()).await.unwrap();
+    (key, secret)
+}

@@ -1,0 +1,195 @@
+//! The relay: the stream is the log, in order, once, whatever is killed or wiped.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::stream::Stream;
+use keyledger::bus::Bus;
+use keyledger::ledger::Ledger;
+use keyledger::local::{NatsOptions, PrivateNats};
+use keyledger::relay::{Relay, RelayHandle, RelayOptions};
+use keyledger_events::{Position, Shard};
+use tempfile::TempDir;
+
+use crate::harness::{Harness, until};
+use crate::ledger::customer::Customer;
+
+fn relay(harness: &Harness, bus: &Bus, ledger: Option<&Ledger>) -> RelayHandle {
+    let options = RelayOptions {
+        log: harness.log(),
+        bus: bus.clone(),
+        committed: ledger.map(Ledger::committed),
+    };
+    Relay::start(options, harness.stop.child_token())
+}
+
+async fn stream(bus: &Bus) -> Option<Stream> {
+    bus.jetstream().get_stream(bus.stream_name(Shard(0))).await.ok()
+}
+
+/// Waits until the stream is as long as the log, and compares every message.
+async fn stream_equals_log(harness: &Harness, bus: &Bus) {
+    let head = harness.log().head().await.unwrap().position;
+    until("the stream is as long as the log", async || {
+        stream(bus)
+            .await
+            .is_some_and(|stream| stream.cached_info().state.last_sequence == head.0)
+    })
+    .await;
+    let stream = stream(bus).await.unwrap();
+    assert_eq!(stream.cached_info().state.messages, head.0, "no message is missing");
+    let mut after = Position::START;
+    while after < head {
+        for stored in harness.log().read(after, 1_000).await.unwrap() {
+            let message = stream.get_raw_message(stored.position.0).await.unwrap();
+            assert_eq!(message.payload, stored.body, "message {} is the event", stored.position);
+            after = stored.position;
+        }
+    }
+}
+
+async fn private_nats() -> (TempDir, PrivateNats, Bus) {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+    let options = NatsOptions {
+        dir: directory.path().join("nats"),
+        port: None,
+        binary: None,
+    };
+    let nats = PrivateNats::start(options).await.unwrap();
+    let bus = Bus::connect(&nats.url(), "KEYLEDGER").await.unwrap();
+    (directory, nats, bus)
+}
+
+async fn uses(ledger: &Ledger, customer: &Customer, count: usize) {
+    for _ in 0..count {
+        let held = customer.reserve_fresh(ledger).await.unwrap();
+        customer.charge(ledger, held.reply.reservation).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_stream_is_the_log_in_order() {
+    let harness = Harness::start().await;
+    let (ledger, bus) = (harness.ledger(), harness.bus().await);
+    let customer = Customer::open(&ledger, "1000").await;
+    uses(&ledger, &customer, 50).await;
+    relay(&harness, &bus, Some(&ledger));
+    uses(&ledger, &customer, 50).await;
+    stream_equals_log(&harness, &bus).await;
+    let message = stream(&bus).await.unwrap().get_raw_message(1).await.unwrap();
+    assert_eq!(
+        message.headers.get("Content-Type").unwrap().as_str(),
+        "application/cloudevents+json"
+    );
+    assert!(
+        message
+            .subject
+            .ends_with(&format!("0.{}.AccountOpened", customer.account))
+    );
+}
+
+#[tokio::test]
+async fn load_with_three_relays_at_once_repeats_and_reorders_nothing() {
+    let harness = Harness::start().await;
+    let (ledger, bus) = (harness.ledger(), harness.bus().await);
+    let customer = Arc::new(Customer::open(&ledger, "100000").await);
+    relay(&harness, &bus, Some(&ledger));
+    relay(&harness, &bus, None);
+    relay(&harness, &harness.bus().await, None);
+    let users: Vec<_> = (0..16)
+        .map(|_| {
+            let (ledger, customer) = (ledger.clone(), Arc::clone(&customer));
+            tokio::spawn(async move { uses(&ledger, &customer, 50).await })
+        })
+        .collect();
+    for user in users {
+        user.await.unwrap();
+    }
+    stream_equals_log(&harness, &bus).await;
+}
+
+#[tokio::test]
+async fn kill_of_nats_under_load_stops_no_command_and_the_stream_heals() {
+    let harness = Harness::start().await;
+    let (_directory, nats, bus) = private_nats().await;
+    let ledger = harness.ledger();
+    let customer = Arc::new(Customer::open(&ledger, "100000").await);
+    relay(&harness, &bus, Some(&ledger));
+    let load = {
+        let (ledger, customer) = (ledger.clone(), Arc::clone(&customer));
+        tokio::spawn(async move { uses(&ledger, &customer, 1_500).await })
+    };
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        nats.kill_9().await;
+        // Commands go on while the bus is away.
+        uses(&ledger, &customer, 20).await;
+        nats.start_again().await.unwrap();
+    }
+    load.await.unwrap();
+    stream_equals_log(&harness, &bus).await;
+}
+
+#[tokio::test]
+async fn kill_of_nats_and_loss_of_its_store_refills_the_stream() {
+    let harness = Harness::start().await;
+    let (_directory, nats, bus) = private_nats().await;
+    let ledger = harness.ledger();
+    let customer = Customer::open(&ledger, "100000").await;
+    relay(&harness, &bus, Some(&ledger));
+    uses(&ledger, &customer, 100).await;
+    stream_equals_log(&harness, &bus).await;
+    nats.stop().await;
+    nats.wipe_store().unwrap();
+    nats.start_again().await.unwrap();
+    // Nothing new is written: the relay notices by itself.
+    stream_equals_log(&harness, &bus).await;
+    uses(&ledger, &customer, 10).await;
+    stream_equals_log(&harness, &bus).await;
+}
+
+#[tokio::test]
+async fn a_deleted_stream_comes_back_whole() {
+    let harness = Harness::start().await;
+    let (ledger, bus) = (harness.ledger(), harness.bus().await);
+    let customer = Customer::open(&ledger, "1000").await;
+    relay(&harness, &bus, Some(&ledger));
+    uses(&ledger, &customer, 30).await;
+    stream_equals_log(&harness, &bus).await;
+    bus.jetstream().delete_stream(bus.stream_name(Shard(0))).await.unwrap();
+    uses(&ledger, &customer, 5).await;
+    stream_equals_log(&harness, &bus).await;
+}
+
+#[tokio::test]
+async fn a_foreign_message_is_a_named_fault_and_nothing_is_published_after_it() {
+    let harness = Harness::start().await;
+    let (ledger, bus) = (harness.ledger(), harness.bus().await);
+    let customer = Customer::open(&ledger, "1000").await;
+    let status = relay(&harness, &bus, Some(&ledger));
+    stream_equals_log(&harness, &bus).await;
+    let subject = bus.subjects(Shard(0)).replace('>', "intruder");
+    bus.jetstream()
+        .publish(subject, "not an event".into())
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+    let before = stream(&bus).await.unwrap().cached_info().state.last_sequence;
+    until("the fault is named", async || status.status().fault.is_some()).await;
+    uses(&ledger, &customer, 3).await;
+    until("the fault is named still", async || {
+        status
+            .status()
+            .fault
+            .is_some_and(|fault| fault.contains(&bus.stream_name(Shard(0))))
+    })
+    .await;
+    assert_eq!(stream(&bus).await.unwrap().cached_info().state.last_sequence, before);
+    // Cured: the stream is thrown away and copied again.
+    bus.jetstream().delete_stream(bus.stream_name(Shard(0))).await.unwrap();
+    stream_equals_log(&harness, &bus).await;
+    until("the fault is gone", async || status.status().fault.is_none()).await;
+}
