@@ -9,6 +9,7 @@ use keyledger::clock;
 use keyledger::config::Config;
 use keyledger::gateway::{Gateway, GatewayOptions};
 use keyledger::ledger::{CreateKey, Ledger};
+use keyledger::log::Log;
 use keyledger_events::{
     AccountId, CreditsCharged, CreditsReleased, Environment, Event, KeyDigest, KeyId, KeyName, KeyUsed, Position, Recorded, base62_secret,
 };
@@ -20,7 +21,9 @@ use crate::harness::{Harness, until};
 use crate::ledger::customer::{Customer, by_system};
 
 pub struct Stage {
-    pub harness: Harness,
+    log: Log,
+    /// Whatever has to live as long as the stage.
+    _around: Option<Harness>,
     pub ledger: Ledger,
     pub customer: Customer,
     pub key: KeyId,
@@ -77,10 +80,7 @@ impl Stage {
     }
 
     pub async fn with_credits(credits: &str) -> Stage {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(demo_data_api::serve(listener, DemoOptions::default(), std::future::pending()));
-        Stage::start(address, credits).await
+        Stage::start(demo_data_api().await, credits).await
     }
 
     /// In front of whatever stands at this address.
@@ -90,7 +90,12 @@ impl Stage {
 
     async fn start(upstream: SocketAddr, credits: &str) -> Stage {
         let harness = Harness::start().await;
-        let ledger = harness.ledger();
+        let (log, ledger) = (harness.log(), harness.ledger());
+        Stage::on(log, ledger, Some(harness), upstream, credits).await
+    }
+
+    /// On a ledger that was started elsewhere.
+    pub async fn on(log: Log, ledger: Ledger, around: Option<Harness>, upstream: SocketAddr, credits: &str) -> Stage {
         let customer = Customer::open(&ledger, credits).await;
         let (key, secret) = generate_key(&ledger, customer.account).await;
         let text = format!(
@@ -108,7 +113,7 @@ impl Stage {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let served = tokio::spawn(gateway.serve(listener, stop.clone()));
-        Stage { harness, ledger, customer, key, secret, gateway: address, stop, served }
+        Stage { log, _around: around, ledger, customer, key, secret, gateway: address, stop, served }
     }
 
     /// A request with the key, on a connection that closes after it.
@@ -126,7 +131,7 @@ impl Stage {
     }
 
     pub async fn events(&self) -> Vec<Event> {
-        let page = self.harness.log().read(Position::START, 10_000).await.unwrap();
+        let page = self.log.read(Position::START, 10_000).await.unwrap();
         page.iter().map(|stored| Recorded::decode(&stored.body).unwrap().event).collect()
     }
 
@@ -187,4 +192,11 @@ async fn generate_key(ledger: &Ledger, account: AccountId) -> (KeyId, String) {
     };
     ledger.submit(create, by_system()).await.unwrap();
     (key, secret)
+}
+
+pub async fn demo_data_api() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(demo_data_api::serve(listener, DemoOptions::default(), std::future::pending()));
+    address
 }
