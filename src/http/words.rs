@@ -1,5 +1,6 @@
 //! Values that bodies hold and that the vocabulary of the events leaves open: bounded here, where they come in.
 
+use keyledger_events::Credits;
 use serde::{Deserialize, Serialize};
 
 /// A value that does not fit, in words for whoever sent it.
@@ -34,6 +35,66 @@ impl TryFrom<String> for Reference {
 impl From<Reference> for String {
     fn from(reference: Reference) -> String {
         reference.0
+    }
+}
+
+/// An amount to give: more than zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Credits", into = "Credits")]
+pub(crate) struct Amount(Credits);
+
+impl Amount {
+    pub(crate) const fn get(self) -> Credits {
+        self.0
+    }
+}
+
+impl TryFrom<Credits> for Amount {
+    type Error = Unfit;
+
+    fn try_from(credits: Credits) -> Result<Amount, Unfit> {
+        if credits > Credits::ZERO {
+            Ok(Amount(credits))
+        } else {
+            Err(Unfit("must be more than zero"))
+        }
+    }
+}
+
+impl From<Amount> for Credits {
+    fn from(amount: Amount) -> Credits {
+        amount.0
+    }
+}
+
+/// How far an account may go below zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Credits", into = "Credits")]
+pub(crate) struct CreditLimit(Credits);
+
+impl CreditLimit {
+    pub(crate) const NONE: CreditLimit = CreditLimit(Credits::ZERO);
+
+    pub(crate) const fn get(self) -> Credits {
+        self.0
+    }
+}
+
+impl TryFrom<Credits> for CreditLimit {
+    type Error = Unfit;
+
+    fn try_from(credits: Credits) -> Result<CreditLimit, Unfit> {
+        if credits.is_negative() {
+            Err(Unfit("must be zero or more"))
+        } else {
+            Ok(CreditLimit(credits))
+        }
+    }
+}
+
+impl From<CreditLimit> for Credits {
+    fn from(limit: CreditLimit) -> Credits {
+        limit.0
     }
 }
 

@@ -18,8 +18,12 @@ use super::stage::{Stage, charged, demo_data_api, released};
 async fn crash_of_the_log_forwards_nothing_and_charges_later_what_was_delivered() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
-    let options =
-        PostgresOptions { dir: directory.path().join("postgres"), durable: true, port: None, settings: Vec::new() };
+    let options = PostgresOptions {
+        dir: directory.path().join("postgres"),
+        durable: true,
+        port: None,
+        settings: Vec::new(),
+    };
     let postgres = PrivatePostgres::start(options).await.unwrap();
     keyledger::migrate::migrate(&postgres.url()).await.unwrap();
     let log = Log::new(open_pool(service_options(&postgres.url()).unwrap(), 8), Shard(0));
@@ -36,7 +40,11 @@ async fn crash_of_the_log_forwards_nothing_and_charges_later_what_was_delivered(
     assert!(delivered.whole);
     let next = stage.get("/echo").await;
     assert_eq!(next.status, 503);
-    assert!(matches!(next.code().as_str(), "unavailable" | "outcome-unknown"), "{}", next.code());
+    assert!(
+        matches!(next.code().as_str(), "unavailable" | "outcome-unknown"),
+        "{}",
+        next.code()
+    );
     postgres.start_again().await.unwrap();
     assert_eq!(stage.settled(1).await, [charged(1, "0.5")]);
     let seen = stage.get("/echo").await.json();
@@ -57,7 +65,9 @@ async fn a_client_that_dribbles_its_head_or_its_body_is_cut_off() {
     assert!(began.elapsed() < Duration::from_secs(3));
     assert_eq!(stage.settled(1).await, [released("error")]);
     let mut rest = Vec::new();
-    let _ = tokio::time::timeout(Duration::from_secs(8), head.read_to_end(&mut rest)).await.expect("it is closed");
+    let _ = tokio::time::timeout(Duration::from_secs(8), head.read_to_end(&mut rest))
+        .await
+        .expect("it is closed");
 }
 
 /// What this machine's kernel takes from a sender whose peer does not read.
@@ -88,7 +98,10 @@ async fn bytes_that_never_left_the_gateway_are_not_charged() {
     let stub = Stub::answering(&answer).await;
     let stage = Stage::in_front_of(stub.address).await;
     let mut client = deaf(stage.gateway).await;
-    client.write_all(stage.request("GET", "/serp", "").as_bytes()).await.unwrap();
+    client
+        .write_all(stage.request("GET", "/serp", "").as_bytes())
+        .await
+        .unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
     drop(client);
     assert_eq!(stage.settled(1).await, [released("client-gone")]);

@@ -115,7 +115,13 @@ mod tests {
 
     #[test]
     fn what_is_not_one_bearer_token_is_none() {
-        for values in [&[][..], &["Bearer"], &["Basic abc"], &["Bearer\tklt_1"], &["Bearer a", "Bearer b"]] {
+        for values in [
+            &[][..],
+            &["Bearer"],
+            &["Basic abc"],
+            &["Bearer\tklt_1"],
+            &["Bearer a", "Bearer b"],
+        ] {
             assert_eq!(token(values), None, "{values:?}");
         }
     }

@@ -87,7 +87,10 @@ mod tests {
     fn the_same_request_has_the_same_name_and_another_has_not() {
         let first = id("k", SCOPE, "a");
         assert_eq!(first, id("k", SCOPE, "a"));
-        let elsewhere = Scope { route: "grants", ..SCOPE };
+        let elsewhere = Scope {
+            route: "grants",
+            ..SCOPE
+        };
         for other in [id("k2", SCOPE, "a"), id("k", elsewhere, "a"), id("k", SCOPE, "b")] {
             assert_ne!(first, other);
         }

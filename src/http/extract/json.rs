@@ -62,7 +62,9 @@ fn is_json(headers: &HeaderMap) -> bool {
     };
     let Ok(text) = only.to_str() else { return false };
     let mut parts = text.split(';').map(str::trim);
-    let json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
+    let json = parts
+        .next()
+        .is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
     let utf8 = |part: &str| {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         name.eq_ignore_ascii_case("charset") && value.trim_matches('"').eq_ignore_ascii_case("utf-8")

@@ -68,11 +68,18 @@ impl Wrong {
 /// Keeps what was expected and drops what was found, which comes from outside.
 fn without_input(message: &str) -> String {
     let message = message.split(" at line ").next().unwrap_or_default();
-    let found = ["invalid type: ", "invalid value: ", "invalid length ", "unknown variant "];
+    let found = [
+        "invalid type: ",
+        "invalid value: ",
+        "invalid length ",
+        "unknown variant ",
+    ];
     if !found.iter().any(|start| message.starts_with(start)) {
         return message.to_owned();
     }
     match message.rsplit_once(", expected ") {
+        Some((_, "u16" | "u32" | "u64")) => "must be a whole number from 0".to_owned(),
+        Some((_, "i32")) => "must be a whole number of 32 bits".to_owned(),
         Some((_, expected)) => format!("must be {expected}"),
         None => "is not of the right type".to_owned(),
     }
@@ -168,7 +175,10 @@ impl<'de, N: AsRef<str>, M: Deserializer<'de, Error = Wrong>> MapAccess<'de> for
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Wrong> {
-        let (name, member) = self.current.take().ok_or_else(|| Wrong::custom("a value has no name"))?;
+        let (name, member) = self
+            .current
+            .take()
+            .ok_or_else(|| Wrong::custom("a value has no name"))?;
         seed.deserialize(member).map_err(|wrong| wrong.at(name.as_ref()))
     }
 }
@@ -321,7 +331,10 @@ mod tests {
     #[test]
     fn a_right_body_is_read() {
         let read = order(r#"{"amount":"1.50","kind":"plan"}"#).unwrap();
-        assert_eq!((read.amount.micros(), read.priority, read.kind), (1_500_000, 0, Some(Kind::Plan)));
+        assert_eq!(
+            (read.amount.micros(), read.priority, read.kind),
+            (1_500_000, 0, Some(Kind::Plan))
+        );
     }
 
     #[test]

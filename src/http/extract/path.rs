@@ -21,7 +21,7 @@ impl PathId for AccountId {
     const NAME: &'static str = "account";
 
     fn unknown() -> Problem {
-        problems::unknown_account()
+        Problem::unknown_account()
     }
 }
 
@@ -29,7 +29,7 @@ impl PathId for KeyId {
     const NAME: &'static str = "key";
 
     fn unknown() -> Problem {
-        problems::unknown_key()
+        Problem::unknown_key()
     }
 }
 
@@ -37,13 +37,13 @@ impl PathId for ReservationId {
     const NAME: &'static str = "reservation";
 
     fn unknown() -> Problem {
-        problems::unknown_reservation()
+        Problem::unknown_reservation()
     }
 }
 
 /// One id or two of the path.
 #[derive(Debug)]
-pub(crate) struct Path<T>(pub(crate) T);
+pub(crate) struct InPath<T>(pub(crate) T);
 
 async fn params<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<RawPathParams, Problem> {
     // The only way to fail is a percent-encoding that is no UTF-8: there is no such thing here.
@@ -60,19 +60,19 @@ fn id<T: PathId>(params: &RawPathParams) -> Result<T, Problem> {
         .ok_or_else(T::unknown)
 }
 
-impl<T: PathId, S: Send + Sync> FromRequestParts<S> for Path<T> {
+impl<T: PathId, S: Send + Sync> FromRequestParts<S> for InPath<T> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Path<T>, Problem> {
-        id(&params(parts, state).await?).map(Path)
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<InPath<T>, Problem> {
+        id(&params(parts, state).await?).map(InPath)
     }
 }
 
-impl<A: PathId, B: PathId, S: Send + Sync> FromRequestParts<S> for Path<(A, B)> {
+impl<A: PathId, B: PathId, S: Send + Sync> FromRequestParts<S> for InPath<(A, B)> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Path<(A, B)>, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<InPath<(A, B)>, Problem> {
         let params = params(parts, state).await?;
-        Ok(Path((id(&params)?, id(&params)?)))
+        Ok(InPath((id(&params)?, id(&params)?)))
     }
 }

@@ -14,16 +14,16 @@ use crate::problem::Problem;
 
 /// The parameters as a `T`. 422 when one is unknown, twice there or out of bounds; 400 when a position is malformed.
 #[derive(Debug)]
-pub(crate) struct Query<T>(pub(crate) T);
+pub(crate) struct InQuery<T>(pub(crate) T);
 
-impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for InQuery<T> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Query<T>, Problem> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<InQuery<T>, Problem> {
         let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
             .map_err(|_| problems::unreadable_query())?
             .0;
-        members::from_pairs(pairs).map(Query).map_err(problems::in_query)
+        members::from_pairs(pairs).map(InQuery).map_err(problems::in_query)
     }
 }
 
