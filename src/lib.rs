@@ -14,5 +14,6 @@ pub mod prices;
 pub mod problem;
 pub mod projector;
 pub mod relay;
+pub mod service;
 pub mod tokens;
 pub mod views;
