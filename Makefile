@@ -7,13 +7,16 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 KEYLEDGER := $(TARGET)/debug/keyledger
 DATA := .keyledger/data
 
-.PHONY: help setup run test lint fmt bench clean-data
+.PHONY: help setup build run test lint fmt bench clean-data
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what is missing: Postgres, NATS, cargo-nextest
 	@tools/setup
+
+build: setup ## build target/debug/keyledger
+	cargo build --workspace --bins
 
 run: setup ## start everything on this machine, with a demo account and a demo data API
 	cargo build --workspace --bins

@@ -4,7 +4,7 @@
     reason = "this is the file that the lint sends everyone to"
 )]
 
-use keyledger_events::{AccountId, GrantId, KeyId, ReservationId, Timestamp, TokenId};
+use keyledger_events::{AccountId, CommandId, EventId, GrantId, KeyId, ReservationId, Timestamp, TokenId};
 
 /// The wall clock in whole microseconds. A machine that believes in a time before 1970 gets 1970.
 pub fn now() -> Timestamp {
@@ -41,4 +41,14 @@ fresh! {
     fresh_grant_id -> GrantId,
     fresh_reservation_id -> ReservationId,
     fresh_token_id -> TokenId,
+}
+
+/// A name for a command that brought none.
+#[expect(
+    clippy::expect_used,
+    reason = "a ULID is 26 letters and digits, which a command's name may have"
+)]
+pub fn fresh_command_id() -> CommandId {
+    let ulid = EventId::from_parts(now().ms(), random_id_bits());
+    CommandId::parse(&ulid.to_string()).expect("a ULID names a command")
 }

@@ -22,6 +22,14 @@ enum Command {
         #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
         database_url: String,
     },
+    /// Run everything on this machine: Postgres, NATS, all roles, a demo customer and a demo data API
+    Dev(cli::dev::Dev),
+    /// Run the service against a Postgres and a NATS
+    Serve(cli::serve::Serve),
+    /// Make and revoke access tokens for callers of the API
+    Token(cli::token::Token),
+    /// Fold a view again from the log
+    Rebuild(cli::rebuild::Rebuild),
     /// Measure on this machine
     Bench(cli::bench::Bench),
     /// Run a command with a throw-away Postgres and NATS in DATABASE_URL and NATS_URL
@@ -34,6 +42,7 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    cli::telemetry::logs();
     match run(Cli::parse().command).await {
         Ok(code) => code,
         Err(error) => {
@@ -46,6 +55,10 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Migrate { database_url } => keyledger::migrate::migrate(&database_url).await?,
+        Command::Dev(dev) => cli::dev::run(dev).await?,
+        Command::Serve(serve) => cli::serve::run(serve).await?,
+        Command::Token(token) => cli::token::run(token).await?,
+        Command::Rebuild(rebuild) => cli::rebuild::run(rebuild).await?,
         Command::Bench(bench) => cli::bench::run(bench).await?,
         Command::Local { command } => {
             let code = keyledger::local::run_with_servers(command).await?;

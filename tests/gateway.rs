@@ -2,6 +2,7 @@
 
 mod charged;
 mod forwarded;
+mod outages;
 mod raw;
 mod refused;
 mod released;

@@ -13,3 +13,4 @@ mod ledger;
 mod local;
 mod projector;
 mod relay;
+mod service;

@@ -77,14 +77,12 @@ impl KeySecret {
             .strip_prefix("_live_")
             .or_else(|| rest.strip_prefix("_test_"))
             .ok_or(MalformedKey)?;
-        if tail.len() != RANDOM_CHARS + CHECK_CHARS || !tail.bytes().all(|b| b.is_ascii_alphanumeric()) {
-            return Err(MalformedKey);
+        let head = &text[..text.len() - tail.len()];
+        if is_base62_secret(head, text) {
+            Ok(KeySecret(text.to_owned()))
+        } else {
+            Err(MalformedKey)
         }
-        let (body, check) = text.split_at(text.len() - CHECK_CHARS);
-        if check_chars(body) != check {
-            return Err(MalformedKey);
-        }
-        Ok(KeySecret(text.to_owned()))
     }
 
     /// SHA-256 of the whole text: what is stored and looked up. 256 random bits need no slow hash.
@@ -118,6 +116,17 @@ pub fn base62_secret(head: &str, random: [u8; 32]) -> String {
     let check = check_chars(&text);
     text.push_str(&check);
     text
+}
+
+/// Whether a text has the shape of a secret that begins with `head`, and the check characters are right.
+pub fn is_base62_secret(head: &str, text: &str) -> bool {
+    let shaped = text.strip_prefix(head).is_some_and(|tail| {
+        tail.len() == RANDOM_CHARS + CHECK_CHARS && tail.bytes().all(|b| b.is_ascii_alphanumeric())
+    });
+    shaped && {
+        let (body, check) = text.split_at(text.len() - CHECK_CHARS);
+        check_chars(body) == check
+    }
 }
 
 fn check_chars(body: &str) -> String {

@@ -1,3 +1,11 @@
 //! What the commands do, one file each.
 
 pub mod bench;
+pub mod config;
+pub mod dev;
+pub mod ready_file;
+pub mod rebuild;
+pub mod serve;
+pub mod signals;
+pub mod telemetry;
+pub mod token;

@@ -171,9 +171,10 @@ fn read_prices(file: &mut Section<'_>) -> PriceBook {
     };
     let mut read = Vec::new();
     for (index, entry) in entries.into_iter().enumerate() {
-        match entry {
-            Value::Table(table) => read.push(read_price(file.inner(format!("[[prices]] {}", index + 1), table))),
-            _ => file.complain("prices", "is written as [[prices]], once for each"),
+        if let Value::Table(table) = entry {
+            read.push(read_price(file.inner(format!("[[prices]] {}", index + 1), table)));
+        } else {
+            file.complain("prices", "is written as [[prices]], once for each");
         }
     }
     PriceBook::new(&read, 0).unwrap_or_else(|complaints| {

@@ -43,9 +43,10 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn text(&mut self, name: &str) -> Option<String> {
-        match self.table.remove(name)? {
-            Value::String(text) => Some(text),
-            other => self.wrong_type(name, "a text in quotes", &other),
+        let value = self.table.remove(name)?;
+        match value.as_str() {
+            Some(text) => Some(text.to_owned()),
+            None => self.wrong_type(name, "a text in quotes", &value),
         }
     }
 
@@ -67,11 +68,14 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn count(&mut self, name: &str) -> Option<u64> {
-        match self.table.remove(name)? {
-            Value::Integer(count) => u64::try_from(count)
-                .map_err(|_| self.complain(name, "is zero or more"))
-                .ok(),
-            other => self.wrong_type(name, "a whole number", &other),
+        let value = self.table.remove(name)?;
+        match value.as_integer().map(u64::try_from) {
+            Some(Ok(count)) => Some(count),
+            Some(Err(_)) => {
+                self.complain(name, "is zero or more");
+                None
+            }
+            None => self.wrong_type(name, "a whole number", &value),
         }
     }
 

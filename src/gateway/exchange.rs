@@ -129,7 +129,7 @@ impl Exchange<'_> {
         error.into()
     }
 
-    /// Sends the request on and waits for the head of the answer, the key's deletion, or the end of patience.
+    /// Sends the request on and waits for the head of the answer. A hold that comes to nothing is released here.
     async fn forward(
         &self,
         head: request::Parts,
@@ -139,14 +139,8 @@ impl Exchange<'_> {
     ) -> Result<(Response<Incoming>, Hold), Problem> {
         let config = &self.shared.config;
         let (upload, fault) = Upload::new(body, config.request_body_bytes_max, config.idle_body_timeout);
-        let headers = headers::for_upstream(
-            &head.headers,
-            rule,
-            &hold,
-            &self.shared.host,
-            self.client,
-            &self.request_id,
-        );
+        let host = &self.shared.host;
+        let headers = headers::for_upstream(&head.headers, rule, &hold, host, self.client, &self.request_id);
         let uri = Uri::builder()
             .scheme("http")
             .authority(config.upstream.clone())
@@ -159,25 +153,37 @@ impl Exchange<'_> {
         let answered = tokio::select! {
             biased;
             () = hold.key_deleted() => Err(Problem::from(Refusal::KeyDeleted)),
-            answered = tokio::time::timeout(config.upstream_timeout, self.shared.client.request(request)) => match answered {
-                Ok(Ok(answer)) => Ok(answer),
-                Ok(Err(error)) => match fault.get() {
-                    // Nobody is there to be told; the hold goes back as the one of a client that went away.
-                    Some(UploadFault::Broken) => return Err(Problem::new(BAD_REQUEST, "the body broke off")),
-                    Some(UploadFault::TooLarge) => Err(too_large(config)),
-                    Some(UploadFault::Stalled) => Err(Problem::new(REQUEST_TIMEOUT, "the body stood still")),
-                    None => {
-                        tracing::warn!(request = %self.request_id, error = &error as &dyn std::error::Error, "the upstream did not answer");
-                        Err(Problem::new(UPSTREAM_UNREACHABLE, "the data API did not answer"))
-                    }
-                },
-                Err(_) => {
-                    tracing::warn!(request = %self.request_id, "the upstream did not answer in time");
-                    Err(Problem::new(UPSTREAM_TIMEOUT, "the data API did not answer in time"))
-                }
-            },
+            answered = self.ask(request) => answered,
         };
-        let answered = answered.and_then(|answer| match odd(&answer) {
+        match answered {
+            Ok(answer) => Ok((answer, hold)),
+            Err(problem) => {
+                let cause = match fault.get() {
+                    Some(UploadFault::Broken) => ReleaseCause::ClientGone,
+                    Some(UploadFault::TooLarge | UploadFault::Stalled) | None => ReleaseCause::Error,
+                };
+                hold.settle(Settlement::Release(cause));
+                Err(fault.get().map_or(problem, |fault| not_uploaded(*fault, config)))
+            }
+        }
+    }
+
+    /// The upstream's answer, if it comes in time and can be passed on.
+    async fn ask(&self, request: Request<Upload>) -> Result<Response<Incoming>, Problem> {
+        let patience = self.shared.config.upstream_timeout;
+        let answer = match tokio::time::timeout(patience, self.shared.client.request(request)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(request = %self.request_id, error, "the upstream did not answer");
+                return Err(Problem::new(UPSTREAM_UNREACHABLE, "the data API did not answer"));
+            }
+            Err(_) => {
+                tracing::warn!(request = %self.request_id, "the upstream did not answer in time");
+                return Err(Problem::new(UPSTREAM_TIMEOUT, "the data API did not answer in time"));
+            }
+        };
+        match odd(&answer) {
             None => Ok(answer),
             Some(why) => {
                 tracing::warn!(request = %self.request_id, why, "the upstream's answer cannot be passed on");
@@ -185,13 +191,6 @@ impl Exchange<'_> {
                     UPSTREAM_UNREACHABLE,
                     "the data API's answer was not well-formed",
                 ))
-            }
-        });
-        match answered {
-            Ok(answer) => Ok((answer, hold)),
-            Err(problem) => {
-                hold.settle(Settlement::Release(ReleaseCause::Error));
-                Err(problem)
             }
         }
     }
@@ -239,6 +238,15 @@ impl Exchange<'_> {
         *answer.status_mut() = head.status;
         *answer.headers_mut() = told;
         answer
+    }
+}
+
+/// What the client is told when its own body was what failed.
+fn not_uploaded(fault: UploadFault, config: &GatewayConfig) -> Problem {
+    match fault {
+        UploadFault::TooLarge => too_large(config),
+        UploadFault::Stalled => Problem::new(REQUEST_TIMEOUT, "the body stood still"),
+        UploadFault::Broken => Problem::new(BAD_REQUEST, "the body broke off"),
     }
 }
 

@@ -98,18 +98,26 @@ kinds! {
         "The request is not well-formed. `detail` says where.";
     BAD_PATH = BAD_REQUEST "bad-path", "The path is ambiguous",
         "The path contains something that servers read in different ways: an empty segment, `.` or `..`, a backslash, `;`, or an encoded slash, dot, backslash or control character. Send the plain path.";
-    BAD_JSON = BAD_REQUEST "bad-json", "The body is not JSON",
-        "The body has to be one JSON document in UTF-8, without duplicate members.";
+    INVALID_JSON = BAD_REQUEST "invalid-json", "The body is not JSON",
+        "The body has to be one JSON document in UTF-8, whole, with nothing after it.";
+    BAD_POSITION = BAD_REQUEST "bad-position", "The position is not one of ours",
+        "A position is written `<shard>:<position>`, such as `0:812`, and comes from the `Ledger-Position` header of an answer.";
+    BAD_IDEMPOTENCY_KEY = BAD_REQUEST "bad-idempotency-key", "The Idempotency-Key cannot be taken",
+        "Send one `Idempotency-Key` header of 1 to 255 visible ASCII characters, such as a UUID, or none.";
     BAD_CURSOR = BAD_REQUEST "bad-cursor", "The cursor is not one of ours",
         "A cursor comes from `next_cursor` of the same list, unchanged.";
-    INVALID = UNPROCESSABLE_ENTITY "invalid", "A value is not acceptable",
-        "The value of `field` is missing, of the wrong kind, or unknown. `detail` says what is expected.";
+    INVALID_BODY = UNPROCESSABLE_ENTITY "invalid-body", "The body does not say what is expected",
+        "The member named in `field` is missing, unknown, there twice, or of the wrong kind. `detail` says what is expected.";
+    INVALID_QUERY = UNPROCESSABLE_ENTITY "invalid-query", "A parameter is not acceptable",
+        "The parameter named in `field` is unknown, there twice, or of the wrong kind. `detail` says what is expected.";
+    INVALID_AMOUNT = UNPROCESSABLE_ENTITY "invalid-amount", "The amount cannot be taken",
+        "Amounts are JSON strings with a plain decimal number of at most six fraction digits, such as `\"0.5\"`: no sign, no exponent, no spaces, at most 9,000,000,000.";
+    INVALID_NAME = UNPROCESSABLE_ENTITY "invalid-name", "The name cannot be taken",
+        "A name has 1 to 80 characters after trimming, and no control or invisible formatting characters.";
     OUT_OF_RANGE = UNPROCESSABLE_ENTITY "out-of-range", "A value is out of range",
         "The value of `field` is too small or too large.";
     IN_THE_PAST = UNPROCESSABLE_ENTITY "in-the-past", "A moment lies in the past",
         "The value of `field` has to be a moment that is still to come.";
-    IDEMPOTENCY_KEY_REQUIRED = BAD_REQUEST "idempotency-key-required", "An Idempotency-Key is needed",
-        "This call moves money or makes something. Send an `Idempotency-Key` header, so that a repetition does it once.";
     IDEMPOTENCY_MISMATCH = UNPROCESSABLE_ENTITY "idempotency-mismatch", "The idempotency key was used with another request",
         "An `Idempotency-Key` names one request. Another request needs another key.";
     UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE "unsupported-media-type", "The body is of another kind than is read here",

@@ -73,6 +73,21 @@ impl Problem {
         }
     }
 
+    /// The same for an id that nobody has and for one that nobody can have.
+    pub fn unknown_account() -> Problem {
+        Problem::new(UNKNOWN_ACCOUNT, "there is no account with this id")
+    }
+
+    /// See [`Problem::unknown_account`].
+    pub fn unknown_key() -> Problem {
+        Problem::new(UNKNOWN_KEY, "the account has no key with this id")
+    }
+
+    /// See [`Problem::unknown_account`].
+    pub fn unknown_reservation() -> Problem {
+        Problem::new(UNKNOWN_RESERVATION, "the account has no reservation with this id")
+    }
+
     /// Names the field at fault.
     pub fn field(mut self, field: impl Into<String>) -> Problem {
         self.field = Some(field.into().chars().take(FIELD_CHARS_MAX).collect());
@@ -135,9 +150,9 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Problem {
         let detail = refusal.to_string();
         match refusal {
-            Refusal::UnknownAccount { .. } => Problem::new(UNKNOWN_ACCOUNT, detail),
+            Refusal::UnknownAccount { .. } => Problem::unknown_account(),
             Refusal::AccountExists { .. } => Problem::new(ACCOUNT_EXISTS, detail),
-            Refusal::UnknownKey { .. } => Problem::new(UNKNOWN_KEY, detail),
+            Refusal::UnknownKey { .. } => Problem::unknown_key(),
             // The caller manages keys and showed none: what stands in the way is the key's state, not who asks.
             Refusal::KeyGone { .. } => Problem {
                 status: StatusCode::CONFLICT,
@@ -153,7 +168,7 @@ impl From<Refusal> for Problem {
             },
             Refusal::OutOfRange { field } => Problem::new(OUT_OF_RANGE, detail).field(field),
             Refusal::InThePast { field } => Problem::new(IN_THE_PAST, detail).field(field),
-            Refusal::UnknownReservation { .. } => Problem::new(UNKNOWN_RESERVATION, detail),
+            Refusal::UnknownReservation { .. } => Problem::unknown_reservation(),
             Refusal::ReservationClosed { .. } => Problem::new(RESERVATION_CLOSED, detail),
             Refusal::ReservationMismatch { .. } => Problem::new(RESERVATION_MISMATCH, detail),
             Refusal::ReservationIdNotTimely { .. } => Problem::new(RESERVATION_ID_NOT_TIMELY, detail),
@@ -243,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_document_stays_small_whatever_it_is_told() {
-        let problem = Problem::new(INVALID, "x".repeat(5_000)).field("y".repeat(5_000));
+        let problem = Problem::new(INVALID_BODY, "x".repeat(5_000)).field("y".repeat(5_000));
         assert!(problem.body().len() < 1_024);
     }
 }

@@ -31,7 +31,11 @@ async fn conversations_are_counted_and_the_rest_of_the_hold_returns() {
     let stage = Stage::open().await;
     let plain = stage.get("/ai-visibility/acme?conversations=3").await;
     assert_eq!((plain.status, plain.header("credits-charged")), (200, None));
-    let streamed = stage.request("GET", "/ai-visibility/acme?conversations=2&stream=1&chunk_ms=5", "TE: trailers\r\n");
+    let streamed = stage.request(
+        "GET",
+        "/ai-visibility/acme?conversations=2&stream=1&chunk_ms=5",
+        "TE: trailers\r\n",
+    );
     let streamed = stage.send(&streamed).await;
     assert_eq!(streamed.trailer("credits-charged"), Some("1"));
     assert_eq!(streamed.trailer("credits-remaining"), Some("97.5"));
@@ -41,7 +45,9 @@ async fn conversations_are_counted_and_the_rest_of_the_hold_returns() {
 #[tokio::test]
 async fn trailers_follow_an_answer_whose_length_was_known() {
     let stage = Stage::open().await;
-    let answer = stage.send(&stage.request("GET", "/ai-visibility/acme?conversations=4", "TE: trailers\r\n")).await;
+    let answer = stage
+        .send(&stage.request("GET", "/ai-visibility/acme?conversations=4", "TE: trailers\r\n"))
+        .await;
     assert!(answer.whole);
     assert_eq!(answer.trailer("credits-charged"), Some("2"));
 }
@@ -82,7 +88,10 @@ async fn a_part_a_proxied_copy_and_an_empty_answer_are_data_too() {
 #[tokio::test]
 async fn each_request_of_a_kept_connection_is_charged() {
     let stage = Stage::open().await;
-    let kept = format!("GET /serp?q=a HTTP/1.1\r\nHost: a\r\nX-API-Key: {}\r\n\r\n", stage.secret);
+    let kept = format!(
+        "GET /serp?q=a HTTP/1.1\r\nHost: a\r\nX-API-Key: {}\r\n\r\n",
+        stage.secret
+    );
     let last = stage.request("GET", "/serp?q=b", "");
     super::raw::send(stage.gateway, &format!("{kept}{kept}{last}")).await;
     let once = charged(1, "0.5");

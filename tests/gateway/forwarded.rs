@@ -41,9 +41,18 @@ async fn a_body_is_passed_on_and_a_counted_answer_is_asked_for_whole() {
 
     let stub = Stub::answering("HTTP/1.1 200 OK\r\nContent-Length: 24\r\n\r\n{\"conversations\":[1,2,3]}").await;
     let stage = Stage::in_front_of(stub.address).await;
-    stage.send(&stage.request("GET", "/ai-visibility/a", "Range: bytes=0-1\r\nAccept-Encoding: gzip\r\n")).await;
+    stage
+        .send(&stage.request(
+            "GET",
+            "/ai-visibility/a",
+            "Range: bytes=0-1\r\nAccept-Encoding: gzip\r\n",
+        ))
+        .await;
     let seen = stub.requests().concat().to_ascii_lowercase();
-    assert!(seen.contains("accept-encoding: identity") && !seen.contains("range:"), "{seen}");
+    assert!(
+        seen.contains("accept-encoding: identity") && !seen.contains("range:"),
+        "{seen}"
+    );
 }
 
 #[tokio::test]
@@ -56,7 +65,10 @@ async fn what_an_upstream_says_in_our_name_is_dropped() {
     let stage = Stage::in_front_of(stub.address).await;
     let answer = stage.send(&stage.request("GET", "/serp", "TE: trailers\r\n")).await;
     assert_eq!(answer.header("credits-remaining"), Some("99.5"));
-    assert_eq!((answer.header("x-keyledger-account"), answer.header("keep-alive")), (None, None));
+    assert_eq!(
+        (answer.header("x-keyledger-account"), answer.header("keep-alive")),
+        (None, None)
+    );
     assert_eq!(answer.trailer("credits-charged"), None);
     assert_eq!(stage.settled(1).await, [charged(1, "0.5")]);
 }

@@ -28,7 +28,8 @@ impl Answer {
     }
 
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", String::from_utf8_lossy(&self.body)))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|_| panic!("no JSON: {}", String::from_utf8_lossy(&self.body)))
     }
 
     pub fn code(&self) -> String {
@@ -62,7 +63,9 @@ pub async fn send(to: SocketAddr, request: &str) -> Answer {
             bytes.extend_from_slice(&piece[..length]);
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), reading).await.expect("the connection is closed in the end");
+    tokio::time::timeout(Duration::from_secs(20), reading)
+        .await
+        .expect("the connection is closed in the end");
     parse(&bytes, request.starts_with("HEAD"))
 }
 
@@ -76,10 +79,20 @@ fn parse(bytes: &[u8], head_only: bool) -> Answer {
         Some(_) => dechunk(rest),
         None => {
             let length = find(&head, "content-length").map(|length| length.parse::<usize>().unwrap());
-            (rest.to_vec(), head_only || length.is_none_or(|length| length == rest.len()), String::new())
+            (
+                rest.to_vec(),
+                head_only || length.is_none_or(|length| length == rest.len()),
+                String::new(),
+            )
         }
     };
-    Answer { status, head, body, whole, trailers }
+    Answer {
+        status,
+        head,
+        body,
+        whole,
+        trailers,
+    }
 }
 
 fn dechunk(mut rest: &[u8]) -> (Vec<u8>, bool, String) {
@@ -122,7 +135,10 @@ impl Stub {
 
     async fn start(answer: Vec<u8>, open: Duration) -> Stub {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stub = Stub { address: listener.local_addr().unwrap(), seen: Arc::default() };
+        let stub = Stub {
+            address: listener.local_addr().unwrap(),
+            seen: Arc::default(),
+        };
         let seen = Arc::clone(&stub.seen);
         tokio::spawn(async move {
             while let Ok((mut socket, _)) = listener.accept().await {
@@ -136,7 +152,9 @@ impl Stub {
                             Ok(length) => request.extend_from_slice(&piece[..length]),
                         }
                     }
-                    seen.lock().unwrap().push(String::from_utf8_lossy(&request).into_owned());
+                    seen.lock()
+                        .unwrap()
+                        .push(String::from_utf8_lossy(&request).into_owned());
                     let _ = socket.write_all(&answer).await;
                     tokio::time::sleep(open).await;
                 });

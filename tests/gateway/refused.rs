@@ -13,7 +13,10 @@ async fn without_credits_nothing_is_forwarded() {
     let stage = Stage::with_credits("0.4").await;
     let answer = stage.get("/serp?q=a").await;
     assert_eq!((answer.status, answer.code().as_str()), (402, "insufficient-credits"));
-    assert_eq!((&answer.json()["required"], &answer.json()["available"]), (&"0.5".into(), &"0.4".into()));
+    assert_eq!(
+        (&answer.json()["required"], &answer.json()["available"]),
+        (&"0.5".into(), &"0.4".into())
+    );
     stage.nothing_was_held().await;
 }
 
@@ -22,7 +25,11 @@ async fn a_key_that_is_none_and_one_that_was_never_issued_are_told_the_same() {
     let stub = Stub::answering(OK).await;
     let stage = Stage::in_front_of(stub.address).await;
     let with = async |key: &str| {
-        send(stage.gateway, &format!("GET /serp HTTP/1.1\r\nHost: a\r\nX-API-Key: {key}\r\nConnection: close\r\n\r\n")).await
+        send(
+            stage.gateway,
+            &format!("GET /serp HTTP/1.1\r\nHost: a\r\nX-API-Key: {key}\r\nConnection: close\r\n\r\n"),
+        )
+        .await
     };
     let typo = with("sk_live_mistyped").await;
     let unknown = with(&base62_secret("sk_live_", clock::random_secret_bits())).await;
@@ -31,7 +38,11 @@ async fn a_key_that_is_none_and_one_that_was_never_issued_are_told_the_same() {
         assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
     }
     assert_eq!(typo.body, unknown.body);
-    let none = send(stage.gateway, "GET /serp?api_key=x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    let none = send(
+        stage.gateway,
+        "GET /serp?api_key=x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    )
+    .await;
     assert_eq!((none.status, none.code().as_str()), (401, "key-missing"));
     assert!(stub.requests().is_empty());
 }
@@ -56,7 +67,11 @@ async fn requests_that_could_be_read_in_two_ways_are_refused() {
         ("POST", "/serp", "Content-Length: 1001\r\n", 413, "body-too-large"),
     ] {
         let answer = stage.send(&stage.request(method, target, more)).await;
-        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{method} {target} {more}");
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (status, code),
+            "{method} {target} {more}"
+        );
     }
     let long = format!("/serp?q={}", "x".repeat(5_000));
     assert_eq!(stage.get(&long).await.status, 414);
@@ -90,7 +105,9 @@ async fn a_length_beside_chunks_is_not_believed() {
     let stub = Stub::answering(OK).await;
     let stage = Stage::in_front_of(stub.address).await;
     let head = stage.request("POST", "/serp", "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n");
-    stage.send(&(head + "0\r\n\r\nGET /serp HTTP/1.1\r\nHost: a\r\nX-Smuggled: 1\r\n\r\n")).await;
+    stage
+        .send(&(head + "0\r\n\r\nGET /serp HTTP/1.1\r\nHost: a\r\nX-Smuggled: 1\r\n\r\n"))
+        .await;
     let seen = stub.requests();
     assert!(seen.len() <= 1 && !seen.concat().contains("Smuggled"), "{seen:?}");
     assert!(seen.iter().all(|request| {

@@ -22,7 +22,10 @@ async fn a_queued_request_is_free_and_its_result_is_charged() {
     let task = format!("/serp/tasks/{}", queued.json()["task"].as_str().unwrap());
     assert_eq!(stage.get(&task).await.status, 202);
     assert_eq!(stage.get(&task).await.status, 200);
-    assert_eq!(stage.settled(3).await, [released("queued"), released("queued"), charged(1, "0.5")]);
+    assert_eq!(
+        stage.settled(3).await,
+        [released("queued"), released("queued"), charged(1, "0.5")]
+    );
 }
 
 #[tokio::test]
@@ -67,12 +70,24 @@ async fn an_answer_that_breaks_off_is_free_and_does_not_look_whole() {
 async fn an_upstream_that_is_wrong_is_free() {
     for (answer, status) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", 200),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", 200),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nzz\r\n", 200),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+            200,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nzz\r\n",
+            200,
+        ),
         ("HTTP/1.1 200 OK\r\n\r\nwho knows where this ends", 200),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\n\r\n", 502),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\n\r\n",
+            502,
+        ),
         ("HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n", 502),
-        ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", 502),
+        (
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+            502,
+        ),
         ("no status line\r\n\r\n", 502),
         ("", 502),
     ] {
@@ -95,9 +110,16 @@ async fn an_upstream_that_falls_silent_is_free() {
 async fn a_client_that_leaves_before_the_end_pays_nothing() {
     let stage = Stage::open().await;
     // While the upstream thinks; in the middle of a slow body; with most of a large body unread.
-    for (query, bytes) in [("delay_ms=800", 0), ("stream=1&chunks=20&chunk_ms=50", 100), ("size=30000000", 100)] {
+    for (query, bytes) in [
+        ("delay_ms=800", 0),
+        ("stream=1&chunks=20&chunk_ms=50", 100),
+        ("size=30000000", 100),
+    ] {
         let mut socket = connect(stage.gateway).await;
-        socket.write_all(stage.request("GET", &format!("/serp?q=a&{query}"), "").as_bytes()).await.unwrap();
+        socket
+            .write_all(stage.request("GET", &format!("/serp?q=a&{query}"), "").as_bytes())
+            .await
+            .unwrap();
         let mut some = vec![0; bytes];
         socket.read_exact(&mut some).await.unwrap();
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -117,10 +139,16 @@ async fn deleting_a_key_cuts_what_it_has_under_way_within_a_second() {
     socket.read_exact(&mut begun).await.unwrap();
     // Another does not read at all, so only the connection itself can be ended.
     let mut deaf = connect(stage.gateway).await;
-    deaf.write_all(stage.request("GET", "/serp?q=a&size=30000000", "").as_bytes()).await.unwrap();
+    deaf.write_all(stage.request("GET", "/serp?q=a&size=30000000", "").as_bytes())
+        .await
+        .unwrap();
     deaf.read_exact(&mut begun).await.unwrap();
 
-    let delete = DeleteKey { account: stage.customer.account, key: stage.key, reason: DeleteReason::Requested };
+    let delete = DeleteKey {
+        account: stage.customer.account,
+        key: stage.key,
+        reason: DeleteReason::Requested,
+    };
     stage.ledger.submit(delete, by_system()).await.unwrap();
     let deleted = Instant::now();
     let mut rest = Vec::new();

@@ -9,8 +9,10 @@ use keyledger::clock;
 use keyledger::config::Config;
 use keyledger::gateway::{Gateway, GatewayOptions};
 use keyledger::ledger::{CreateKey, Ledger};
+use keyledger::log::Log;
 use keyledger_events::{
-    AccountId, CreditsCharged, CreditsReleased, Environment, Event, KeyDigest, KeyId, KeyName, KeyUsed, Position, Recorded, base62_secret,
+    AccountId, CreditsCharged, CreditsReleased, Environment, Event, KeyDigest, KeyId, KeyName, KeyUsed, Position,
+    Recorded, base62_secret,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +22,9 @@ use crate::harness::{Harness, until};
 use crate::ledger::customer::{Customer, by_system};
 
 pub struct Stage {
-    pub harness: Harness,
+    log: Log,
+    /// Whatever has to live as long as the stage.
+    _around: Option<Harness>,
     pub ledger: Ledger,
     pub customer: Customer,
     pub key: KeyId,
@@ -77,10 +81,7 @@ impl Stage {
     }
 
     pub async fn with_credits(credits: &str) -> Stage {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(demo_data_api::serve(listener, DemoOptions::default(), std::future::pending()));
-        Stage::start(address, credits).await
+        Stage::start(demo_data_api().await, credits).await
     }
 
     /// In front of whatever stands at this address.
@@ -90,7 +91,12 @@ impl Stage {
 
     async fn start(upstream: SocketAddr, credits: &str) -> Stage {
         let harness = Harness::start().await;
-        let ledger = harness.ledger();
+        let (log, ledger) = (harness.log(), harness.ledger());
+        Stage::on(log, ledger, Some(harness), upstream, credits).await
+    }
+
+    /// On a ledger that was started elsewhere.
+    pub async fn on(log: Log, ledger: Ledger, around: Option<Harness>, upstream: SocketAddr, credits: &str) -> Stage {
         let customer = Customer::open(&ledger, credits).await;
         let (key, secret) = generate_key(&ledger, customer.account).await;
         let text = format!(
@@ -108,13 +114,25 @@ impl Stage {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let served = tokio::spawn(gateway.serve(listener, stop.clone()));
-        Stage { harness, ledger, customer, key, secret, gateway: address, stop, served }
+        Stage {
+            log,
+            _around: around,
+            ledger,
+            customer,
+            key,
+            secret,
+            gateway: address,
+            stop,
+            served,
+        }
     }
 
     /// A request with the key, on a connection that closes after it.
     pub fn request(&self, method: &str, target: &str, more: &str) -> String {
         let secret = &self.secret;
-        format!("{method} {target} HTTP/1.1\r\nHost: api.example\r\nAuthorization: Bearer {secret}\r\n{more}Connection: close\r\n\r\n")
+        format!(
+            "{method} {target} HTTP/1.1\r\nHost: api.example\r\nAuthorization: Bearer {secret}\r\n{more}Connection: close\r\n\r\n"
+        )
     }
 
     pub async fn get(&self, target: &str) -> Answer {
@@ -126,8 +144,10 @@ impl Stage {
     }
 
     pub async fn events(&self) -> Vec<Event> {
-        let page = self.harness.log().read(Position::START, 10_000).await.unwrap();
-        page.iter().map(|stored| Recorded::decode(&stored.body).unwrap().event).collect()
+        let page = self.log.read(Position::START, 10_000).await.unwrap();
+        page.iter()
+            .map(|stored| Recorded::decode(&stored.body).unwrap().event)
+            .collect()
     }
 
     async fn settled_so_far(&self) -> Vec<Settled> {
@@ -136,7 +156,10 @@ impl Stage {
 
     /// Waits until so many requests have settled, and a moment longer for one that should not.
     pub async fn settled(&self, count: usize) -> Vec<Settled> {
-        until("the requests have settled", async || self.settled_so_far().await.len() >= count).await;
+        until("the requests have settled", async || {
+            self.settled_so_far().await.len() >= count
+        })
+        .await;
         tokio::time::sleep(Duration::from_millis(100)).await;
         let settled = self.settled_so_far().await;
         assert_eq!(settled.len(), count, "{settled:?}");
@@ -145,19 +168,33 @@ impl Stage {
 
     /// Nothing was ever held.
     pub async fn nothing_was_held(&self) {
-        let held = self.events().await.iter().filter(|event| matches!(event, Event::CreditsReserved(_))).count();
+        let held = self
+            .events()
+            .await
+            .iter()
+            .filter(|event| matches!(event, Event::CreditsReserved(_)))
+            .count();
         assert_eq!(held, 0);
     }
 
     pub async fn uses(&self) -> Vec<KeyUsed> {
-        let used = |event| if let Event::KeyUsed(used) = event { Some(used) } else { None };
+        let used = |event| {
+            if let Event::KeyUsed(used) = event {
+                Some(used)
+            } else {
+                None
+            }
+        };
         self.events().await.into_iter().filter_map(used).collect()
     }
 }
 
 fn settled(event: Event) -> Option<Settled> {
     if let Event::CreditsCharged(CreditsCharged { quantity, charged, .. }) = event {
-        Some(Settled::Charged { quantity, credits: charged.to_string() })
+        Some(Settled::Charged {
+            quantity,
+            credits: charged.to_string(),
+        })
     } else if let Event::CreditsReleased(CreditsReleased { cause, .. }) = event {
         Some(Settled::Released { cause: cause.as_str() })
     } else {
@@ -166,7 +203,10 @@ fn settled(event: Event) -> Option<Settled> {
 }
 
 pub fn charged(quantity: u64, credits: &str) -> Settled {
-    Settled::Charged { quantity, credits: credits.to_owned() }
+    Settled::Charged {
+        quantity,
+        credits: credits.to_owned(),
+    }
 }
 
 pub fn released(cause: &'static str) -> Settled {
@@ -187,4 +227,15 @@ async fn generate_key(ledger: &Ledger, account: AccountId) -> (KeyId, String) {
     };
     ledger.submit(create, by_system()).await.unwrap();
     (key, secret)
+}
+
+pub async fn demo_data_api() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(demo_data_api::serve(
+        listener,
+        DemoOptions::default(),
+        std::future::pending(),
+    ));
+    address
 }

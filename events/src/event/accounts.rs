@@ -10,7 +10,7 @@ use crate::text::AccountName;
 #[serde(deny_unknown_fields)]
 pub struct AccountOpened {
     pub name: AccountName,
-    /// The platform's own id of this customer, at most 128 bytes.
+    /// The platform's own id of this customer, at most 128 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_ref: Option<String>,
     /// How far available may go below zero. Never negative.

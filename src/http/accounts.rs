@@ -1,0 +1,132 @@
+//! Accounts.
+
+use axum::extract::State;
+use keyledger_events::{AccountId, AccountName, Credits, Timestamp};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::App;
+use super::answer::{Answered, Failure, List, found, refused};
+use super::extract::{Allowed, InPath, InQuery, Json, Manage, One, Page, Read};
+use super::look::{list, wait_for};
+use super::place::Place;
+use super::words::{CreditLimit, Reference};
+use crate::clock;
+use crate::ledger::{AccountFacts, OpenAccount};
+use crate::problem::Problem;
+use crate::views::{self, ViewName};
+
+/// A customer to open an account for.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OpenAccountBody {
+    #[schema(value_type = String, min_length = 1, max_length = 80, example = "Acme")]
+    name: AccountName,
+    /// Your own id of this customer. Need not be unique.
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 128, example = "crm-4711")]
+    external_ref: Option<Reference>,
+    /// How far available may go below zero; 0 unless said.
+    #[schema(value_type = Option<String>, example = "0")]
+    credit_limit: Option<CreditLimit>,
+}
+
+/// An account.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AccountBody {
+    #[schema(value_type = String, example = "acct_01JDE5Z8W4M3X7Q2V9T6R1K0PA")]
+    id: AccountId,
+    #[schema(example = "Acme")]
+    name: String,
+    #[schema(example = "crm-4711")]
+    external_ref: Option<String>,
+    #[schema(value_type = String, example = "0")]
+    credit_limit: Credits,
+    #[schema(value_type = String, format = DateTime, example = "2026-11-24T14:03:07.123456Z")]
+    opened_at: Timestamp,
+}
+
+impl From<AccountFacts> for AccountBody {
+    fn from(facts: AccountFacts) -> AccountBody {
+        AccountBody {
+            id: facts.account,
+            name: facts.name.into(),
+            external_ref: facts.external_ref,
+            credit_limit: facts.credit_limit,
+            opened_at: facts.opened_at,
+        }
+    }
+}
+
+impl From<views::Account> for AccountBody {
+    fn from(account: views::Account) -> AccountBody {
+        AccountBody {
+            id: account.id,
+            name: account.name,
+            external_ref: account.external_ref,
+            credit_limit: account.credit_limit,
+            opened_at: account.opened_at,
+        }
+    }
+}
+
+/// Opens an account.
+///
+/// 201 opened. 422 a member is not acceptable. 503 nothing was written; send it again.
+#[utoipa::path(post, path = "/v1/accounts", tag = "accounts", request_body = OpenAccountBody, responses(
+    (status = 201, description = "Opened.", body = AccountBody),
+))]
+pub(super) async fn open_account(
+    State(app): State<App>,
+    caller: Allowed<Manage>,
+    Json(body): Json<OpenAccountBody>,
+) -> Result<Answered<AccountBody>, Failure> {
+    let command = OpenAccount {
+        account: clock::fresh_account_id(),
+        name: body.name,
+        external_ref: body.external_ref.map(String::from),
+        credit_limit: body.credit_limit.unwrap_or(CreditLimit::NONE).get(),
+    };
+    let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
+    Ok(Answered::created(answer, AccountBody::from))
+}
+
+/// Lists accounts, the newest first.
+///
+/// 200 a page. 400 a cursor or a position that is none. 422 a limit out of bounds. 503 the view is behind `after`.
+#[utoipa::path(get, path = "/v1/accounts", tag = "accounts", params(Page), responses(
+    (status = 200, description = "A page.", body = List<AccountBody>),
+))]
+pub(super) async fn list_accounts(
+    State(app): State<App>,
+    _: Allowed<Read>,
+    InQuery(page): InQuery<Page>,
+) -> Result<Answered<List<AccountBody>>, Failure> {
+    const SCOPE: &str = "accounts";
+    let cursor = page.cursor(SCOPE)?;
+    wait_for(&app, ViewName::Balance, page.after).await?;
+    let at = app.views.accounts(page.limit(), cursor).await?;
+    let place = Place {
+        shard: app.views.shard(),
+        position: at.position,
+    };
+    Ok(Answered::found(place, list(at.value, SCOPE, AccountBody::from)))
+}
+
+/// Shows an account.
+///
+/// 200 the account. 400 a position that is none. 404 no such account. 503 the view is behind `after`.
+#[utoipa::path(get, path = "/v1/accounts/{account}", tag = "accounts", params(One), responses(
+    (status = 200, description = "The account.", body = AccountBody),
+))]
+pub(super) async fn show_account(
+    State(app): State<App>,
+    _: Allowed<Read>,
+    InPath(account): InPath<AccountId>,
+    InQuery(query): InQuery<One>,
+) -> Result<Answered<AccountBody>, Failure> {
+    wait_for(&app, ViewName::Balance, query.after).await?;
+    let at = app.views.account(account).await?;
+    found(app.views.shard(), at, Problem::unknown_account, |account, _| {
+        account.into()
+    })
+}

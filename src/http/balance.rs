@@ -1,0 +1,74 @@
+//! An account's credits, in sums.
+
+use axum::extract::State;
+use keyledger_events::{AccountId, Credits};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::App;
+use super::answer::{Answered, Failure, found};
+use super::extract::{Allowed, InPath, InQuery, One, Read};
+use super::look::wait_for;
+use super::place::Place;
+use crate::problem::Problem;
+use crate::views::{self, ViewName};
+
+/// `granted` = `available` + `reserved` + `charged` − `refunded` + `expired`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BalanceBody {
+    /// What can be held now. Below zero on a credit limit.
+    #[schema(value_type = String, example = "99.5")]
+    available: Credits,
+    #[schema(value_type = String, example = "0")]
+    reserved: Credits,
+    #[schema(value_type = String, example = "100")]
+    granted: Credits,
+    #[schema(value_type = String, example = "0.5")]
+    charged: Credits,
+    #[schema(value_type = String, example = "0")]
+    refunded: Credits,
+    #[schema(value_type = String, example = "0")]
+    expired: Credits,
+    /// The place in the log at which these sums are true.
+    #[schema(value_type = String, example = "0:812")]
+    position: Place,
+}
+
+impl BalanceBody {
+    fn new(balance: views::Balance, position: Place) -> BalanceBody {
+        let views::Balance {
+            available,
+            reserved,
+            granted,
+            charged,
+            refunded,
+            expired,
+        } = balance;
+        BalanceBody {
+            available,
+            reserved,
+            granted,
+            charged,
+            refunded,
+            expired,
+            position,
+        }
+    }
+}
+
+/// Shows an account's balance.
+///
+/// 200 the sums. 400 a position that is none. 404 no such account. 503 the view is behind `after`.
+#[utoipa::path(get, path = "/v1/accounts/{account}/balance", tag = "credits", params(One), responses(
+    (status = 200, description = "The sums.", body = BalanceBody),
+))]
+pub(super) async fn show_balance(
+    State(app): State<App>,
+    _: Allowed<Read>,
+    InPath(account): InPath<AccountId>,
+    InQuery(query): InQuery<One>,
+) -> Result<Answered<BalanceBody>, Failure> {
+    wait_for(&app, ViewName::Balance, query.after).await?;
+    let at = app.views.balance(account).await?;
+    found(app.views.shard(), at, Problem::unknown_account, BalanceBody::new)
+}

@@ -1,0 +1,176 @@
+//! Charging work that is done already, and the billing lines.
+
+use axum::extract::State;
+use keyledger_events::{AccountId, Credits, Endpoint, KeyId, ReservationId, Timestamp};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::App;
+use super::answer::{Answered, Failure, List, found, refused};
+use super::extract::{Allowed, InPath, InQuery, Json, Meter, Page, Read};
+use super::look::{list, wait_for};
+use super::place::Place;
+use super::prices::price_of;
+use super::words::Quantity;
+use crate::clock;
+use crate::ledger::{Charge, ChargeAtOnce};
+use crate::problem::Problem;
+use crate::views::{self, ViewName};
+
+/// Work that is done.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChargeAtOnceBody {
+    #[schema(value_type = String, example = "acct_01JDE5Z8W4M3X7Q2V9T6R1K0PA")]
+    account: AccountId,
+    #[schema(value_type = String, example = "serp")]
+    endpoint: Endpoint,
+    /// Units; 1 unless said.
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 1_000_000_000, example = 1)]
+    quantity: Option<Quantity>,
+    /// An id of your making, `rsv_` and a fresh ULID: the same request with it again has the same answer.
+    #[schema(value_type = Option<String>, example = "rsv_01JDE5Z8W4M3X7Q2V9T6R1K0PA")]
+    id: Option<ReservationId>,
+}
+
+/// A charge, as it was made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ChargedAtOnceBody {
+    /// Its reservation's.
+    #[schema(value_type = String, example = "rsv_01JDE5Z8W4M3X7Q2V9T6R1K0PA")]
+    id: ReservationId,
+    #[schema(value_type = String, example = "acct_01JDE5Z8W4M3X7Q2V9T6R1K0PA")]
+    account: AccountId,
+    #[schema(example = 1)]
+    quantity: u64,
+    #[schema(value_type = String, example = "0.5")]
+    amount: Credits,
+    /// What the account can hold now.
+    #[schema(value_type = String, example = "99.5")]
+    available: Credits,
+}
+
+impl From<Charge> for ChargedAtOnceBody {
+    fn from(charge: Charge) -> ChargedAtOnceBody {
+        ChargedAtOnceBody {
+            id: charge.reservation,
+            account: charge.account,
+            quantity: charge.quantity,
+            amount: charge.charged,
+            available: charge.available,
+        }
+    }
+}
+
+/// A billing line: what was charged, for what, when. `quantity` × `unit_price` = `amount`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ChargeRow {
+    /// Its reservation's.
+    #[schema(value_type = String, example = "rsv_01JDE5Z8W4M3X7Q2V9T6R1K0PA")]
+    id: ReservationId,
+    #[schema(value_type = String, example = "acct_01JDE5Z8W4M3X7Q2V9T6R1K0PA")]
+    account: AccountId,
+    #[schema(value_type = Option<String>)]
+    key: Option<KeyId>,
+    /// `api` or `dashboard`.
+    #[schema(example = "api")]
+    channel: String,
+    #[schema(example = "serp")]
+    endpoint: String,
+    #[schema(example = 1)]
+    quantity: u64,
+    #[schema(value_type = String, example = "0.5")]
+    unit_price: Credits,
+    /// The price book that the price comes from; 0 is the config file.
+    price_version: u64,
+    #[schema(value_type = String, example = "0.5")]
+    amount: Credits,
+    /// What was held and not charged.
+    #[schema(value_type = String, example = "0")]
+    returned: Credits,
+    #[schema(value_type = String, format = DateTime)]
+    reserved_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    charged_at: Timestamp,
+    /// Where the log says so.
+    #[schema(value_type = String, example = "0:812")]
+    position: Place,
+}
+
+impl ChargeRow {
+    fn new(charge: views::Charge, position: Place) -> ChargeRow {
+        ChargeRow {
+            id: charge.id,
+            account: charge.account,
+            key: charge.key,
+            channel: charge.channel,
+            endpoint: charge.endpoint,
+            quantity: charge.quantity,
+            unit_price: charge.unit_price,
+            price_version: charge.price_version,
+            amount: charge.charged,
+            returned: charge.returned,
+            reserved_at: charge.reserved_at,
+            charged_at: charge.charged_at,
+            position,
+        }
+    }
+}
+
+/// Reserves and charges in one command: the platform's own use of its customer's credits.
+///
+/// 201 charged, also when this id was charged the same before. 402 not enough is available: `required` and `available`
+/// say how much. 404 no such account or endpoint. 409 the id was used before with other terms. 422 a member is not
+/// acceptable, or the id is from another time. 429 too many reservations are open. 503 nothing was written, or its
+/// outcome is unknown; send it again with the same id.
+#[utoipa::path(post, path = "/v1/charges", tag = "metering", request_body = ChargeAtOnceBody, responses(
+    (status = 201, description = "Charged.", body = ChargedAtOnceBody),
+    (status = 402, response = Problem),
+    (status = 404, response = Problem),
+    (status = 409, response = Problem),
+    (status = 429, response = Problem),
+))]
+pub(super) async fn charge_at_once(
+    State(app): State<App>,
+    caller: Allowed<Meter>,
+    Json(body): Json<ChargeAtOnceBody>,
+) -> Result<Answered<ChargedAtOnceBody>, Failure> {
+    let command = ChargeAtOnce {
+        account: body.account,
+        reservation: body.id.unwrap_or_else(clock::fresh_reservation_id),
+        price: price_of(&app, &body.endpoint)?,
+        endpoint: body.endpoint,
+        quantity: body.quantity.unwrap_or(Quantity::ONE).get(),
+    };
+    let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
+    Ok(Answered::created(answer, ChargedAtOnceBody::from))
+}
+
+/// Lists an account's billing lines, the latest first.
+///
+/// 200 a page. 400 a cursor or a position that is none. 404 no such account. 422 a limit out of bounds. 503 the view is
+/// behind `after`.
+#[utoipa::path(get, path = "/v1/accounts/{account}/charges", tag = "credits", params(Page), responses(
+    (status = 200, description = "A page.", body = List<ChargeRow>),
+))]
+pub(super) async fn list_charges(
+    State(app): State<App>,
+    _: Allowed<Read>,
+    InPath(account): InPath<AccountId>,
+    InQuery(page): InQuery<Page>,
+) -> Result<Answered<List<ChargeRow>>, Failure> {
+    let scope = format!("charges {account}");
+    let shard = app.views.shard();
+    let cursor = page.cursor(&scope)?;
+    wait_for(&app, ViewName::Charges, page.after).await?;
+    let at = app.views.charges(account, page.limit(), cursor).await?;
+    found(shard, at, Problem::unknown_account, |rows, _| {
+        list(rows, &scope, |charge| {
+            let position = Place {
+                shard,
+                position: charge.position,
+            };
+            ChargeRow::new(charge, position)
+        })
+    })
+}

@@ -1,0 +1,419 @@
+//! Reads the members of a flat JSON object, or the parameters of a query, into a struct, and names the one at fault.
+//!
+//! In: a JSON text, or name and text pairs; a struct with `#[derive(Deserialize)]`. Out: the struct, or [`Wrong`].
+//!
+//! Promise: what was sent is never repeated in the complaint: it may hold a secret in the wrong place.
+//!
+//! Not here: statuses and codes.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess, Visitor};
+use serde::{Deserialize, forward_to_deserialize_any};
+use serde_json::error::Category;
+use serde_json::value::RawValue;
+
+/// More members than any body or query of ours has.
+const MEMBERS_MAX: usize = 64;
+
+/// Longer names are not repeated: a key's text is longer.
+const NAME_BYTES_MAX: usize = 40;
+
+/// What is wrong with a body or a query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    pub(crate) field: Option<String>,
+    pub(crate) detail: String,
+    /// The text is no JSON at all, as opposed to JSON that says something else than it should.
+    pub(crate) unreadable: bool,
+}
+
+impl Wrong {
+    fn of(field: &str, detail: impl Into<String>) -> Wrong {
+        let shown = field.len() <= NAME_BYTES_MAX && field.bytes().all(|b| b.is_ascii_graphic());
+        Wrong {
+            field: shown.then(|| field.to_owned()),
+            detail: detail.into(),
+            unreadable: false,
+        }
+    }
+
+    fn unreadable() -> Wrong {
+        Wrong {
+            field: None,
+            detail: "the body is not one JSON document in UTF-8".to_owned(),
+            unreadable: true,
+        }
+    }
+
+    fn json(error: &serde_json::Error) -> Wrong {
+        match error.classify() {
+            Category::Syntax | Category::Eof | Category::Io => Wrong::unreadable(),
+            Category::Data => Wrong::custom(error),
+        }
+    }
+
+    /// Says in which member it went wrong, unless that is known already.
+    fn at(self, field: &str) -> Wrong {
+        if self.unreadable || self.field.is_some() {
+            self
+        } else {
+            Wrong::of(field, self.detail)
+        }
+    }
+}
+
+/// Keeps what was expected and drops what was found, which comes from outside.
+fn without_input(message: &str) -> String {
+    let message = message.split(" at line ").next().unwrap_or_default();
+    let found = [
+        "invalid type: ",
+        "invalid value: ",
+        "invalid length ",
+        "unknown variant ",
+    ];
+    if !found.iter().any(|start| message.starts_with(start)) {
+        return message.to_owned();
+    }
+    match message.rsplit_once(", expected ") {
+        Some((_, "u16" | "u32" | "u64")) => "must be a whole number from 0".to_owned(),
+        Some((_, "i32")) => "must be a whole number of 32 bits".to_owned(),
+        Some((_, expected)) => format!("must be {expected}"),
+        None => "is not of the right type".to_owned(),
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+impl serde::de::Error for Wrong {
+    fn custom<T: fmt::Display>(message: T) -> Wrong {
+        Wrong {
+            field: None,
+            detail: without_input(&message.to_string()),
+            unreadable: false,
+        }
+    }
+
+    fn missing_field(field: &'static str) -> Wrong {
+        Wrong::of(field, "is missing")
+    }
+
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Wrong {
+        let expected = expected.join(", ");
+        let detail = if expected.is_empty() {
+            "is not known here: nothing is expected".to_owned()
+        } else {
+            format!("is not known here; known are: {expected}")
+        };
+        Wrong::of(field, detail)
+    }
+
+    fn duplicate_field(field: &'static str) -> Wrong {
+        Wrong::of(field, "is there twice")
+    }
+}
+
+/// Reads a JSON object.
+pub(crate) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Wrong> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Wrong::unreadable())?;
+    let Object(members) = serde_json::from_str(text).map_err(|e| Wrong::json(&e))?;
+    let members = members.into_iter().map(|(name, value)| (name, JsonMember(value)));
+    Members::read(unique(members)?)
+}
+
+/// Reads the parameters of a query.
+pub(crate) fn from_pairs<T: DeserializeOwned>(pairs: Vec<(String, String)>) -> Result<T, Wrong> {
+    Members::read(unique(pairs.into_iter().map(|(name, text)| (name, TextMember(text))))?)
+}
+
+fn unique<N: AsRef<str>, M>(members: impl Iterator<Item = (N, M)>) -> Result<Vec<(N, M)>, Wrong> {
+    let mut seen: Vec<(N, M)> = Vec::new();
+    for (name, value) in members {
+        if seen.iter().any(|(other, _)| other.as_ref() == name.as_ref()) {
+            return Err(Wrong::of(name.as_ref(), "is there twice"));
+        }
+        if seen.len() == MEMBERS_MAX {
+            return Err(Wrong::custom("there are too many members"));
+        }
+        seen.push((name, value));
+    }
+    Ok(seen)
+}
+
+/// Hands the members over one by one, and puts a member's name on whatever goes wrong inside it.
+struct Members<N, M> {
+    waiting: std::vec::IntoIter<(N, M)>,
+    current: Option<(N, M)>,
+}
+
+impl<'de, N: AsRef<str>, M: Deserializer<'de, Error = Wrong>> Members<N, M> {
+    fn read<T: Deserialize<'de>>(members: Vec<(N, M)>) -> Result<T, Wrong> {
+        T::deserialize(MapAccessDeserializer::new(Members {
+            waiting: members.into_iter(),
+            current: None,
+        }))
+    }
+}
+
+impl<'de, N: AsRef<str>, M: Deserializer<'de, Error = Wrong>> MapAccess<'de> for Members<N, M> {
+    type Error = Wrong;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Wrong> {
+        self.current = self.waiting.next();
+        match &self.current {
+            None => Ok(None),
+            Some((name, _)) => seed.deserialize(name.as_ref().into_deserializer()).map(Some),
+        }
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Wrong> {
+        let (name, member) = self
+            .current
+            .take()
+            .ok_or_else(|| Wrong::custom("a value has no name"))?;
+        seed.deserialize(member).map_err(|wrong| wrong.at(name.as_ref()))
+    }
+}
+
+/// The members of a JSON object as they stand in the text, repeated names included.
+struct Object<'de>(Vec<(Cow<'de, str>, &'de RawValue)>);
+
+impl<'de> Deserialize<'de> for Object<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object<'de>, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Object<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry::<Cow<'de, str>, &'de RawValue>()? {
+                    members.push(member);
+                    if members.len() > MEMBERS_MAX {
+                        return Err(A::Error::custom("there are too many members"));
+                    }
+                }
+                Ok(Object(members))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+struct JsonMember<'de>(&'de RawValue);
+
+macro_rules! let_json_read {
+    ($($method:ident($($argument:ident: $type:ty),*)),+ $(,)?) => {
+        $(fn $method<V: Visitor<'de>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, Wrong> {
+            self.0.$method($($argument,)* visitor).map_err(|e| Wrong::json(&e))
+        })+
+    };
+}
+
+impl<'de> Deserializer<'de> for JsonMember<'de> {
+    type Error = Wrong;
+
+    let_json_read! {
+        deserialize_any(),
+        deserialize_option(),
+        deserialize_newtype_struct(name: &'static str),
+        deserialize_enum(name: &'static str, variants: &'static [&'static str]),
+        deserialize_ignored_any(),
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map struct identifier
+    }
+}
+
+struct TextMember(String);
+
+impl TextMember {
+    fn number(&self) -> Result<u64, Wrong> {
+        // No sign and no leading zeros: one number has one spelling.
+        let plain = self.0.bytes().all(|b| b.is_ascii_digit()) && (self.0 == "0" || !self.0.starts_with('0'));
+        match self.0.parse() {
+            Ok(number) if plain => Ok(number),
+            Ok(_) | Err(_) => Err(Wrong::custom("must be a whole number from 0")),
+        }
+    }
+}
+
+impl<'de> Deserializer<'de> for TextMember {
+    type Error = Wrong;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        visitor.visit_string(self.0)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Wrong> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Wrong> {
+        visitor.visit_enum(self.0.into_deserializer())
+    }
+
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        visitor.visit_u64(self.number()?)
+    }
+
+    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        visitor.visit_u64(self.number()?)
+    }
+
+    fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        visitor.visit_u64(self.number()?)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map struct identifier ignored_any
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keyledger_events::Credits;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Order {
+        amount: Credits,
+        #[serde(default)]
+        priority: i32,
+        kind: Option<Kind>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Kind {
+        Plan,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Page {
+        limit: Option<u32>,
+        kind: Option<Kind>,
+    }
+
+    fn order(text: &str) -> Result<Order, Wrong> {
+        from_json(text.as_bytes())
+    }
+
+    fn page(pairs: &[(&str, &str)]) -> Result<Page, Wrong> {
+        from_pairs(pairs.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect())
+    }
+
+    #[test]
+    fn a_right_body_is_read() {
+        let read = order(r#"{"amount":"1.50","kind":"plan"}"#).unwrap();
+        assert_eq!(
+            (read.amount.micros(), read.priority, read.kind),
+            (1_500_000, 0, Some(Kind::Plan))
+        );
+    }
+
+    #[test]
+    fn the_member_at_fault_is_named() {
+        for (text, field) in [
+            (r"{}", Some("amount")),
+            (r#"{"amount":1}"#, Some("amount")),
+            (r#"{"amount":"1e3"}"#, Some("amount")),
+            (r#"{"amount":"1","amount":"2"}"#, Some("amount")),
+            (r#"{"amount":"1","priority":3000000000}"#, Some("priority")),
+            (r#"{"amount":"1","priority":1.5}"#, Some("priority")),
+            (r#"{"amount":"1","kind":"gift"}"#, Some("kind")),
+            (r#"{"amount":"1","__proto__":{}}"#, Some("__proto__")),
+            ("null", None),
+            ("[]", None),
+            (r#""x""#, None),
+        ] {
+            let wrong = order(text).unwrap_err();
+            assert!(!wrong.unreadable, "{text}");
+            assert_eq!(wrong.field.as_deref(), field, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_told_apart() {
+        for text in [
+            "",
+            "{",
+            r#"{"amount":"1"} x"#,
+            r#"{"amount":"1"}{}"#,
+            "\u{FEFF}{}",
+            "{'amount':'1'}",
+            r#"{"amount":NaN}"#,
+            r#"{"amount":01}"#,
+            r#"{"amount":"\ud800"}"#,
+            r#"{"amount":"1" /* one */}"#,
+        ] {
+            assert!(order(text).unwrap_err().unreadable, "{text}");
+        }
+        assert!(from_json::<Order>(b"{\"amount\":\"\xff\"}").unwrap_err().unreadable);
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_place_is_not_repeated() {
+        let secret = "sk_live_0123456789012345678901234567890123456789012345678";
+        for text in [
+            format!(r#"{{"amount":"1","priority":"{secret}"}}"#),
+            format!(r#"{{"amount":"1","kind":"{secret}"}}"#),
+            format!(r#"{{"amount":"{secret}"}}"#),
+            format!(r#"{{"{secret}":1}}"#),
+            format!(r#""{secret}""#),
+        ] {
+            let wrong = order(&text).unwrap_err();
+            assert!(!format!("{wrong:?}").contains("0123456789"), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn hostile_shapes_cost_little() {
+        let deep = format!(r#"{{"amount":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(order(&deep).unwrap_err().field.as_deref(), Some("amount"));
+        let many: Vec<String> = (0..100_000).map(|n| format!("\"k{n}\":0")).collect();
+        assert!(order(&format!("{{{}}}", many.join(","))).is_err());
+    }
+
+    #[test]
+    fn parameters_are_read_as_strictly() {
+        assert_eq!(page(&[("limit", "5"), ("kind", "plan")]).unwrap().limit, Some(5));
+        for (pairs, field) in [
+            (vec![("limit", "abc")], "limit"),
+            (vec![("limit", "-1")], "limit"),
+            (vec![("limit", "+1")], "limit"),
+            (vec![("limit", "05")], "limit"),
+            (vec![("limit", "5000000000")], "limit"),
+            (vec![("limit", "1"), ("limit", "1")], "limit"),
+            (vec![("kind", "gift")], "kind"),
+            (vec![("order", "asc")], "order"),
+        ] {
+            assert_eq!(page(&pairs).unwrap_err().field.as_deref(), Some(field), "{pairs:?}");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Credits given to an account.
+
+use axum::extract::State;
+use keyledger_events::{AccountId, Credits, GrantId, GrantSource, Timestamp};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::App;
+use super::answer::{Answered, Failure, List, found, refused};
+use super::extract::{Allowed, Grant, IdempotencyKey, InPath, InQuery, Json, Page, Read, Scope};
+use super::look::{list, wait_for};
+use super::words::{Amount, Reference};
+use crate::clock;
+use crate::ledger::{GrantCredits, GrantFacts};
+use crate::problem::Problem;
+use crate::views::{self, ViewName};
+
+/// Credits to give.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GrantBody {
+    /// More than zero.
+    #[schema(value_type = String, example = "100")]
+    amount: Amount,
+    /// Lower numbers burn first; 0 unless said.
+    #[schema(value_type = Option<i32>, example = 0)]
+    priority: Option<i32>,
+    /// From this moment on what is left is gone. Never, unless said.
+    #[schema(value_type = Option<String>, format = DateTime, example = "2027-12-31T00:00:00Z")]
+    expires_at: Option<Timestamp>,
+    #[schema(value_type = SourceName)]
+    source: GrantSource,
+    /// Your own name of what this is for, such as an invoice.
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 128, example = "invoice-2026-117")]
+    reference: Option<Reference>,
+}
+
+/// Where a grant comes from.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "kebab-case", as = GrantSource)]
+#[expect(
+    dead_code,
+    reason = "describes a word of the vocabulary, which knows nothing of OpenAPI"
+)]
+enum SourceName {
+    Purchase,
+    Plan,
+    Promotion,
+    Correction,
+}
+
+/// A grant, as it was given.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct GivenBody {
+    #[schema(value_type = String, example = "grant_01JDE5Z8W4M3X7Q2V9T6R1K0PA")]
+    id: GrantId,
+    #[schema(value_type = String, example = "acct_01JDE5Z8W4M3X7Q2V9T6R1K0PA")]
+    account: AccountId,
+    #[schema(value_type = String, example = "100")]
+    amount: Credits,
+    priority: i32,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    #[schema(value_type = SourceName)]
+    source: GrantSource,
+    reference: Option<String>,
+    #[schema(value_type = String, format = DateTime)]
+    granted_at: Timestamp,
+    /// What the account can hold now, all grants together.
+    #[schema(value_type = String, example = "100")]
+    available: Credits,
+}
+
+/// A grant, and what became of it: `amount` = `remaining` + `held` + `expired` + what was spent.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct GrantRow {
+    #[schema(value_type = String, example = "grant_01JDE5Z8W4M3X7Q2V9T6R1K0PA")]
+    id: GrantId,
+    #[schema(value_type = String, example = "acct_01JDE5Z8W4M3X7Q2V9T6R1K0PA")]
+    account: AccountId,
+    #[schema(value_type = String, example = "100")]
+    amount: Credits,
+    priority: i32,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    #[schema(value_type = SourceName)]
+    source: String,
+    reference: Option<String>,
+    #[schema(value_type = String, format = DateTime)]
+    granted_at: Timestamp,
+    #[schema(value_type = String, example = "99.5")]
+    remaining: Credits,
+    #[schema(value_type = String, example = "0")]
+    held: Credits,
+    #[schema(value_type = String, example = "0")]
+    expired: Credits,
+}
+
+impl GivenBody {
+    fn new(account: AccountId, facts: GrantFacts) -> GivenBody {
+        GivenBody {
+            id: facts.grant,
+            account,
+            amount: facts.amount,
+            priority: facts.priority,
+            expires_at: facts.expires_at,
+            source: facts.source,
+            reference: facts.reference,
+            granted_at: facts.granted_at,
+            available: facts.available,
+        }
+    }
+}
+
+impl From<views::Grant> for GrantRow {
+    fn from(grant: views::Grant) -> GrantRow {
+        GrantRow {
+            id: grant.id,
+            account: grant.account,
+            amount: grant.amount,
+            priority: grant.priority,
+            expires_at: grant.expires_at,
+            source: grant.source,
+            reference: grant.reference,
+            granted_at: grant.granted_at,
+            remaining: grant.remaining,
+            held: grant.held,
+            expired: grant.expired,
+        }
+    }
+}
+
+/// Gives an account credits at once.
+///
+/// 201 given; again with `Idempotent-Replayed: true` when this key came with this request before. 400 an
+/// `Idempotency-Key` that cannot be taken. 404 no such account. 422 an amount or another member is not acceptable, the
+/// end lies in the past, or the key came with another request. 503 nothing was written, or its outcome is unknown: send
+/// it again with the same key.
+#[utoipa::path(
+    post, path = "/v1/accounts/{account}/grants", tag = "credits", request_body = GrantBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; remembered for 24 h")),
+    responses((status = 201, description = "Given.", body = GivenBody))
+)]
+pub(super) async fn grant_credits(
+    State(app): State<App>,
+    caller: Allowed<Grant>,
+    InPath(account): InPath<AccountId>,
+    key: IdempotencyKey,
+    Json(body): Json<GrantBody>,
+) -> Result<Answered<GivenBody>, Failure> {
+    let scope = Scope {
+        token: caller.caller.token,
+        account,
+        route: "grants",
+    };
+    let by = caller.by_command(key.command_id(scope, &body)?);
+    let command = GrantCredits {
+        account,
+        grant: clock::fresh_grant_id(),
+        amount: body.amount.get(),
+        priority: body.priority.unwrap_or_default(),
+        expires_at: body.expires_at,
+        source: body.source,
+        reference: body.reference.map(String::from),
+    };
+    let answer = app.ledger.submit(command, by).await.map_err(refused)?;
+    Ok(Answered::created(answer, |facts| GivenBody::new(account, facts)))
+}
+
+/// Lists an account's grants, the newest first.
+///
+/// 200 a page. 400 a cursor or a position that is none. 404 no such account. 422 a limit out of bounds. 503 the view is
+/// behind `after`.
+#[utoipa::path(get, path = "/v1/accounts/{account}/grants", tag = "credits", params(Page), responses(
+    (status = 200, description = "A page.", body = List<GrantRow>),
+))]
+pub(super) async fn list_grants(
+    State(app): State<App>,
+    _: Allowed<Read>,
+    InPath(account): InPath<AccountId>,
+    InQuery(page): InQuery<Page>,
+) -> Result<Answered<List<GrantRow>>, Failure> {
+    let scope = format!("grants {account}");
+    let cursor = page.cursor(&scope)?;
+    wait_for(&app, ViewName::Balance, page.after).await?;
+    let at = app.views.grants(account, page.limit(), cursor).await?;
+    found(app.views.shard(), at, Problem::unknown_account, |rows, _| {
+        list(rows, &scope, GrantRow::from)
+    })
+}

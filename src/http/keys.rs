@@ -1,0 +1,344 @@
+//! Keys. The text of a new one is let out here, once, and nowhere else.
+
+use axum::extract::State;
+use axum::response::IntoResponse;
+use http::header::CACHE_CONTROL;
+use keyledger_events::{AccountId, DeleteReason, Environment, KeyId, KeyName, KeySecret, Timestamp};
+use serde::{Deserialize, Serialize, Serializer};
+use utoipa::{IntoParams, ToSchema};
+
+use super::App;
+use super::answer::{Answered, Failure, List, found, refused};
+use super::extract::{Allowed, IdempotencyKey, InPath, InQuery, Json, Manage, Read, Scope};
+use super::look::{list, read_cursor, wait_for};
+use super::place::Place;
+use super::words::Limit;
+use crate::clock;
+use crate::ledger::{CreateKey, DeleteKey, KeyFacts, RenameKey};
+use crate::problem::Problem;
+use crate::views::{self, ViewName};
+
+/// A key to make.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CreateKeyBody {
+    /// A friendly name. Need not be unique.
+    #[schema(value_type = String, min_length = 1, max_length = 80, example = "Looker Studio")]
+    name: KeyName,
+    /// `live` unless said.
+    #[schema(value_type = Option<EnvironmentName>)]
+    environment: Option<Environment>,
+    /// From this moment on the key is refused. Never, unless said.
+    #[schema(value_type = Option<String>, format = DateTime, example = "2027-12-31T00:00:00Z")]
+    expires_at: Option<Timestamp>,
+}
+
+/// What a key is for: real work, or trying out.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "lowercase", as = Environment)]
+#[expect(
+    dead_code,
+    reason = "describes a word of the vocabulary, which knows nothing of OpenAPI"
+)]
+enum EnvironmentName {
+    Live,
+    Test,
+}
+
+/// A key's new name.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RenameKeyBody {
+    #[schema(value_type = String, min_length = 1, max_length = 80, example = "Looker Studio, finance")]
+    name: KeyName,
+}
+
+/// Why a key is deleted, where a person says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum AskedReason {
+    #[default]
+    Requested,
+    Compromised,
+    Leaked,
+}
+
+impl From<AskedReason> for DeleteReason {
+    fn from(reason: AskedReason) -> DeleteReason {
+        match reason {
+            AskedReason::Requested => DeleteReason::Requested,
+            AskedReason::Compromised => DeleteReason::Compromised,
+            AskedReason::Leaked => DeleteReason::Leaked,
+        }
+    }
+}
+
+/// Of a deletion.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Deletion {
+    /// `requested` unless said.
+    #[param(value_type = Option<AskedReason>, inline)]
+    reason: Option<AskedReason>,
+}
+
+/// Which keys to list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Shown {
+    #[default]
+    Active,
+    All,
+}
+
+/// Of the key list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KeyPage {
+    /// Only keys that work now, unless `all` is said.
+    #[param(value_type = Option<Shown>, inline)]
+    state: Option<Shown>,
+    /// Items at once: 1 to 200, 50 unless said.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200, example = 50)]
+    limit: Option<Limit>,
+    /// Go on from here: the `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Answer only from a view that has reached this place of the log; a `Ledger-Position` that you were given.
+    #[param(value_type = Option<String>, example = "0:812")]
+    after: Option<Place>,
+}
+
+/// A key. Never its text.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct KeyBody {
+    #[schema(value_type = String, example = "key_01JDE5Z8W4M3X7Q2V9T6R1K0PA")]
+    id: KeyId,
+    #[schema(value_type = String, example = "acct_01JDE5Z8W4M3X7Q2V9T6R1K0PA")]
+    account: AccountId,
+    #[schema(example = "Looker Studio")]
+    name: String,
+    /// What may be shown of the text for ever.
+    #[schema(example = "sk_live_4fZ...")]
+    preview: String,
+    #[schema(value_type = EnvironmentName)]
+    environment: String,
+    /// `active`, `expired` or `deleted`.
+    #[schema(example = "active")]
+    state: &'static str,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    deleted_at: Option<Timestamp>,
+    #[schema(example = "requested")]
+    delete_reason: Option<String>,
+    /// The key that this one succeeds.
+    #[schema(value_type = Option<String>)]
+    replaces: Option<KeyId>,
+    #[serde(flatten)]
+    #[schema(inline)]
+    used: Option<UsedBody>,
+}
+
+/// How a key was used. Not in the answer to a change, which does not know it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct UsedBody {
+    /// When the key was last let through to fetch data.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_used_at: Option<Timestamp>,
+    uses: u64,
+}
+
+impl KeyBody {
+    fn changed(facts: KeyFacts) -> KeyBody {
+        let KeyFacts { account, key } = facts;
+        let now = clock::now();
+        let state = if key.deleted.is_some() {
+            views::KeyState::Deleted
+        } else if key.expires_at.is_some_and(|end| end <= now) {
+            views::KeyState::Expired
+        } else {
+            views::KeyState::Active
+        };
+        KeyBody {
+            id: key.id,
+            account,
+            name: key.name.into(),
+            preview: key.preview,
+            environment: key.environment.as_str().to_owned(),
+            state: state.as_str(),
+            created_at: key.created_at,
+            expires_at: key.expires_at,
+            deleted_at: key.deleted.map(|(at, _)| at),
+            delete_reason: key.deleted.map(|(_, reason)| reason.as_str().to_owned()),
+            replaces: key.replaces,
+            used: None,
+        }
+    }
+
+    fn seen(key: views::Key, now: Timestamp) -> KeyBody {
+        KeyBody {
+            state: key.state(now).as_str(),
+            id: key.id,
+            account: key.account,
+            name: key.name,
+            preview: key.preview,
+            environment: key.environment,
+            created_at: key.created_at,
+            expires_at: key.expires_at,
+            deleted_at: key.deleted_at,
+            delete_reason: key.delete_reason,
+            replaces: key.replaces,
+            used: Some(UsedBody {
+                last_used_at: key.last_used_at,
+                uses: key.uses,
+            }),
+        }
+    }
+}
+
+/// A new key, with its text.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct NewKeyBody {
+    key: KeyBody,
+    /// The key's text, this once. `null` when the request is a repetition: the text is gone.
+    #[serde(serialize_with = "let_the_text_out")]
+    #[schema(value_type = Option<String>, example = "sk_live_4fZ0Qm8r1Tt6bYwKpX3sUe7NcVhJd2LgAo9RiB5ZqE4yW1C0nMa8")]
+    secret: Option<KeySecret>,
+}
+
+fn let_the_text_out<S: Serializer>(secret: &Option<KeySecret>, serializer: S) -> Result<S::Ok, S::Error> {
+    match secret {
+        Some(secret) => serializer.serialize_some(secret.expose_text_in_the_creating_response()),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// Makes a key. The only answer that has its text.
+///
+/// 201 made; again with `"secret": null` and `Idempotent-Replayed: true` when this key came with this request before.
+/// 400 an `Idempotency-Key` that cannot be taken. 404 no such account. 409 the account has too many keys. 422 a member is
+/// not acceptable, the end lies in the past, or the key came with another request. 503 nothing was written, or its
+/// outcome is unknown: list the keys before you make another.
+#[utoipa::path(
+    post, path = "/v1/accounts/{account}/keys", tag = "keys", request_body = CreateKeyBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; remembered for 24 h")),
+    responses(
+        (status = 201, description = "Made. `secret` is seen this once.", body = NewKeyBody),
+        (status = 409, response = Problem),
+    )
+)]
+pub(super) async fn create_key(
+    State(app): State<App>,
+    caller: Allowed<Manage>,
+    InPath(account): InPath<AccountId>,
+    idempotency: IdempotencyKey,
+    Json(body): Json<CreateKeyBody>,
+) -> Result<impl IntoResponse, Failure> {
+    let scope = Scope {
+        token: caller.caller.token,
+        account,
+        route: "keys",
+    };
+    let by = caller.by_command(idempotency.command_id(scope, &body)?);
+    let environment = body.environment.unwrap_or(Environment::Live);
+    let secret = KeySecret::from_random(&app.key_prefix, environment, clock::random_secret_bits());
+    let key = clock::fresh_key_id();
+    let command = CreateKey {
+        account,
+        key,
+        name: body.name,
+        preview: secret.preview(),
+        digest: secret.digest(),
+        environment,
+        expires_at: body.expires_at,
+    };
+    let answer = app.ledger.submit(command, by).await.map_err(refused)?;
+    // The text belongs to the key that was made for it. A repetition is told about the first one's key, whose text is gone.
+    let ours = answer.reply.key.id == key;
+    let body = |facts| NewKeyBody {
+        key: KeyBody {
+            used: ours.then_some(UsedBody {
+                last_used_at: None,
+                uses: 0,
+            }),
+            ..KeyBody::changed(facts)
+        },
+        secret: ours.then_some(secret),
+    };
+    let answered = Answered::created(answer, body).replayed(!ours);
+    Ok(([(CACHE_CONTROL, "no-store")], answered))
+}
+
+/// Lists an account's keys, the newest first.
+///
+/// 200 a page. 400 a cursor or a position that is none. 404 no such account. 422 a parameter is not acceptable. 503 the
+/// view is behind `after`.
+#[utoipa::path(get, path = "/v1/accounts/{account}/keys", tag = "keys", params(KeyPage), responses(
+    (status = 200, description = "A page.", body = List<KeyBody>),
+))]
+pub(super) async fn list_keys(
+    State(app): State<App>,
+    _: Allowed<Read>,
+    InPath(account): InPath<AccountId>,
+    InQuery(page): InQuery<KeyPage>,
+) -> Result<Answered<List<KeyBody>>, Failure> {
+    let shown = page.state.unwrap_or_default();
+    let scope = format!("keys {account} {shown:?}");
+    let cursor = read_cursor(page.cursor.as_deref(), &scope)?;
+    let limit = page.limit.unwrap_or(Limit::DEFAULT).get();
+    wait_for(&app, ViewName::KeyList, page.after).await?;
+    let now = clock::now();
+    let at = app.views.keys(account, shown == Shown::All, now, limit, cursor).await?;
+    found(app.views.shard(), at, Problem::unknown_account, |rows, _| {
+        list(rows, &scope, |key| KeyBody::seen(key, now))
+    })
+}
+
+/// Renames a key.
+///
+/// 200 renamed, also when that was its name. 404 no such account or key. 409 the key is deleted. 422 the name cannot be
+/// taken. 503 nothing was written; send it again.
+#[utoipa::path(patch, path = "/v1/accounts/{account}/keys/{key}", tag = "keys", request_body = RenameKeyBody, responses(
+    (status = 200, description = "Renamed.", body = KeyBody),
+    (status = 409, response = Problem),
+))]
+pub(super) async fn rename_key(
+    State(app): State<App>,
+    caller: Allowed<Manage>,
+    InPath((account, key)): InPath<(AccountId, KeyId)>,
+    Json(body): Json<RenameKeyBody>,
+) -> Result<Answered<KeyBody>, Failure> {
+    let command = RenameKey {
+        account,
+        key,
+        name: body.name,
+    };
+    let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
+    Ok(Answered::done(answer, KeyBody::changed))
+}
+
+/// Deletes a key, for ever and at once.
+///
+/// 200 deleted, also when it was before. 404 no such account or key. 422 a reason that is none. 503 nothing was written,
+/// or its outcome is unknown; send it again.
+#[utoipa::path(delete, path = "/v1/accounts/{account}/keys/{key}", tag = "keys", params(Deletion), responses(
+    (status = 200, description = "Deleted.", body = KeyBody),
+))]
+pub(super) async fn delete_key(
+    State(app): State<App>,
+    caller: Allowed<Manage>,
+    InPath((account, key)): InPath<(AccountId, KeyId)>,
+    InQuery(query): InQuery<Deletion>,
+) -> Result<Answered<KeyBody>, Failure> {
+    let command = DeleteKey {
+        account,
+        key,
+        reason: query.reason.unwrap_or_default().into(),
+    };
+    let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
+    Ok(Answered::done(answer, KeyBody::changed))
+}

@@ -1,0 +1,65 @@
+//! The HTTP API: types in, one call, types out.
+//!
+//! In: requests with an access token. Out: JSON with the place in the log at which it is true, or a problem document.
+//!
+//! Promise: who calls is known before a body is read; every answer that is not good is `application/problem+json`; the
+//! text of a new key is in one response; the OpenAPI document comes from the routes themselves.
+//!
+//! Not here: rules, statuses of refusals, SQL, the bus.
+
+mod accounts;
+mod answer;
+mod balance;
+mod charges;
+mod cursor;
+mod events;
+mod extract;
+mod grants;
+mod health;
+mod keys;
+mod look;
+mod measure;
+mod openapi;
+mod pages;
+mod place;
+mod prices;
+mod problems;
+mod reservations;
+mod routes;
+mod serve;
+mod settlements;
+mod words;
+
+use std::sync::Arc;
+
+use keyledger_events::KeyPrefix;
+use metrics_exporter_prometheus::PrometheusHandle;
+
+pub use health::{Check, Health, Readiness};
+pub use routes::{openapi, router};
+pub use serve::serve;
+
+use crate::ledger::Ledger;
+use crate::log::Log;
+use crate::prices::PriceBook;
+use crate::tokens::Tokens;
+use crate::views::Views;
+
+/// What the handlers call. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    pub ledger: Ledger,
+    pub log: Log,
+    pub views: Views,
+    pub prices: Arc<PriceBook>,
+    pub tokens: Tokens,
+    pub key_prefix: KeyPrefix,
+    pub health: Arc<dyn Health>,
+    pub metrics: PrometheusHandle,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,86 @@
+//! Every address, once: the router and the OpenAPI document come from the same list.
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, StatusCode};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use super::measure::measure;
+use super::openapi::{finish, head};
+use super::{
+    App, accounts, balance, charges, events, grants, health, keys, pages, prices, problems, reservations, settlements,
+};
+
+fn all() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(head())
+        .routes(routes!(accounts::open_account, accounts::list_accounts))
+        .routes(routes!(accounts::show_account))
+        .routes(routes!(keys::create_key, keys::list_keys))
+        .routes(routes!(keys::rename_key, keys::delete_key))
+        .routes(routes!(events::key_history))
+        .routes(routes!(grants::grant_credits, grants::list_grants))
+        .routes(routes!(balance::show_balance))
+        .routes(routes!(reservations::reserve))
+        .routes(routes!(reservations::list_reservations))
+        .routes(routes!(reservations::show_reservation))
+        .routes(routes!(settlements::charge_reservation))
+        .routes(routes!(settlements::release_reservation))
+        .routes(routes!(charges::charge_at_once))
+        .routes(routes!(charges::list_charges))
+        .routes(routes!(events::list_account_events))
+        .routes(routes!(events::list_events))
+        .routes(routes!(prices::show_prices))
+        .routes(routes!(pages::explain_problem))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::metrics))
+}
+
+/// The OpenAPI 3.1 document of this API.
+pub fn openapi() -> OpenApi {
+    let (_, mut document) = all().split_for_parts();
+    finish(&mut document);
+    document
+}
+
+/// Everything that this face answers.
+pub fn router(app: App) -> Router {
+    let (router, mut document) = all().split_for_parts();
+    finish(&mut document);
+    // Made once: the document does not change while the process runs.
+    let text = document.to_json().unwrap_or_default();
+    let served = move || std::future::ready(openapi_json(text.clone()));
+    let docs: Router<App> = SwaggerUi::new("/docs").config(Config::from("/openapi.json")).into();
+    router
+        .route("/openapi.json", get(served.clone()))
+        .route("/v1/openapi.json", get(served))
+        .merge(docs)
+        .fallback(|| async { problems::not_found() })
+        .method_not_allowed_fallback(|| async { problems::method_not_allowed() })
+        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
+            tracing::error!("a handler panicked");
+            problems::internal().into_response()
+        }))
+        // Answers speak of one caller's customers: nothing between here and there may keep them, unless we say so.
+        .layer(SetResponseHeaderLayer::if_not_present(
+            CACHE_CONTROL,
+            HeaderValue::from_static("no-store"),
+        ))
+        .layer(SetResponseHeaderLayer::overriding(
+            X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ))
+        .layer(axum::middleware::from_fn(measure))
+        .with_state(app)
+}
+
+fn openapi_json(text: String) -> Response {
+    (StatusCode::OK, [(CONTENT_TYPE, "application/json")], text).into_response()
+}

@@ -1,0 +1,70 @@
+//! Whether this process can do its work, and what is wrong when it cannot.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::time::Duration;
+
+use sqlx::PgPool;
+
+use crate::bus::Bus;
+use crate::http::{Check, Health, Readiness};
+use crate::projector::ProjectorHandle;
+use crate::relay::RelayHandle;
+
+/// The parts of this process that can be looked at.
+#[derive(Debug, Clone)]
+pub(super) struct Parts {
+    pub pool: PgPool,
+    pub bus: Bus,
+    pub relay: Option<RelayHandle>,
+    pub projector: Option<ProjectorHandle>,
+}
+
+/// Whoever asks for readiness asks again soon.
+const POSTGRES_WITHIN: Duration = Duration::from_millis(1_000);
+
+impl Parts {
+    async fn look(&self) -> Readiness {
+        let mut checks = BTreeMap::new();
+        let postgres = tokio::time::timeout(POSTGRES_WITHIN, sqlx::query("select 1").execute(&self.pool)).await;
+        let postgres_ok = matches!(postgres, Ok(Ok(_)));
+        checks.insert(
+            "postgres".to_owned(),
+            check(postgres_ok, "reached", "cannot be reached"),
+        );
+        let bus_away = "cannot be reached; the views hear a moment later";
+        checks.insert("nats".to_owned(), check(self.bus.connected(), "reached", bus_away));
+        if let Some(relay) = &self.relay {
+            let status = relay.status();
+            let ok = status.fault.is_none();
+            let detail = status.fault.unwrap_or_else(|| format!("at {}", status.last));
+            checks.insert("relay".to_owned(), Check { ok, detail });
+        }
+        let mut projections_ok = true;
+        for status in self.projector.iter().flat_map(ProjectorHandle::status) {
+            let ok = status.halted.is_none();
+            projections_ok &= ok;
+            let detail = status.halted.unwrap_or_else(|| format!("at {}", status.checkpoint));
+            checks.insert(format!("projection_{}", status.view), Check { ok, detail });
+        }
+        // Commands and queries do without the bus, and without a relay: those are told, and no reason to send requests
+        // elsewhere.
+        Readiness {
+            ready: postgres_ok && projections_ok,
+            checks,
+        }
+    }
+}
+
+impl Health for Parts {
+    fn check(&self) -> Pin<Box<dyn Future<Output = Readiness> + Send + '_>> {
+        Box::pin(self.look())
+    }
+}
+
+fn check(ok: bool, well: &str, otherwise: &str) -> Check {
+    Check {
+        ok,
+        detail: if ok { well } else { otherwise }.to_owned(),
+    }
+}

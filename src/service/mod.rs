@@ -1,0 +1,219 @@
+//! The service: every room put together in one process, each role by itself if so wished.
+//!
+//! In: where Postgres and NATS are, the price book, where to listen. Out: running roles, and one way to stop them.
+//!
+//! Promise: what is started here is stopped here, faces first, then the writer, so that no answered command is lost and
+//! no waiting one is left without an answer.
+
+mod health;
+mod sweeper;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyledger_events::Shard;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::Bus;
+use crate::config::Config;
+use crate::gateway::{Gateway, GatewayOptions};
+use crate::http;
+use crate::ledger::{Ledger, LedgerOptions};
+use crate::log::{Log, open_pool, service_options};
+use crate::projector::{Projector, ProjectorHandle, ProjectorOptions};
+use crate::relay::{Relay, RelayHandle, RelayOptions};
+use crate::tokens::Tokens;
+use crate::views::Views;
+use health::Parts;
+
+/// What a process may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roles {
+    pub api: bool,
+    pub gateway: bool,
+    pub relay: bool,
+    pub projector: bool,
+}
+
+impl Roles {
+    pub const ALL: Roles = Roles {
+        api: true,
+        gateway: true,
+        relay: true,
+        projector: true,
+    };
+
+    /// Reads `api,gateway,relay,projector`, any of them.
+    pub fn parse(text: &str) -> Option<Roles> {
+        let mut roles = Roles {
+            api: false,
+            gateway: false,
+            relay: false,
+            projector: false,
+        };
+        for word in text.split(',') {
+            match word.trim() {
+                "all" => roles = Roles::ALL,
+                "api" => roles.api = true,
+                "gateway" => roles.gateway = true,
+                "relay" => roles.relay = true,
+                "projector" => roles.projector = true,
+                _ => return None,
+            }
+        }
+        Some(roles)
+    }
+}
+
+/// Where everything is.
+#[derive(Debug)]
+pub struct ServiceOptions {
+    pub database_url: String,
+    pub nats_url: String,
+    /// Begins the names of JetStream streams; two installations on one NATS need two.
+    pub stream_prefix: String,
+    pub config: Config,
+    pub api: SocketAddr,
+    pub gateway: SocketAddr,
+    pub roles: Roles,
+    pub ledger: LedgerOptions,
+}
+
+/// A running service.
+#[derive(Debug)]
+pub struct Service {
+    /// Where the API listens, if it has that role.
+    pub api: Option<SocketAddr>,
+    /// Where the gateway listens, if it has that role.
+    pub gateway: Option<SocketAddr>,
+    pub ledger: Ledger,
+    pub views: Views,
+    pub tokens: Tokens,
+    faces: CancellationToken,
+    rest: CancellationToken,
+    face_tasks: Vec<JoinHandle<()>>,
+    writer: JoinHandle<()>,
+    _relay: Option<RelayHandle>,
+    _projector: Option<ProjectorHandle>,
+}
+
+/// Connections: the writer needs one and a few for loading, the queries more, and slow queries must not starve appends.
+const WRITER_CONNECTIONS_MAX: u32 = 4;
+const QUERY_CONNECTIONS_MAX: u32 = 16;
+const PROJECTOR_CONNECTIONS_MAX: u32 = 8;
+/// Longer than the faces take by themselves when they are told to stop: answers under way, then settlements.
+const DRAIN: Duration = Duration::from_secs(25);
+
+impl Service {
+    /// Starts the roles. Postgres or NATS being away is no failure: the roles wait for them.
+    pub async fn start(options: ServiceOptions, metrics: PrometheusHandle) -> anyhow::Result<Service> {
+        let shard = Shard(0);
+        let database = service_options(&options.database_url)?;
+        let queries = open_pool(database.clone(), QUERY_CONNECTIONS_MAX);
+        let (faces, rest) = (CancellationToken::new(), CancellationToken::new());
+        let writer_log = Log::new(open_pool(database.clone(), WRITER_CONNECTIONS_MAX), shard);
+        let reading_log = Log::new(queries.clone(), shard);
+        let (ledger, writer) = Ledger::start(writer_log, options.ledger, rest.clone());
+        let views = Views::new(queries.clone(), shard);
+        let tokens = Tokens::new(queries.clone());
+
+        let bus = Bus::connect(&options.nats_url, &options.stream_prefix).await?;
+        let work_pool = open_pool(database, PROJECTOR_CONNECTIONS_MAX);
+        let work_log = Log::new(work_pool.clone(), shard);
+        let relay = options.roles.relay.then(|| {
+            let committed = Some(ledger.committed());
+            Relay::start(
+                RelayOptions {
+                    log: work_log.clone(),
+                    bus: bus.clone(),
+                    committed,
+                },
+                rest.clone(),
+            )
+        });
+        let projector = options.roles.projector.then(|| {
+            let pool = work_pool.clone();
+            Projector::start(
+                ProjectorOptions {
+                    log: work_log.clone(),
+                    pool,
+                    bus: Some(bus.clone()),
+                },
+                rest.clone(),
+            )
+        });
+        if options.roles.projector {
+            sweeper::start(ledger.clone(), views.clone(), rest.clone());
+        }
+
+        let prices = Arc::new(options.config.prices.clone());
+        let mut face_tasks = Vec::new();
+        let mut api = None;
+        if options.roles.api {
+            let listener = TcpListener::bind(options.api).await?;
+            api = Some(listener.local_addr()?);
+            let health = Parts {
+                pool: queries,
+                bus,
+                relay: relay.clone(),
+                projector: projector.clone(),
+            };
+            let router = http::router(http::App {
+                ledger: ledger.clone(),
+                log: reading_log,
+                views: views.clone(),
+                prices: Arc::clone(&prices),
+                tokens: tokens.clone(),
+                key_prefix: options.config.key_prefix.clone(),
+                health: Arc::new(health),
+                metrics,
+            });
+            face_tasks.push(tokio::spawn(http::serve(listener, router, faces.clone())));
+        }
+        let mut gateway = None;
+        if let (true, Some(config)) = (options.roles.gateway, options.config.gateway) {
+            let listener = TcpListener::bind(options.gateway).await?;
+            gateway = Some(listener.local_addr()?);
+            let key_prefix = options.config.key_prefix;
+            let running = Gateway::new(GatewayOptions {
+                ledger: ledger.clone(),
+                prices,
+                config,
+                key_prefix,
+            });
+            face_tasks.push(tokio::spawn(running.serve(listener, faces.clone())));
+        }
+        Ok(Service {
+            api,
+            gateway,
+            ledger,
+            views,
+            tokens,
+            faces,
+            rest,
+            face_tasks,
+            writer,
+            _relay: relay,
+            _projector: projector,
+        })
+    }
+
+    /// Stops taking requests, lets those under way end, and then stops the rest.
+    pub async fn stop(self) {
+        self.faces.cancel();
+        for task in self.face_tasks {
+            if tokio::time::timeout(DRAIN, task).await.is_err() {
+                tracing::warn!("requests were still under way when the time to stop was over");
+            }
+        }
+        self.rest.cancel();
+        drop(self.ledger);
+        if tokio::time::timeout(DRAIN, self.writer).await.is_err() {
+            tracing::warn!("commands were still waiting when the time to stop was over");
+        }
+    }
+}

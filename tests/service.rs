@@ -1,0 +1,9 @@
+//! The whole service as its operators run it: real processes, killed without warning.
+
+mod client;
+mod dev;
+mod killed;
+mod process;
+mod readme;
+mod secrets;
+mod two;

@@ -1,0 +1,153 @@
+//! `keyledger serve` as a process of its own, on a test's own database.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use keyledger::tokens::{Role, Tokens};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
+
+use super::client::Client;
+use crate::harness::{Harness, until};
+
+pub const KEYLEDGER: &str = env!("CARGO_BIN_EXE_keyledger");
+
+/// A test's database, a demo data API, and the services that it starts and kills.
+pub struct Site {
+    pub harness: Harness,
+    pub directory: TempDir,
+    pub operator: String,
+    config: PathBuf,
+    started: std::cell::Cell<u32>,
+    _demo: tokio_util::sync::DropGuard,
+}
+
+/// One running service.
+pub struct Service {
+    child: Child,
+    pub api: String,
+    pub gateway: String,
+    pub log: PathBuf,
+}
+
+/// Reads a ready file as soon as it is there.
+pub async fn ready(path: &Path, child: &mut Child) -> Value {
+    until("the ready file is there", async || {
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "the service ended before it was ready"
+        );
+        path.exists()
+    })
+    .await;
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+impl Site {
+    pub async fn start() -> Site {
+        let harness = Harness::start().await;
+        let directory = tempfile::tempdir().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream = format!("http://{}", listener.local_addr().unwrap());
+        let stop = CancellationToken::new();
+        tokio::spawn(demo_data_api::serve(
+            listener,
+            Default::default(),
+            stop.clone().cancelled_owned(),
+        ));
+        let text = include_str!("../../examples/keyledger.toml").replace("http://127.0.0.1:9000", &upstream);
+        let config = directory.path().join("keyledger.toml");
+        std::fs::write(&config, text).unwrap();
+        let (_, operator) = Tokens::new(harness.service_pool())
+            .create(Role::Operator, "test")
+            .await
+            .unwrap();
+        let operator = operator.expose_text_to_its_maker().to_owned();
+        let _demo = stop.drop_guard();
+        Site {
+            harness,
+            directory,
+            operator,
+            config,
+            started: std::cell::Cell::new(0),
+            _demo,
+        }
+    }
+
+    /// Starts a service; any number may run at once.
+    pub async fn serve(&self) -> Service {
+        let number = self.started.get() + 1;
+        self.started.set(number);
+        let ready_file = self.directory.path().join(format!("ready-{number}.json"));
+        let log = self.directory.path().join(format!("log-{number}"));
+        let mut child = Command::new(KEYLEDGER)
+            .args(["serve", "--http", "127.0.0.1:0", "--gateway", "127.0.0.1:0"])
+            .arg("--config")
+            .arg(&self.config)
+            .arg("--ready-file")
+            .arg(&ready_file)
+            .args(["--stream-prefix", &self.harness.name])
+            .env("DATABASE_URL", self.harness.owner_url())
+            .env("KEYLEDGER_LOG", "trace")
+            .stderr(File::create(&log).unwrap())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let ready = ready(&ready_file, &mut child).await;
+        let url = |name: &str| ready[name].as_str().unwrap().to_owned();
+        Service {
+            child,
+            api: url("api"),
+            gateway: url("gateway"),
+            log,
+        }
+    }
+
+    pub fn operator(&self, service: &Service) -> Client {
+        Client::new(&service.api, &self.operator)
+    }
+}
+
+impl Service {
+    /// `kill -9`, and waits until it is gone.
+    pub async fn kill_9(mut self) {
+        self.child.kill().await.unwrap();
+    }
+}
+
+/// A customer that was set up over HTTP.
+pub struct Customer {
+    pub account: String,
+    pub key: String,
+    pub secret: String,
+}
+
+impl Customer {
+    pub async fn open(operator: &Client, credits: &str) -> Customer {
+        let account = operator
+            .post("/v1/accounts", json!({ "name": "Acme" }))
+            .await
+            .text("/id");
+        let path = format!("/v1/accounts/{account}");
+        let grant = json!({ "amount": credits, "source": "purchase" });
+        assert_eq!(operator.post(&format!("{path}/grants"), grant).await.status, 201);
+        let made = operator
+            .post(&format!("{path}/keys"), json!({ "name": "Looker Studio" }))
+            .await;
+        assert_eq!(made.status, 201);
+        Customer {
+            account,
+            key: made.text("/key/id"),
+            secret: made.text("/secret"),
+        }
+    }
+
+    pub fn path(&self, rest: &str) -> String {
+        format!("/v1/accounts/{}{rest}", self.account)
+    }
+}
