@@ -247,7 +247,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(names.len(), 24, "{names:?}");
+        assert_eq!(names.len(), 25, "{names:?}");
     }
 
     #[test]

@@ -33,13 +33,19 @@ pub struct Service {
     pub gateway: String,
 }
 
-/// Reads a ready file as soon as it is there.
-pub async fn ready(path: &Path, child: &mut Child) -> Value {
+/// Reads a ready file as soon as it is there. When the process ends instead, its log says why.
+pub async fn ready(path: &Path, child: &mut Child, log: &Path) -> Value {
     until("the ready file is there", async || {
-        assert!(
-            child.try_wait().unwrap().is_none(),
-            "the service ended before it was ready"
-        );
+        if let Some(ended) = child.try_wait().unwrap() {
+            let log = std::fs::read_to_string(log).unwrap();
+            let last: Vec<&str> = log.lines().filter(|line| !line.contains("TRACE")).collect();
+            let nats = path.with_file_name("data").join("nats/log");
+            eprintln!("{}", std::fs::read_to_string(nats).unwrap_or_default());
+            panic!(
+                "it ended before it was ready, {ended}:\n{}",
+                last[last.len().saturating_sub(30)..].join("\n")
+            );
+        }
         path.exists()
     })
     .await;
@@ -97,7 +103,7 @@ impl Site {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        let ready = ready(&ready_file, &mut child).await;
+        let ready = ready(&ready_file, &mut child, &log).await;
         let url = |name: &str| ready[name].as_str().unwrap().to_owned();
         Service {
             child,

@@ -51,14 +51,14 @@ impl Demo {
             }
         };
         let keys = format!("/v1/accounts/{account}/keys");
-        let created = api.call(Method::POST, &keys, Some(json!({ "name": KEY_NAME }))).await?;
+        let (created, position) = api.send(Method::POST, &keys, Some(json!({ "name": KEY_NAME }))).await?;
         let demo = Demo {
             account,
             key: text(&created, "/key/id")?,
             secret: text(&created, "/secret")?,
             operator_token,
         };
-        api.delete_old_keys(&keys).await?;
+        api.delete_old_keys(&keys, &position).await?;
         Ok(demo)
     }
 }
@@ -80,6 +80,11 @@ impl Api {
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
+        Ok(self.send(method, path, body).await?.0)
+    }
+
+    /// The answer, and the position at which it is true.
+    async fn send(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<(Value, String)> {
         let request = Request::builder()
             .method(&method)
             .uri(format!("http://{}{path}", self.address))
@@ -88,9 +93,14 @@ impl Api {
             .body(Full::from(body.map(|body| body.to_string()).unwrap_or_default()))?;
         let response = self.client.request(request).await?;
         let status = response.status();
+        let position = response
+            .headers()
+            .get("ledger-position")
+            .and_then(|position| position.to_str().ok());
+        let position = position.unwrap_or_default().to_owned();
         let answer = response.into_body().collect().await?.to_bytes();
         anyhow::ensure!(status.is_success(), "{method} {path} answered {status}");
-        Ok(serde_json::from_slice(&answer)?)
+        Ok((serde_json::from_slice(&answer)?, position))
     }
 
     async fn open_account(&self) -> anyhow::Result<String> {
@@ -103,8 +113,10 @@ impl Api {
     }
 
     /// Deletes the demo's keys of earlier starts, but for the last few. The list is newest first.
-    async fn delete_old_keys(&self, keys: &str) -> anyhow::Result<()> {
-        let list = self.call(Method::GET, &format!("{keys}?limit=200"), None).await?;
+    async fn delete_old_keys(&self, keys: &str, after: &str) -> anyhow::Result<()> {
+        let list = self
+            .call(Method::GET, &format!("{keys}?limit=200&after={after}"), None)
+            .await?;
         let items = list
             .pointer("/items")
             .and_then(Value::as_array)
