@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::App;
 use super::answer::{Answered, Failure, List, found, refused};
 use super::extract::{Allowed, IdempotencyKey, InPath, InQuery, Json, Manage, Read, Scope};
-use super::look::{list, read_cursor, wait_for};
+use super::look::{list, read_cursor, wait_for_list};
 use super::place::Place;
 use super::words::Limit;
 use crate::clock;
@@ -290,7 +290,7 @@ pub(super) async fn list_keys(
     let scope = format!("keys {account} {shown:?}");
     let cursor = read_cursor(page.cursor.as_deref(), &scope)?;
     let limit = page.limit.unwrap_or(Limit::DEFAULT).get();
-    wait_for(&app, ViewName::KeyList, page.after).await?;
+    wait_for_list(&app, ViewName::KeyList, page.after).await?;
     let now = clock::now();
     let at = app.views.keys(account, shown == Shown::All, now, limit, cursor).await?;
     found(app.views.shard(), at, Problem::unknown_account, |rows, _| {
