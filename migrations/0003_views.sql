@@ -12,6 +12,11 @@ create table views.checkpoints (
     constraint checkpoints_pkey primary key (projection, shard)
 );
 
+-- Where a rebuild folds a view again beside the live one. Its tables are made like the live ones and go when they have
+-- taken over; the service never sees them.
+create schema views_next;
+create table views_next.checkpoints (like views.checkpoints including all);
+
 insert into views.checkpoints (projection, shard, position, recorded_at)
     select projection, 0, 0, 'epoch' from unnest(array['key_list', 'balance', 'charges', 'reservations']) as projection;
 

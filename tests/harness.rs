@@ -52,11 +52,16 @@ impl Harness {
         sqlx::query(AssertSqlSafe(clone)).execute(&mut server).await.unwrap();
         server.close().await.unwrap();
         let owner_url = with_database(&server_url, &name);
+        Harness::on(name, owner_url, url("NATS_URL"))
+    }
+
+    /// On servers of the test's own, which it may kill. The database is migrated already.
+    pub fn on(name: String, owner_url: String, nats_url: String) -> Harness {
         let service_pool = open_pool(service_options(&owner_url).unwrap(), 8);
         Harness {
             name,
             owner_url,
-            nats_url: url("NATS_URL"),
+            nats_url,
             service_pool,
             stop: CancellationToken::new(),
         }

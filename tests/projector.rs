@@ -1,15 +1,21 @@
 //! The views: equal to a replay of the log, whatever happens to the bus, the projector or an event.
 
+mod appended;
+mod distrusted;
+mod halted;
+mod outages;
+mod rebuilt;
+
 use std::time::Duration;
 
 use keyledger::bus::Bus;
 use keyledger::ledger::Ledger;
-use keyledger::projector::{Projector, ProjectorHandle, ProjectorOptions, View, rebuild};
+use keyledger::projector::{Projector, ProjectorHandle, ProjectorOptions};
 use keyledger::relay::{Relay, RelayOptions};
 use keyledger::views::ViewName;
-use keyledger_events::{Position, Recorded};
+use keyledger_events::Recorded;
 use keyledger_projections::{BalanceRows, ChargesRows, KeyListRows, ReservationsRows, replay};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::Connection as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Harness, until};
@@ -252,92 +258,6 @@ async fn a_projector_that_was_stopped_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn an_event_that_cannot_be_read_stops_the_projection_there_and_nothing_is_skipped() {
-    let harness = Harness::start().await;
-    history(&harness.ledger(), 1).await;
-    let head = harness.log().head().await.unwrap().position;
-    let poison = "update log_head set position = position + 1 where shard = 0";
-    let mut owner = harness.owner().await;
-    sqlx::query(poison).execute(&mut owner).await.unwrap();
-    sqlx::query(
-        "insert into events (shard, position, account_id, seq, event_id, type, recorded_at, body)
-         select 0, position, gen_random_uuid(), 1, gen_random_uuid(), 'x', now(), '\\x7b7d' from log_head",
-    )
-    .execute(&mut owner)
-    .await
-    .unwrap();
-    let (handle, _stop) = project(&harness, None);
-    until("every projection has stopped", async || {
-        handle.status().iter().all(|status| status.halted.is_some())
-    })
-    .await;
-    for status in handle.status() {
-        assert_eq!(status.checkpoint, head, "{}: what came before is folded", status.view);
-        assert!(status.halted.unwrap().contains(&head.next().to_string()));
-    }
-}
-
-#[tokio::test]
-async fn a_rebuilt_view_is_the_same_also_while_events_arrive() {
-    let harness = Harness::start().await;
-    let ledger = harness.ledger();
-    project(&harness, None);
-    history(&ledger, 2).await;
-    level(&harness).await;
-    // What somebody broke by hand is right again after a rebuild.
-    let mut owner = harness.owner().await;
-    for statement in [
-        "update views.balance set charged = charged + 1",
-        "delete from views.key_list",
-        "delete from views.charges",
-    ] {
-        sqlx::query(statement).execute(&mut owner).await.unwrap();
-    }
-    let busy = tokio::spawn(async move { history(&ledger, 3).await });
-    for view in View::ALL {
-        let mut told = 0;
-        let to = rebuild(harness.owner_url(), view, |_, _| told += 1).await.unwrap();
-        assert!(to > Position::START && told > 0);
-    }
-    busy.await.unwrap();
-    views_equal_replay(&harness).await;
-}
-
-#[tokio::test]
-async fn a_rebuild_that_is_killed_changes_nothing_and_readers_never_see_half_of_it() {
-    let harness = Harness::start().await;
-    let ledger = harness.ledger();
-    let (_, stop) = project(&harness, None);
-    let customer = history(&ledger, 1).await.remove(0);
-    level(&harness).await;
-    stop.cancel();
-    let url = harness.owner_url().to_owned();
-    let rebuilding = tokio::spawn(async move {
-        let mut connection = PgConnection::connect(&url).await.unwrap();
-        let mut half = connection.begin().await.unwrap();
-        sqlx::query("delete from views.charges")
-            .execute(&mut *half)
-            .await
-            .unwrap();
-        std::future::pending::<()>().await;
-    });
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let lines = harness
-        .views()
-        .charges(customer.account, 100, None)
-        .await
-        .unwrap()
-        .value
-        .unwrap()
-        .items
-        .len();
-    assert_eq!(lines, 7);
-    rebuilding.abort();
-    rebuild(harness.owner_url(), View::Charges, |_, _| {}).await.unwrap();
-    views_equal_replay(&harness).await;
-}
-
-#[tokio::test]
 async fn lists_come_in_pages_and_an_unknown_account_is_not_an_empty_one() {
     let harness = Harness::start().await;
     let ledger = harness.ledger();
@@ -396,4 +316,35 @@ async fn accounts_with_something_due_are_found() {
         harness.views().due_accounts(now.plus_seconds(901), 10).await.unwrap(),
         [customer.account]
     );
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_list_also_waits_until_its_account_is_known() {
+    let harness = Harness::start().await;
+    let ledger = harness.ledger();
+    project(&harness, None);
+    level(&harness).await;
+    let mut owner = harness.owner().await;
+    let mut slow = owner.begin().await.unwrap();
+    sqlx::query("select from views.checkpoints where projection = 'balance' for update")
+        .execute(&mut *slow)
+        .await
+        .unwrap();
+    let customer = Customer::open(&ledger, "100").await;
+    let (views, head) = (harness.views(), harness.log().head().await.unwrap().position);
+    until("the keys are there before the balance", async || {
+        views.checkpoint(ViewName::KeyList).await.is_ok_and(|at| at == head)
+    })
+    .await;
+    let limit = Duration::from_millis(200);
+    assert!(views.wait_for(ViewName::KeyList, head, limit).await.is_err());
+    slow.rollback().await.unwrap();
+    views
+        .wait_for(ViewName::KeyList, head, Duration::from_secs(20))
+        .await
+        .unwrap();
+    let keys = views
+        .keys(customer.account, true, keyledger::clock::now(), 10, None)
+        .await;
+    assert_eq!(keys.unwrap().value.unwrap().items.len(), 1);
 }

@@ -11,6 +11,7 @@ use keyledger::local::{NatsOptions, PrivateNats};
 use keyledger::relay::{Relay, RelayHandle, RelayOptions};
 use keyledger_events::{Position, Shard};
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Harness, until};
 use crate::ledger::customer::Customer;
@@ -192,4 +193,74 @@ async fn a_foreign_message_is_a_named_fault_and_nothing_is_published_after_it() 
     bus.jetstream().delete_stream(bus.stream_name(Shard(0))).await.unwrap();
     stream_equals_log(&harness, &bus).await;
     until("the fault is gone", async || status.status().fault.is_none()).await;
+}
+
+#[tokio::test]
+async fn a_foreign_message_with_our_own_behind_it_is_found_too() {
+    let harness = Harness::start().await;
+    let (ledger, bus) = (harness.ledger(), harness.bus().await);
+    let customer = Customer::open(&ledger, "1000").await;
+    let first = CancellationToken::new();
+    let options = RelayOptions {
+        log: harness.log(),
+        bus: bus.clone(),
+        committed: None,
+    };
+    Relay::start(options, first.clone());
+    stream_equals_log(&harness, &bus).await;
+    first.cancel();
+    let end = harness.log().head().await.unwrap().position;
+    let subject = bus.subjects(Shard(0)).replace('>', "intruder");
+    let intruder = bus.jetstream().publish(subject.clone(), "not an event".into());
+    assert_eq!(intruder.await.unwrap().await.unwrap().sequence, end.next().0);
+    // As a window under way does it: the message that was meant for this place is refused, the next one fits.
+    uses(&ledger, &customer, 1).await;
+    let events = harness.log().read(end.next(), 10).await.unwrap();
+    for stored in events {
+        let sent = bus
+            .jetstream()
+            .publish(subject.clone(), stored.body.into())
+            .await
+            .unwrap();
+        assert_eq!(sent.await.unwrap().sequence, stored.position.0);
+    }
+    let status = relay(&harness, &bus, None);
+    until("the intruder is named", async || {
+        status
+            .status()
+            .fault
+            .is_some_and(|fault| fault.contains(&format!("message {} ", end.next())))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_that_is_younger_than_the_relay_is_passed_on_like_any_other() {
+    let harness = Harness::start().await;
+    let (ledger, bus) = (harness.ledger(), harness.bus().await);
+    let customer = Customer::open(&ledger, "1000").await;
+    let mut owner = harness.owner().await;
+    for statement in [
+        "update log_head set position = position + 1 where shard = 0",
+        "insert into events (shard, position, account_id, seq, event_id, type, recorded_at, body)
+         select 0, h.position, e.account_id, 9999, gen_random_uuid(), 'keyledger.CreditsDoubled.v2', now(),
+             convert_to(
+                 regexp_replace(
+                     replace(convert_from(e.body, 'UTF8'), 'AccountOpened.v1', 'CreditsDoubled.v2'),
+                     '\"id\":\"[^\"]*\"', '\"id\":\"00000000000000000000000042\"'
+                 ), 'UTF8')
+         from log_head h, events e where e.position = 1",
+    ] {
+        sqlx::query(statement).execute(&mut owner).await.unwrap();
+    }
+    let status = relay(&harness, &bus, Some(&ledger));
+    stream_equals_log(&harness, &bus).await;
+    assert_eq!(status.status().fault, None);
+    let head = harness.log().head().await.unwrap().position;
+    let message = stream(&bus).await.unwrap().get_raw_message(head.0).await.unwrap();
+    assert!(
+        message
+            .subject
+            .ends_with(&format!("{}.CreditsDoubled", customer.account))
+    );
 }

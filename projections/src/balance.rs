@@ -37,6 +37,16 @@ impl AccountChange {
         self.granted - self.charged + self.refunded - self.expired - self.reserved
     }
 
+    /// The named checks of `views.balance`.
+    fn check(&self) -> Result<(), &'static str> {
+        let sums = [self.granted, self.charged, self.refunded, self.expired, self.reserved];
+        if sums.iter().all(|sum| *sum >= 0) {
+            Ok(())
+        } else {
+            Err("a sum of the account would be below zero")
+        }
+    }
+
     fn merge(&mut self, change: &AccountChange, at: Position) -> Result<(), FoldError> {
         add(&mut self.granted, change.granted, at)?;
         add(&mut self.charged, change.charged, at)?;
@@ -71,6 +81,15 @@ pub struct GrantChange {
 }
 
 impl GrantChange {
+    /// The named checks of `views.grants`.
+    fn check(&self) -> Result<(), &'static str> {
+        if self.remaining >= 0 && self.held >= 0 && self.expired >= 0 {
+            Ok(())
+        } else {
+            Err("a grant would have less than nothing")
+        }
+    }
+
     fn merge(&mut self, change: &GrantChange, at: Position) -> Result<(), FoldError> {
         add(&mut self.remaining, change.remaining, at)?;
         add(&mut self.held, change.held, at)?;
@@ -278,6 +297,7 @@ impl Rows for BalanceRows {
     fn apply(&mut self, changes: BalanceChanges) -> Result<(), &'static str> {
         const SUM: &str = "a sum leaves its bounds";
         for (id, row) in changes.opened {
+            row.sums.check()?;
             if self.accounts.insert(id, row).is_some() {
                 return Err("the account is there already");
             }
@@ -285,8 +305,10 @@ impl Rows for BalanceRows {
         for (id, change) in changes.accounts {
             let row = self.accounts.get_mut(&id).ok_or("there is no such account")?;
             row.sums.merge(&change, Position::START).map_err(|_| SUM)?;
+            row.sums.check()?;
         }
         for (id, row) in changes.granted {
+            row.sums.check()?;
             if self.grants.insert(id, row).is_some() {
                 return Err("the grant is there already");
             }
@@ -294,6 +316,7 @@ impl Rows for BalanceRows {
         for (id, change) in changes.grants {
             let row = self.grants.get_mut(&id).ok_or("there is no such grant")?;
             row.sums.merge(&change, Position::START).map_err(|_| SUM)?;
+            row.sums.check()?;
         }
         Ok(())
     }

@@ -305,3 +305,72 @@ fn what_cannot_follow_is_an_error_and_names_its_position() {
         Position(4)
     );
 }
+
+#[test]
+fn a_grant_never_has_less_than_nothing() {
+    let mut history = History::default();
+    history.open(1);
+    history.add(
+        1,
+        CreditsExpired {
+            grant: grant(1),
+            amount: credits(1_000_000_001),
+        },
+    );
+    let error = replay::<BalanceRows>(&history.events).unwrap_err();
+    assert_eq!(error.position, Position(4));
+}
+
+#[test]
+fn a_grant_that_repays_the_credit_limit_has_only_the_rest() {
+    let mut history = History::default();
+    history.open(1);
+    let on_limit = credits(2_000_000);
+    let held = |from: Vec<GrantPart>, amount, on_limit| CreditsReserved {
+        reservation: reservation(9),
+        work: work(1),
+        quantity: 2_004,
+        amount,
+        from,
+        on_limit,
+        expires_at: Timestamp::MAX,
+    };
+    let all = vec![GrantPart {
+        grant: grant(1),
+        amount: credits(1_000_000_000),
+    }];
+    history.add(1, held(all.clone(), credits(1_002_000_000), on_limit));
+    history.add(
+        1,
+        CreditsCharged {
+            reservation: reservation(9),
+            work: work(1),
+            quantity: 2_003,
+            charged: credits(1_001_500_000),
+            returned: credits(500_000),
+            spent: all,
+            returned_to: vec![],
+            charged_on_limit: credits(1_500_000),
+            returned_to_limit: credits(500_000),
+            reserved_at: Timestamp::EPOCH,
+        },
+    );
+    history.add(
+        1,
+        CreditsGranted {
+            grant: grant(2),
+            amount: credits(5_000_000),
+            priority: 0,
+            expires_at: None,
+            source: GrantSource::Purchase,
+            reference: None,
+            repays: credits(1_500_000),
+        },
+    );
+    let rows: BalanceRows = replay(&history.events).unwrap();
+    let sums = rows.grants[&(account(1), grant(2))].sums;
+    assert_eq!((sums.remaining, sums.held), (3_500_000, 0));
+    assert_eq!(rows.accounts[&account(1)].sums.available(), 3_500_000);
+    let before = rows.grants[&(account(1), grant(1))].sums;
+    assert_eq!((before.remaining, before.held), (0, 0));
+}

@@ -20,7 +20,7 @@ use sqlx::PgPool;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use rebuild::{RebuildError, rebuild};
+pub use rebuild::{RebuildError, Rebuilt, rebuild};
 pub use view::View;
 
 use crate::bus::Bus;

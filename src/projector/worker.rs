@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ProjectionStatus;
 use super::source::{Source, SourceError};
-use super::tables::{Table, WriteError};
+use super::tables::{Generation, Table, WriteError};
 use crate::log::{bigint, time_column, timestamp};
 
 pub(super) struct Worker<T> {
@@ -219,11 +219,11 @@ async fn fold_and_write<T: Table>(
     let mut connection = in_time(async { Ok(pool.acquire().await?) }).await?;
     let written = in_time(async {
         let mut transaction = connection.begin().await?;
-        if !move_checkpoint::<T>(&mut transaction, shard, from, last).await? {
+        if !move_checkpoint::<T>(&mut transaction, Generation::Live, shard, from, last).await? {
             transaction.rollback().await?;
             return Ok(None);
         }
-        T::write(&mut transaction, changes).await?;
+        T::write(&mut transaction, Generation::Live, changes).await?;
         transaction.commit().await?;
         Ok(Some(last.position))
     });
@@ -246,14 +246,15 @@ async fn in_time<R>(step: impl Future<Output = Result<R, WriteError>>) -> Result
 /// Moves the checkpoint if it stands where this fold began: of two projectors, one waits here and then learns that it lost.
 pub(super) async fn move_checkpoint<T: Table>(
     connection: &mut PgConnection,
+    generation: Generation,
     shard: Shard,
     from: Position,
     to: &Recorded,
 ) -> Result<bool, WriteError> {
-    let moved = sqlx::query(
+    let moved = sqlx::query(generation.sql(
         "update views.checkpoints set position = $4, recorded_at = $5
          where projection = $1 and shard = $2 and position = $3",
-    )
+    ))
     .bind(T::VIEW.as_str())
     .bind(shard_column(shard))
     .bind(bigint(from.0))

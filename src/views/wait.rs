@@ -50,12 +50,25 @@ impl Views {
         row.position("position")
     }
 
-    /// Waits until a view is at a position or further, at most this long.
+    async fn checkpoint_with_balance(&self, view: ViewName) -> Result<Position, ViewError> {
+        let row = sqlx::query(
+            "select min(position) as position from views.checkpoints
+             where projection in ($1, 'balance') and shard = $2",
+        )
+        .bind(view.as_str())
+        .bind(self.shard_column())
+        .fetch_one(&self.pool)
+        .await?;
+        row.position("position")
+    }
+
+    /// Waits until a view is at a position or further, at most this long, and the balance with it: whether an account
+    /// exists is the balance's to say, for every view.
     pub async fn wait_for(&self, view: ViewName, wanted: Position, limit: Duration) -> Result<(), ViewBehind> {
         let give_up_at = Instant::now() + limit;
         let mut pause = LOOK_AGAIN_MIN;
         loop {
-            let at = self.checkpoint(view).await?;
+            let at = self.checkpoint_with_balance(view).await?;
             if at >= wanted {
                 return Ok(());
             }

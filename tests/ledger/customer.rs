@@ -10,6 +10,7 @@ use keyledger_events::{
     KeyId, KeyName, KeyPrefix, KeySecret, ReleaseCause, ReservationId,
 };
 
+#[derive(Clone)]
 pub struct Customer {
     pub account: AccountId,
     pub key: KeyId,

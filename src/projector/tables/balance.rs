@@ -5,7 +5,7 @@ use keyledger_projections::{AccountChange, AccountRow, BalanceChanges, GrantChan
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Table, WriteError, all_met};
+use super::{Generation, Named, Table, WriteError, all_met};
 use crate::log::time_column;
 use crate::projector::View;
 
@@ -14,32 +14,55 @@ pub(in crate::projector) struct Balance;
 impl Table for Balance {
     type Changes = BalanceChanges;
     const VIEW: View = View::Balance;
+    const TABLES: &'static [Named] = &[
+        Named {
+            table: "balance",
+            key: "account_id",
+        },
+        Named {
+            table: "grants",
+            key: "account_id, grant_id",
+        },
+    ];
 
-    async fn write(connection: &mut PgConnection, changes: BalanceChanges) -> Result<(), WriteError> {
-        insert_accounts(connection, &changes.opened.into_values().collect::<Vec<_>>()).await?;
-        change_accounts(connection, &changes.accounts.into_iter().collect::<Vec<_>>()).await?;
-        insert_grants(connection, &changes.granted.into_values().collect::<Vec<_>>()).await?;
-        change_grants(connection, &changes.grants.into_iter().collect::<Vec<_>>()).await
-    }
-
-    async fn clear(connection: &mut PgConnection) -> Result<(), WriteError> {
-        sqlx::query("delete from views.grants")
-            .execute(&mut *connection)
-            .await?;
-        sqlx::query("delete from views.balance").execute(connection).await?;
-        Ok(())
+    async fn write(
+        connection: &mut PgConnection,
+        generation: Generation,
+        changes: BalanceChanges,
+    ) -> Result<(), WriteError> {
+        insert_accounts(
+            connection,
+            generation,
+            &changes.opened.into_values().collect::<Vec<_>>(),
+        )
+        .await?;
+        change_accounts(
+            connection,
+            generation,
+            &changes.accounts.into_iter().collect::<Vec<_>>(),
+        )
+        .await?;
+        insert_grants(
+            connection,
+            generation,
+            &changes.granted.into_values().collect::<Vec<_>>(),
+        )
+        .await?;
+        change_grants(connection, generation, &changes.grants.into_iter().collect::<Vec<_>>()).await
     }
 }
 
-async fn insert_accounts(connection: &mut PgConnection, rows: &[AccountRow]) -> Result<(), WriteError> {
+async fn insert_accounts(
+    connection: &mut PgConnection,
+    generation: Generation,
+    rows: &[AccountRow],
+) -> Result<(), WriteError> {
     if rows.is_empty() {
         return Ok(());
     }
-    sqlx::query(
-        "insert into views.balance (account_id, name, external_ref, opened_at, credit_limit, granted, charged, refunded, expired, reserved)
+    sqlx::query(generation.sql("insert into views.balance (account_id, name, external_ref, opened_at, credit_limit, granted, charged, refunded, expired, reserved)
          select * from unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::bigint[], $6::bigint[],
-             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[])",
-    )
+             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[])"))
     .bind(rows.iter().map(|r| Uuid::from_bytes(r.account.to_bytes())).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.name.as_str().to_owned()).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.external_ref.clone()).collect::<Vec<_>>())
@@ -57,19 +80,20 @@ async fn insert_accounts(connection: &mut PgConnection, rows: &[AccountRow]) -> 
 
 async fn change_accounts(
     connection: &mut PgConnection,
+    generation: Generation,
     changes: &[(AccountId, AccountChange)],
 ) -> Result<(), WriteError> {
     if changes.is_empty() {
         return Ok(());
     }
-    let met = sqlx::query(
+    let met = sqlx::query(generation.sql(
         "update views.balance b
          set granted = b.granted + c.granted, charged = b.charged + c.charged, refunded = b.refunded + c.refunded,
              expired = b.expired + c.expired, reserved = b.reserved + c.reserved
          from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
              as c (account_id, granted, charged, refunded, expired, reserved)
          where b.account_id = c.account_id",
-    )
+    ))
     .bind(
         changes
             .iter()
@@ -86,15 +110,17 @@ async fn change_accounts(
     all_met(met.rows_affected(), changes.len(), "accounts")
 }
 
-async fn insert_grants(connection: &mut PgConnection, rows: &[GrantRow]) -> Result<(), WriteError> {
+async fn insert_grants(
+    connection: &mut PgConnection,
+    generation: Generation,
+    rows: &[GrantRow],
+) -> Result<(), WriteError> {
     if rows.is_empty() {
         return Ok(());
     }
-    sqlx::query(
-        "insert into views.grants (account_id, grant_id, amount, priority, expires_at, source, reference, granted_at, remaining, held, expired)
+    sqlx::query(generation.sql("insert into views.grants (account_id, grant_id, amount, priority, expires_at, source, reference, granted_at, remaining, held, expired)
          select * from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::integer[], $5::timestamptz[], $6::text[],
-             $7::text[], $8::timestamptz[], $9::bigint[], $10::bigint[], $11::bigint[])",
-    )
+             $7::text[], $8::timestamptz[], $9::bigint[], $10::bigint[], $11::bigint[])"))
     .bind(rows.iter().map(|r| Uuid::from_bytes(r.account.to_bytes())).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| Uuid::from_bytes(r.grant.to_bytes())).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.amount).collect::<Vec<_>>())
@@ -113,18 +139,19 @@ async fn insert_grants(connection: &mut PgConnection, rows: &[GrantRow]) -> Resu
 
 async fn change_grants(
     connection: &mut PgConnection,
+    generation: Generation,
     changes: &[((AccountId, GrantId), GrantChange)],
 ) -> Result<(), WriteError> {
     if changes.is_empty() {
         return Ok(());
     }
-    let met = sqlx::query(
+    let met = sqlx::query(generation.sql(
         "update views.grants g
          set remaining = g.remaining + c.remaining, held = g.held + c.held, expired = g.expired + c.expired
          from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[])
              as c (account_id, grant_id, remaining, held, expired)
          where g.account_id = c.account_id and g.grant_id = c.grant_id",
-    )
+    ))
     .bind(
         changes
             .iter()

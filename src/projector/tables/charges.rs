@@ -4,7 +4,7 @@ use keyledger_projections::{ChargeRow, ChargesChanges};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Table, WriteError};
+use super::{Generation, Named, Table, WriteError};
 use crate::log::{bigint, time_column};
 use crate::projector::View;
 use crate::projector::worker::shard_column;
@@ -14,18 +14,24 @@ pub(in crate::projector) struct Charges;
 impl Table for Charges {
     type Changes = ChargesChanges;
     const VIEW: View = View::Charges;
+    const TABLES: &'static [Named] = &[Named {
+        table: "charges",
+        key: "account_id, reservation_id",
+    }];
 
-    async fn write(connection: &mut PgConnection, changes: ChargesChanges) -> Result<(), WriteError> {
+    async fn write(
+        connection: &mut PgConnection,
+        generation: Generation,
+        changes: ChargesChanges,
+    ) -> Result<(), WriteError> {
         let rows: Vec<ChargeRow> = changes.charged.into_values().collect();
         if rows.is_empty() {
             return Ok(());
         }
-        sqlx::query(
-            "insert into views.charges (account_id, reservation_id, shard, position, key_id, channel, endpoint, quantity,
+        sqlx::query(generation.sql("insert into views.charges (account_id, reservation_id, shard, position, key_id, channel, endpoint, quantity,
                  unit_price, price_version, charged, returned, reserved_at, charged_at)
              select * from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::bigint[], $5::uuid[], $6::text[], $7::text[],
-                 $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::timestamptz[], $14::timestamptz[])",
-        )
+                 $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::timestamptz[], $14::timestamptz[])"))
         .bind(rows.iter().map(|r| Uuid::from_bytes(r.account.to_bytes())).collect::<Vec<_>>())
         .bind(rows.iter().map(|r| Uuid::from_bytes(r.reservation.to_bytes())).collect::<Vec<_>>())
         .bind(rows.iter().map(|r| shard_column(r.shard)).collect::<Vec<_>>())
@@ -42,11 +48,6 @@ impl Table for Charges {
         .bind(rows.iter().map(|r| time_column(r.charged_at)).collect::<Vec<_>>())
         .execute(connection)
         .await?;
-        Ok(())
-    }
-
-    async fn clear(connection: &mut PgConnection) -> Result<(), WriteError> {
-        sqlx::query("delete from views.charges").execute(connection).await?;
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use keyledger_projections::{Changes as _, KeyChange, KeyListChanges, KeyRow};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Table, WriteError, all_met};
+use super::{Generation, Named, Table, WriteError, all_met};
 use crate::log::time_column;
 use crate::projector::View;
 
@@ -13,21 +13,28 @@ pub(in crate::projector) struct KeyList;
 impl Table for KeyList {
     type Changes = KeyListChanges;
     const VIEW: View = View::KeyList;
+    const TABLES: &'static [Named] = &[Named {
+        table: "key_list",
+        key: "account_id, key_id",
+    }];
 
-    async fn write(connection: &mut PgConnection, changes: KeyListChanges) -> Result<(), WriteError> {
+    async fn write(
+        connection: &mut PgConnection,
+        generation: Generation,
+        changes: KeyListChanges,
+    ) -> Result<(), WriteError> {
         if changes.is_empty() {
             return Ok(());
         }
         let created: Vec<KeyRow> = changes.created.into_values().collect();
-        insert(connection, &created).await?;
+        insert(connection, generation, &created).await?;
         let changed: Vec<_> = changes.changed.into_iter().collect();
         let ids: Vec<_> = changed.iter().map(|(id, _)| *id).collect();
         let changes: Vec<KeyChange> = changed.into_iter().map(|(_, change)| change).collect();
         if changes.is_empty() {
             return Ok(());
         }
-        let met = sqlx::query(
-            "update views.key_list k
+        let met = sqlx::query(generation.sql("update views.key_list k
              set name = coalesce(c.name, k.name),
                  deleted_at = coalesce(k.deleted_at, c.deleted_at),
                  delete_reason = coalesce(k.delete_reason, c.delete_reason),
@@ -35,8 +42,7 @@ impl Table for KeyList {
                  uses = k.uses + c.uses
              from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::text[], $6::timestamptz[], $7::bigint[])
                  as c (account_id, key_id, name, deleted_at, delete_reason, last_used_at, uses)
-             where k.account_id = c.account_id and k.key_id = c.key_id",
-        )
+             where k.account_id = c.account_id and k.key_id = c.key_id"))
         .bind(ids.iter().map(|(account, _)| Uuid::from_bytes(account.to_bytes())).collect::<Vec<_>>())
         .bind(ids.iter().map(|(_, key)| Uuid::from_bytes(key.to_bytes())).collect::<Vec<_>>())
         .bind(changes.iter().map(|c| c.name.as_ref().map(|name| name.as_str().to_owned())).collect::<Vec<_>>())
@@ -48,23 +54,16 @@ impl Table for KeyList {
         .await?;
         all_met(met.rows_affected(), changes.len(), "keys")
     }
-
-    async fn clear(connection: &mut PgConnection) -> Result<(), WriteError> {
-        sqlx::query("delete from views.key_list").execute(connection).await?;
-        Ok(())
-    }
 }
 
-async fn insert(connection: &mut PgConnection, rows: &[KeyRow]) -> Result<(), WriteError> {
+async fn insert(connection: &mut PgConnection, generation: Generation, rows: &[KeyRow]) -> Result<(), WriteError> {
     if rows.is_empty() {
         return Ok(());
     }
-    sqlx::query(
-        "insert into views.key_list (account_id, key_id, name, preview, environment, created_at, created_by, expires_at,
+    sqlx::query(generation.sql("insert into views.key_list (account_id, key_id, name, preview, environment, created_at, created_by, expires_at,
              deleted_at, delete_reason, replaces, last_used_at, uses)
          select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[],
-             $8::timestamptz[], $9::timestamptz[], $10::text[], $11::uuid[], $12::timestamptz[], $13::bigint[])",
-    )
+             $8::timestamptz[], $9::timestamptz[], $10::text[], $11::uuid[], $12::timestamptz[], $13::bigint[])"))
     .bind(rows.iter().map(|r| Uuid::from_bytes(r.account.to_bytes())).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| Uuid::from_bytes(r.key.to_bytes())).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.name.as_str().to_owned()).collect::<Vec<_>>())

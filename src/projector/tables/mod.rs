@@ -6,7 +6,7 @@ mod key_list;
 mod reservations;
 
 use keyledger_projections::Changes;
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr as _, SqlStr};
 
 pub(super) use balance::Balance;
 pub(super) use charges::Charges;
@@ -19,15 +19,37 @@ use super::view::View;
 pub(super) trait Table: Send + Sync + 'static {
     type Changes: Changes + Send;
     const VIEW: View;
+    /// Each table of the view in schema `views`, with the columns that name a row.
+    const TABLES: &'static [Named];
 
     /// Writes the changes, inside the caller's SQL transaction.
     fn write(
         connection: &mut PgConnection,
+        generation: Generation,
         changes: Self::Changes,
     ) -> impl Future<Output = Result<(), WriteError>> + Send;
+}
 
-    /// Removes every row, inside the caller's SQL transaction: readers go on seeing the old ones until it commits.
-    fn clear(connection: &mut PgConnection) -> impl Future<Output = Result<(), WriteError>> + Send;
+pub(super) struct Named {
+    pub(super) table: &'static str,
+    pub(super) key: &'static str,
+}
+
+/// Which set of rows: those that queries read, or those that a rebuild folds beside them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Generation {
+    Live,
+    Next,
+}
+
+impl Generation {
+    /// A statement on the live tables, turned to this generation's: the same tables in another schema.
+    pub(super) fn sql(self, live: &'static str) -> SqlStr {
+        match self {
+            Generation::Live => live.into_sql_str(),
+            Generation::Next => AssertSqlSafe(live.replace("views.", "views_next.")).into_sql_str(),
+        }
+    }
 }
 
 /// Why changes were not written.

@@ -4,7 +4,7 @@ use keyledger_projections::{ReservationRow, ReservationsChanges};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Table, WriteError, all_met};
+use super::{Generation, Named, Table, WriteError, all_met};
 use crate::log::{bigint, time_column};
 use crate::projector::View;
 
@@ -13,13 +13,19 @@ pub(in crate::projector) struct Reservations;
 impl Table for Reservations {
     type Changes = ReservationsChanges;
     const VIEW: View = View::Reservations;
+    const TABLES: &'static [Named] = &[Named {
+        table: "reservations",
+        key: "account_id, reservation_id",
+    }];
 
-    async fn write(connection: &mut PgConnection, changes: ReservationsChanges) -> Result<(), WriteError> {
+    async fn write(
+        connection: &mut PgConnection,
+        generation: Generation,
+        changes: ReservationsChanges,
+    ) -> Result<(), WriteError> {
         if !changes.closed.is_empty() {
-            let met = sqlx::query(
-                "delete from views.reservations r using unnest($1::uuid[], $2::uuid[]) as c (account_id, reservation_id)
-                 where r.account_id = c.account_id and r.reservation_id = c.reservation_id",
-            )
+            let met = sqlx::query(generation.sql("delete from views.reservations r using unnest($1::uuid[], $2::uuid[]) as c (account_id, reservation_id)
+                 where r.account_id = c.account_id and r.reservation_id = c.reservation_id"))
             .bind(changes.closed.iter().map(|(account, _)| Uuid::from_bytes(account.to_bytes())).collect::<Vec<_>>())
             .bind(changes.closed.iter().map(|(_, id)| Uuid::from_bytes(id.to_bytes())).collect::<Vec<_>>())
             .execute(&mut *connection)
@@ -27,26 +33,21 @@ impl Table for Reservations {
             all_met(met.rows_affected(), changes.closed.len(), "reservations")?;
         }
         let opened: Vec<ReservationRow> = changes.opened.into_values().collect();
-        insert(connection, &opened).await
-    }
-
-    async fn clear(connection: &mut PgConnection) -> Result<(), WriteError> {
-        sqlx::query("delete from views.reservations")
-            .execute(connection)
-            .await?;
-        Ok(())
+        insert(connection, generation, &opened).await
     }
 }
 
-async fn insert(connection: &mut PgConnection, rows: &[ReservationRow]) -> Result<(), WriteError> {
+async fn insert(
+    connection: &mut PgConnection,
+    generation: Generation,
+    rows: &[ReservationRow],
+) -> Result<(), WriteError> {
     if rows.is_empty() {
         return Ok(());
     }
-    sqlx::query(
-        "insert into views.reservations (account_id, reservation_id, key_id, channel, endpoint, quantity, unit_price, amount, reserved_at, expires_at)
+    sqlx::query(generation.sql("insert into views.reservations (account_id, reservation_id, key_id, channel, endpoint, quantity, unit_price, amount, reserved_at, expires_at)
          select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
-             $8::bigint[], $9::timestamptz[], $10::timestamptz[])",
-    )
+             $8::bigint[], $9::timestamptz[], $10::timestamptz[])"))
     .bind(rows.iter().map(|r| Uuid::from_bytes(r.account.to_bytes())).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| Uuid::from_bytes(r.reservation.to_bytes())).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.key.map(|key| Uuid::from_bytes(key.to_bytes()))).collect::<Vec<_>>())

@@ -1,0 +1,159 @@
+//! Rebuilding a view: the same rows, never half of them, and the live view goes on meanwhile.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use keyledger::projector::{RebuildError, Rebuilt, View, rebuild};
+use keyledger::views::ViewName;
+use tokio::task::JoinHandle;
+
+use super::appended::{append, uses};
+use super::{history, level, project, views_equal_replay};
+use crate::harness::Harness;
+use crate::ledger::customer::Customer;
+
+#[tokio::test]
+async fn a_rebuilt_view_is_the_same_also_while_events_arrive() {
+    let harness = Harness::start().await;
+    let ledger = harness.ledger();
+    project(&harness, None);
+    history(&ledger, 2).await;
+    level(&harness).await;
+    // What somebody broke by hand is right again after a rebuild.
+    let mut owner = harness.owner().await;
+    for statement in [
+        "update views.balance set charged = charged + 1",
+        "delete from views.key_list",
+        "delete from views.charges",
+        "update views.reservations set endpoint = 'other'",
+    ] {
+        sqlx::query(statement).execute(&mut owner).await.unwrap();
+    }
+    let busy = tokio::spawn(async move { history(&ledger, 3).await });
+    for view in View::ALL {
+        let mut told = 0;
+        let rebuilt = rebuild(harness.owner_url(), view, |_, _| told += 1).await.unwrap();
+        assert!(
+            rebuilt.events > 0 && rebuilt.rows_changed > 0 && told > 0,
+            "{rebuilt:?}"
+        );
+    }
+    busy.await.unwrap();
+    views_equal_replay(&harness).await;
+    for view in View::ALL {
+        let rebuilt = rebuild(harness.owner_url(), view, |_, _| {}).await.unwrap();
+        assert_eq!(rebuilt.rows_changed, 0, "{view}: a view that is right is left alone");
+    }
+}
+
+/// A rebuild that waits after its first page of 5,000 events until it is let go.
+struct Paused {
+    rebuilding: JoinHandle<Result<Rebuilt, RebuildError>>,
+    go_on: mpsc::Sender<()>,
+}
+
+impl Paused {
+    async fn start(harness: &Harness, view: View) -> Paused {
+        let (told, there) = tokio::sync::oneshot::channel();
+        let (go_on, wait) = mpsc::channel();
+        let url = harness.owner_url().to_owned();
+        let mut told = Some(told);
+        let rebuilding = tokio::spawn(async move {
+            rebuild(&url, view, move |_, _| {
+                if let Some(told) = told.take() {
+                    told.send(()).unwrap();
+                    let _ = tokio::task::block_in_place(|| wait.recv());
+                }
+            })
+            .await
+        });
+        there.await.unwrap();
+        Paused { rebuilding, go_on }
+    }
+}
+
+/// A customer whose key was used more often than a rebuild folds at once.
+async fn much_used(harness: &Harness) -> Customer {
+    let customer = Customer::open(&harness.ledger(), "100").await;
+    append(harness, customer.account, uses(customer.key, 6_000)).await;
+    level(harness).await;
+    customer
+}
+
+async fn uses_shown(harness: &Harness, customer: &Customer) -> u64 {
+    let key = harness.views().key(customer.account, customer.key).await.unwrap();
+    key.value.unwrap().uses
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_live_view_goes_on_while_a_rebuild_folds() {
+    let harness = Harness::start().await;
+    project(&harness, None);
+    let customer = much_used(&harness).await;
+    let paused = Paused::start(&harness, View::KeyList).await;
+    let head = append(&harness, customer.account, uses(customer.key, 10)).await;
+    harness
+        .views()
+        .wait_for(ViewName::KeyList, head, Duration::from_secs(5))
+        .await
+        .unwrap();
+    assert_eq!(
+        uses_shown(&harness, &customer).await,
+        6_010,
+        "readers see the live rows"
+    );
+    paused.go_on.send(()).unwrap();
+    assert_eq!(paused.rebuilding.await.unwrap().unwrap().rows_changed, 0);
+    append(&harness, customer.account, uses(customer.key, 1)).await;
+    views_equal_replay(&harness).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_that_is_killed_changes_nothing_and_can_be_run_again() {
+    let harness = Harness::start().await;
+    project(&harness, None);
+    let customer = much_used(&harness).await;
+    let paused = Paused::start(&harness, View::KeyList).await;
+    paused.rebuilding.abort();
+    drop(paused.go_on);
+    assert!(paused.rebuilding.await.unwrap_err().is_cancelled());
+    assert_eq!(uses_shown(&harness, &customer).await, 6_000);
+    rebuild(harness.owner_url(), View::KeyList, |_, _| {}).await.unwrap();
+    views_equal_replay(&harness).await;
+    let left: i64 = sqlx::query_scalar(
+        "select (select count(*) from views_next.checkpoints)
+              + (select count(*) from pg_tables where schemaname = 'views_next' and tablename <> 'checkpoints')",
+    )
+    .fetch_one(&mut harness.owner().await)
+    .await
+    .unwrap();
+    assert_eq!(left, 0, "nothing of the killed one is left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_rebuilds_the_earlier_one_ends_and_the_view_is_right() {
+    let harness = Harness::start().await;
+    project(&harness, None);
+    much_used(&harness).await;
+    let first = Paused::start(&harness, View::KeyList).await;
+    rebuild(harness.owner_url(), View::KeyList, |_, _| {}).await.unwrap();
+    first.go_on.send(()).unwrap();
+    let ended = first.rebuilding.await.unwrap();
+    assert!(matches!(ended, Err(RebuildError::Superseded { .. })), "{ended:?}");
+    views_equal_replay(&harness).await;
+}
+
+#[tokio::test]
+async fn a_view_that_claims_more_than_the_log_has_is_brought_back_to_it() {
+    let harness = Harness::start().await;
+    history(&harness.ledger(), 1).await;
+    sqlx::query("update views.checkpoints set position = 1000000 where projection = 'charges'")
+        .execute(&mut harness.owner().await)
+        .await
+        .unwrap();
+    rebuild(harness.owner_url(), View::Charges, |_, _| {}).await.unwrap();
+    let head = harness.log().head().await.unwrap().position;
+    assert_eq!(harness.views().checkpoint(ViewName::Charges).await.unwrap(), head);
+    project(&harness, None);
+    views_equal_replay(&harness).await;
+}
