@@ -35,7 +35,7 @@ async fn amounts_that_are_none() {
             table.push(post(&grants, body, 422, "invalid-amount").field("amount"));
         }
         let twice = r#"{"amount":"1","amount":"2","source":"plan"}"#;
-        table.push(post(&grants, twice, 422, "invalid-amount").field("amount"));
+        table.push(post(&grants, twice, 422, "invalid-body").field("amount"));
         for limit in ["\"-1\"", "1", "\"1e3\""] {
             let body = format!(r#"{{"name":"x","credit_limit":{limit}}}"#);
             table.push(post("/v1/accounts", body, 422, "invalid-amount").field("credit_limit"));

@@ -223,22 +223,23 @@ impl<'de> Deserialize<'de> for Object<'de> {
 
 struct JsonMember<'de>(&'de RawValue);
 
-macro_rules! let_json_read {
-    ($($method:ident($($argument:ident: $type:ty),*)),+ $(,)?) => {
-        $(fn $method<V: Visitor<'de>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, Wrong> {
-            self.0.$method($($argument,)* visitor).map_err(|e| Wrong::json(&e))
-        })+
-    };
-}
-
 impl<'de> Deserializer<'de> for JsonMember<'de> {
     type Error = Wrong;
 
-    let_json_read! {
-        deserialize_any(),
-        deserialize_option(),
-        deserialize_newtype_struct(name: &'static str),
-        deserialize_ignored_any(),
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        self.0.deserialize_any(visitor).map_err(|e| Wrong::json(&e))
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        if self.0.get() == "null" {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Wrong> {
+        visitor.visit_newtype_struct(self)
     }
 
     /// A word in a string, and nothing else: the reader would also take an object of one member.
@@ -259,7 +260,7 @@ impl<'de> Deserializer<'de> for JsonMember<'de> {
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct identifier
+        tuple_struct map struct identifier ignored_any
     }
 }
 
