@@ -162,6 +162,7 @@ async fn queries_that_are_none() {
         table.push(bad(Method::DELETE, format!("{}?why=x", world.key), 422, "invalid-query").field("why"));
         table.push(get("/v1/events?from=0", 422, "invalid-query").field("from"));
         table.push(get("/v1/events?from=-1", 422, "invalid-query").field("from"));
+        table.push(get("/v1/events?from=9223372036854775808", 422, "invalid-query").field("from"));
         table.push(get("/v1/events?shard=1", 404, "not-found"));
         table.push(get("/v1/events?shard=70000", 422, "invalid-query").field("shard"));
         table
