@@ -7,8 +7,10 @@
 )]
 
 mod architecture;
+mod bad_inputs;
 mod gateway;
 mod harness;
+mod http;
 mod ledger;
 mod local;
 mod projector;

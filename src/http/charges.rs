@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::App;
 use super::answer::{Answered, Failure, List, found, refused};
 use super::extract::{Allowed, InPath, InQuery, Json, Meter, Page, Read};
-use super::look::{list, wait_for};
+use super::look::{list, wait_for_list};
 use super::place::Place;
 use super::prices::price_of;
 use super::words::Quantity;
@@ -162,7 +162,7 @@ pub(super) async fn list_charges(
     let scope = format!("charges {account}");
     let shard = app.views.shard();
     let cursor = page.cursor(&scope)?;
-    wait_for(&app, ViewName::Charges, page.after).await?;
+    wait_for_list(&app, ViewName::Charges, page.after).await?;
     let at = app.views.charges(account, page.limit(), cursor).await?;
     found(shard, at, Problem::unknown_account, |rows, _| {
         list(rows, &scope, |charge| {

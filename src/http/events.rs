@@ -1,7 +1,5 @@
 //! The log itself: whole, an account's part, a key's part. The items are the stored documents, byte for byte.
 
-use std::num::NonZeroU64;
-
 use axum::extract::State;
 use keyledger_events::{AccountId, KeyId, Position, Seq, Shard};
 use serde::{Deserialize, Serialize};
@@ -12,7 +10,7 @@ use super::answer::{Answered, Failure};
 use super::extract::{Allowed, InPath, InQuery, Page, Read};
 use super::look::{in_this_log, read_cursor};
 use super::place::Place;
-use super::words::Limit;
+use super::words::{FirstPosition, Limit};
 use super::{App, cursor, problems};
 use crate::log::Stored;
 use crate::problem::Problem;
@@ -36,15 +34,15 @@ pub(super) struct LogPage {
     #[param(value_type = Option<u16>, example = 0)]
     shard: Option<u16>,
     /// The first position to show; 1 unless said. Not together with `cursor`.
-    #[param(value_type = Option<u64>, minimum = 1, example = 1)]
-    from: Option<NonZeroU64>,
+    #[param(value_type = Option<i64>, minimum = 1, example = 1)]
+    from: Option<FirstPosition>,
     /// Items at once: 1 to 200, 50 unless said.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 200, example = 50)]
     limit: Option<Limit>,
     /// Go on from here: the `next_cursor` of the page before.
     cursor: Option<String>,
-    /// Answer only from a log that has reached this place; a `Ledger-Position` that you were given.
-    #[param(value_type = Option<String>, example = "0:812")]
+    /// Answer only from a log that has reached this place; a `Ledger-Position` that you were given, such as `0:812`.
+    #[param(value_type = Option<String>, pattern = "^[0-9]+:[0-9]+$")]
     after: Option<Place>,
 }
 
@@ -121,7 +119,7 @@ pub(super) async fn list_events(
     }
     let after = match (query.from, read_cursor(query.cursor.as_deref(), SCOPE)?) {
         (Some(_), Some(_)) => return Err(problems::invalid_query("from", "from and cursor exclude each other").into()),
-        (Some(from), None) => Position(from.get() - 1),
+        (Some(from), None) => from.before(),
         (None, cursor) => cursor.unwrap_or(Position::START),
     };
     let limit = query.limit.unwrap_or(Limit::DEFAULT).get();

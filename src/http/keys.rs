@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::App;
 use super::answer::{Answered, Failure, List, found, refused};
 use super::extract::{Allowed, IdempotencyKey, InPath, InQuery, Json, Manage, Read, Scope};
-use super::look::{list, read_cursor, wait_for};
+use super::look::{list, read_cursor, wait_for_list};
 use super::place::Place;
 use super::words::Limit;
 use crate::clock;
@@ -105,8 +105,8 @@ pub(super) struct KeyPage {
     limit: Option<Limit>,
     /// Go on from here: the `next_cursor` of the page before.
     cursor: Option<String>,
-    /// Answer only from a view that has reached this place of the log; a `Ledger-Position` that you were given.
-    #[param(value_type = Option<String>, example = "0:812")]
+    /// Answer only from a view that has reached this place of the log; a `Ledger-Position` that you were given, such as `0:812`.
+    #[param(value_type = Option<String>, pattern = "^[0-9]+:[0-9]+$")]
     after: Option<Place>,
 }
 
@@ -138,18 +138,13 @@ pub(super) struct KeyBody {
     /// The key that this one succeeds.
     #[schema(value_type = Option<String>)]
     replaces: Option<KeyId>,
-    #[serde(flatten)]
-    #[schema(inline)]
-    used: Option<UsedBody>,
-}
-
-/// How a key was used. Not in the answer to a change, which does not know it.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct UsedBody {
-    /// When the key was last let through to fetch data.
+    /// When the key was last let through to fetch data. Not in the answer to a change, which does not know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
-    last_used_at: Option<Timestamp>,
-    uses: u64,
+    last_used_at: Option<Option<Timestamp>>,
+    /// How often it was let through. Not in the answer to a change either.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uses: Option<u64>,
 }
 
 impl KeyBody {
@@ -175,7 +170,8 @@ impl KeyBody {
             deleted_at: key.deleted.map(|(at, _)| at),
             delete_reason: key.deleted.map(|(_, reason)| reason.as_str().to_owned()),
             replaces: key.replaces,
-            used: None,
+            last_used_at: None,
+            uses: None,
         }
     }
 
@@ -192,10 +188,8 @@ impl KeyBody {
             deleted_at: key.deleted_at,
             delete_reason: key.delete_reason,
             replaces: key.replaces,
-            used: Some(UsedBody {
-                last_used_at: key.last_used_at,
-                uses: key.uses,
-            }),
+            last_used_at: Some(key.last_used_at),
+            uses: Some(key.uses),
         }
     }
 }
@@ -261,10 +255,9 @@ pub(super) async fn create_key(
     let ours = answer.reply.key.id == key;
     let body = |facts| NewKeyBody {
         key: KeyBody {
-            used: ours.then_some(UsedBody {
-                last_used_at: None,
-                uses: 0,
-            }),
+            // A key that was made just now has not been used.
+            last_used_at: ours.then_some(None),
+            uses: ours.then_some(0),
             ..KeyBody::changed(facts)
         },
         secret: ours.then_some(secret),
@@ -290,7 +283,7 @@ pub(super) async fn list_keys(
     let scope = format!("keys {account} {shown:?}");
     let cursor = read_cursor(page.cursor.as_deref(), &scope)?;
     let limit = page.limit.unwrap_or(Limit::DEFAULT).get();
-    wait_for(&app, ViewName::KeyList, page.after).await?;
+    wait_for_list(&app, ViewName::KeyList, page.after).await?;
     let now = clock::now();
     let at = app.views.keys(account, shown == Shown::All, now, limit, cursor).await?;
     found(app.views.shard(), at, Problem::unknown_account, |rows, _| {

@@ -23,6 +23,12 @@ pub(crate) async fn wait_for(app: &App, view: ViewName, after: Option<Place>) ->
     Ok(app.views.wait_for(view, place.position, VIEW_WAIT_MAX).await?)
 }
 
+/// As [`wait_for`], for a list of an account: whether the account exists is the balance's to know, so that has to be as far.
+pub(crate) async fn wait_for_list(app: &App, view: ViewName, after: Option<Place>) -> Result<(), Problem> {
+    wait_for(app, view, after).await?;
+    wait_for(app, ViewName::Balance, after).await
+}
+
 /// Refuses a place in another shard's log.
 pub(crate) fn in_this_log(app: &App, place: Place) -> Result<(), Problem> {
     if place.shard == app.views.shard() {

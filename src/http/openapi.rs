@@ -10,7 +10,6 @@ use utoipa::openapi::{
     ResponseBuilder,
 };
 
-use super::place::LEDGER_POSITION;
 use crate::problem::Problem;
 
 const TOKEN: &str = "access_token";
@@ -186,7 +185,7 @@ fn share_responses(path: &str, operation: &mut Operation) {
             if let (true, RefOr::T(response)) = (status.starts_with('2'), response) {
                 response
                     .headers
-                    .insert(LEDGER_POSITION.as_str().to_owned(), position_header().into());
+                    .insert("Ledger-Position".to_owned(), position_header().into());
             }
         }
     }
@@ -247,7 +246,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(names.len(), 25, "{names:?}");
     }
 
     #[test]

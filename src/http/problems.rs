@@ -1,6 +1,6 @@
 //! What this face itself finds wrong, before or beside the rules: one constructor each, so that a sentence stands once.
 
-use super::extract::Wrong;
+use super::extract::{Fault, Wrong};
 use crate::log::ReadError;
 use crate::problem::{
     BAD_CURSOR, BAD_IDEMPOTENCY_KEY, BAD_POSITION, BODY_TOO_LARGE, FORBIDDEN, INTERNAL, INVALID_AMOUNT, INVALID_BODY,
@@ -37,15 +37,18 @@ fn told(kind: &'static Kind, wrong: Wrong) -> Problem {
 }
 
 pub(super) fn in_body(wrong: Wrong) -> Problem {
-    if wrong.unreadable {
-        invalid_json()
-    } else {
-        told(kind_of_member(wrong.field.as_deref()), wrong)
+    match wrong.fault {
+        Fault::Unreadable => invalid_json(),
+        Fault::Shape => told(INVALID_BODY, wrong),
+        Fault::Value => told(kind_of_member(wrong.field.as_deref()), wrong),
     }
 }
 
 pub(super) fn in_query(wrong: Wrong) -> Problem {
-    told(kind_of_parameter(wrong.field.as_deref()), wrong)
+    match wrong.fault {
+        Fault::Unreadable | Fault::Shape => told(INVALID_QUERY, wrong),
+        Fault::Value => told(kind_of_parameter(wrong.field.as_deref()), wrong),
+    }
 }
 
 pub(super) fn unreadable_query() -> Problem {

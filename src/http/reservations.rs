@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::answer::{Answered, Failure, List, found, refused};
 use super::extract::{Allowed, InPath, InQuery, Json, Meter, One, Page, Read};
-use super::look::{list, wait_for};
+use super::look::{list, wait_for, wait_for_list};
 use super::place::Place;
 use super::prices::price_of;
 use super::words::{Quantity, TtlSeconds};
@@ -220,7 +220,7 @@ pub(super) async fn list_reservations(
 ) -> Result<Answered<List<ReservationBody>>, Failure> {
     let scope = format!("reservations {account}");
     let cursor = page.cursor(&scope)?;
-    wait_for(&app, ViewName::Reservations, page.after).await?;
+    wait_for_list(&app, ViewName::Reservations, page.after).await?;
     let at = app.views.reservations(account, page.limit(), cursor).await?;
     found(app.views.shard(), at, Problem::unknown_account, |rows, _| {
         list(rows, &scope, ReservationBody::from)

@@ -58,12 +58,18 @@ pub fn router(app: App) -> Router {
     let text = document.to_json().unwrap_or_default();
     let served = move || std::future::ready(openapi_json(text.clone()));
     let docs: Router<App> = SwaggerUi::new("/docs").config(Config::from("/openapi.json")).into();
-    router
+    let router = router
         .route("/openapi.json", get(served.clone()))
         .route("/v1/openapi.json", get(served))
         .merge(docs)
         .fallback(|| async { problems::not_found() })
-        .method_not_allowed_fallback(|| async { problems::method_not_allowed() })
+        .method_not_allowed_fallback(|| async { problems::method_not_allowed() });
+    around(router).with_state(app)
+}
+
+/// What is around every route.
+fn around<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+    router
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             tracing::error!("a handler panicked");
             problems::internal().into_response()
@@ -78,9 +84,34 @@ pub fn router(app: App) -> Router {
             HeaderValue::from_static("nosniff"),
         ))
         .layer(axum::middleware::from_fn(measure))
-        .with_state(app)
 }
 
 fn openapi_json(text: String) -> Response {
     (StatusCode::OK, [(CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use axum::extract::Request;
+    use http_body_util::BodyExt as _;
+    use tower::ServiceExt as _;
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_that_tells_nothing_of_itself() {
+        async fn panics() -> &'static str {
+            panic!("klt_secret")
+        }
+        let router: Router = around(Router::new().route("/panics", get(panics)));
+        let request = Request::get("/panics").body(Body::empty()).unwrap();
+        let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
+        let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        assert_eq!(parts.status, 500);
+        assert_eq!(parts.headers[CONTENT_TYPE], "application/problem+json");
+        assert!(
+            text.contains(r#""code":"internal""#) && !text.contains("klt_"),
+            "{text}"
+        );
+    }
 }

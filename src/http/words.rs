@@ -1,6 +1,6 @@
 //! Values that bodies hold and that the vocabulary of the events leaves open: bounded here, where they come in.
 
-use keyledger_events::Credits;
+use keyledger_events::{Credits, Position};
 use serde::{Deserialize, Serialize};
 
 /// A value that does not fit, in words for whoever sent it.
@@ -216,6 +216,30 @@ impl TryFrom<u32> for Limit {
             Ok(Limit(items))
         } else {
             Err(Unfit("must be from 1 to 200"))
+        }
+    }
+}
+
+/// The first position to show of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u64")]
+pub(crate) struct FirstPosition(u64);
+
+impl FirstPosition {
+    /// The position before it: where a reader stands who wants it next.
+    pub(crate) const fn before(self) -> Position {
+        Position(self.0 - 1)
+    }
+}
+
+impl TryFrom<u64> for FirstPosition {
+    type Error = Unfit;
+
+    fn try_from(position: u64) -> Result<FirstPosition, Unfit> {
+        if position >= 1 && i64::try_from(position).is_ok() {
+            Ok(FirstPosition(position))
+        } else {
+            Err(Unfit("must be a position: from 1"))
         }
     }
 }

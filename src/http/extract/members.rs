@@ -26,17 +26,27 @@ const NAME_BYTES_MAX: usize = 40;
 pub(crate) struct Wrong {
     pub(crate) field: Option<String>,
     pub(crate) detail: String,
-    /// The text is no JSON at all, as opposed to JSON that says something else than it should.
-    pub(crate) unreadable: bool,
+    pub(crate) fault: Fault,
+}
+
+/// In what way it is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// No JSON at all.
+    Unreadable,
+    /// A member is missing, unknown, or there twice.
+    Shape,
+    /// A member's value is not one of its kind.
+    Value,
 }
 
 impl Wrong {
-    fn of(field: &str, detail: impl Into<String>) -> Wrong {
+    fn of(fault: Fault, field: &str, detail: impl Into<String>) -> Wrong {
         let shown = field.len() <= NAME_BYTES_MAX && field.bytes().all(|b| b.is_ascii_graphic());
         Wrong {
             field: shown.then(|| field.to_owned()),
             detail: detail.into(),
-            unreadable: false,
+            fault,
         }
     }
 
@@ -44,7 +54,7 @@ impl Wrong {
         Wrong {
             field: None,
             detail: "the body is not one JSON document in UTF-8".to_owned(),
-            unreadable: true,
+            fault: Fault::Unreadable,
         }
     }
 
@@ -57,10 +67,10 @@ impl Wrong {
 
     /// Says in which member it went wrong, unless that is known already.
     fn at(self, field: &str) -> Wrong {
-        if self.unreadable || self.field.is_some() {
+        if self.fault == Fault::Unreadable || self.field.is_some() {
             self
         } else {
-            Wrong::of(field, self.detail)
+            Wrong::of(self.fault, field, self.detail)
         }
     }
 }
@@ -98,12 +108,12 @@ impl serde::de::Error for Wrong {
         Wrong {
             field: None,
             detail: without_input(&message.to_string()),
-            unreadable: false,
+            fault: Fault::Value,
         }
     }
 
     fn missing_field(field: &'static str) -> Wrong {
-        Wrong::of(field, "is missing")
+        Wrong::of(Fault::Shape, field, "is missing")
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Wrong {
@@ -113,11 +123,11 @@ impl serde::de::Error for Wrong {
         } else {
             format!("is not known here; known are: {expected}")
         };
-        Wrong::of(field, detail)
+        Wrong::of(Fault::Shape, field, detail)
     }
 
     fn duplicate_field(field: &'static str) -> Wrong {
-        Wrong::of(field, "is there twice")
+        Wrong::of(Fault::Shape, field, "is there twice")
     }
 }
 
@@ -138,7 +148,7 @@ fn unique<N: AsRef<str>, M>(members: impl Iterator<Item = (N, M)>) -> Result<Vec
     let mut seen: Vec<(N, M)> = Vec::new();
     for (name, value) in members {
         if seen.iter().any(|(other, _)| other.as_ref() == name.as_ref()) {
-            return Err(Wrong::of(name.as_ref(), "is there twice"));
+            return Err(Wrong::of(Fault::Shape, name.as_ref(), "is there twice"));
         }
         if seen.len() == MEMBERS_MAX {
             return Err(Wrong::custom("there are too many members"));
@@ -213,28 +223,44 @@ impl<'de> Deserialize<'de> for Object<'de> {
 
 struct JsonMember<'de>(&'de RawValue);
 
-macro_rules! let_json_read {
-    ($($method:ident($($argument:ident: $type:ty),*)),+ $(,)?) => {
-        $(fn $method<V: Visitor<'de>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, Wrong> {
-            self.0.$method($($argument,)* visitor).map_err(|e| Wrong::json(&e))
-        })+
-    };
-}
-
 impl<'de> Deserializer<'de> for JsonMember<'de> {
     type Error = Wrong;
 
-    let_json_read! {
-        deserialize_any(),
-        deserialize_option(),
-        deserialize_newtype_struct(name: &'static str),
-        deserialize_enum(name: &'static str, variants: &'static [&'static str]),
-        deserialize_ignored_any(),
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        self.0.deserialize_any(visitor).map_err(|e| Wrong::json(&e))
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        if self.0.get() == "null" {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Wrong> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    /// A word in a string, and nothing else: the reader would also take an object of one member.
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Wrong> {
+        if self.0.get().starts_with('"') {
+            self.0
+                .deserialize_enum(name, variants, visitor)
+                .map_err(|e| Wrong::json(&e))
+        } else {
+            Err(Wrong::custom(format_args!("must be one of: {}", variants.join(", "))))
+        }
     }
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct identifier
+        tuple_struct map struct identifier ignored_any
     }
 }
 
@@ -347,13 +373,15 @@ mod tests {
             (r#"{"amount":"1","priority":3000000000}"#, Some("priority")),
             (r#"{"amount":"1","priority":1.5}"#, Some("priority")),
             (r#"{"amount":"1","kind":"gift"}"#, Some("kind")),
+            (r#"{"amount":"1","kind":1}"#, Some("kind")),
+            (r#"{"amount":"1","kind":{"plan":null}}"#, Some("kind")),
             (r#"{"amount":"1","__proto__":{}}"#, Some("__proto__")),
             ("null", None),
             ("[]", None),
             (r#""x""#, None),
         ] {
             let wrong = order(text).unwrap_err();
-            assert!(!wrong.unreadable, "{text}");
+            assert_ne!(wrong.fault, Fault::Unreadable, "{text}");
             assert_eq!(wrong.field.as_deref(), field, "{text}");
         }
     }
@@ -372,9 +400,9 @@ mod tests {
             r#"{"amount":"\ud800"}"#,
             r#"{"amount":"1" /* one */}"#,
         ] {
-            assert!(order(text).unwrap_err().unreadable, "{text}");
+            assert!(order(text).unwrap_err().fault == Fault::Unreadable, "{text}");
         }
-        assert!(from_json::<Order>(b"{\"amount\":\"\xff\"}").unwrap_err().unreadable);
+        assert!(from_json::<Order>(b"{\"amount\":\"\xff\"}").unwrap_err().fault == Fault::Unreadable);
     }
 
     #[test]

@@ -32,8 +32,8 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for InQuery<T> {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct One {
-    /// Answer only from a view that has reached this place of the log; a `Ledger-Position` that you were given.
-    #[param(value_type = Option<String>, example = "0:812")]
+    /// Answer only from a view that has reached this place of the log; a `Ledger-Position` that you were given, such as `0:812`.
+    #[param(value_type = Option<String>, pattern = "^[0-9]+:[0-9]+$")]
     pub(crate) after: Option<Place>,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct Page {
     pub(crate) limit: Option<Limit>,
     /// Go on from here: the `next_cursor` of the page before.
     pub(crate) cursor: Option<String>,
-    /// Answer only from a view that has reached this place of the log; a `Ledger-Position` that you were given.
-    #[param(value_type = Option<String>, example = "0:812")]
+    /// Answer only from a view that has reached this place of the log; a `Ledger-Position` that you were given, such as `0:812`.
+    #[param(value_type = Option<String>, pattern = "^[0-9]+:[0-9]+$")]
     pub(crate) after: Option<Place>,
 }

@@ -1,0 +1,8 @@
+//! The HTTP API over TCP, with a real ledger, real views and a real database behind it.
+
+mod access;
+pub mod client;
+mod credits;
+mod keys;
+mod service;
+pub mod stage;

@@ -1,0 +1,162 @@
+//! An API with all around it: ledger, projector, tokens, prices.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+
+use keyledger::http::{App, Check, Health, Readiness, router, serve};
+use keyledger::prices::{PriceBook, PriceEntry, QuantityEntry};
+use keyledger::projector::{Projector, ProjectorOptions};
+use keyledger::tokens::{Role, Tokens};
+use keyledger_events::{KeyPrefix, TokenId};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::client::Client;
+use crate::harness::Harness;
+
+pub struct Stage {
+    pub harness: Harness,
+    pub address: SocketAddr,
+    pub tokens: Tokens,
+    pub operator: Client,
+    pub operator_token: (TokenId, String),
+    /// Ends the server and nothing else.
+    pub stop: CancellationToken,
+    pub served: JoinHandle<()>,
+    projecting: CancellationToken,
+}
+
+struct Ready(bool);
+
+impl Health for Ready {
+    fn check(&self) -> Pin<Box<dyn Future<Output = Readiness> + Send + '_>> {
+        let check = Check {
+            ok: self.0,
+            detail: "as the test wants it".to_owned(),
+        };
+        let checks = BTreeMap::from([("postgres".to_owned(), check)]);
+        Box::pin(std::future::ready(Readiness { ready: self.0, checks }))
+    }
+}
+
+fn prices() -> PriceBook {
+    let entry = |endpoint: &str, quantity: QuantityEntry, quantity_max| PriceEntry {
+        endpoint: endpoint.to_owned(),
+        pattern: format!("GET /{endpoint}"),
+        price: "0.5".to_owned(),
+        unit: "request".to_owned(),
+        quantity,
+        quantity_max,
+    };
+    PriceBook::new(
+        &[
+            entry("serp", QuantityEntry::Fixed, None),
+            entry(
+                "ai_visibility",
+                QuantityEntry::Json("/conversations".to_owned()),
+                Some(50),
+            ),
+        ],
+        0,
+    )
+    .unwrap()
+}
+
+/// One recorder a process: whoever comes first installs it.
+fn metrics() -> PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE
+        .get_or_init(|| PrometheusBuilder::new().install_recorder().unwrap())
+        .clone()
+}
+
+impl Stage {
+    pub async fn open() -> Stage {
+        Stage::with_health(true).await
+    }
+
+    pub async fn with_health(ready: bool) -> Stage {
+        let harness = Harness::start().await;
+        let projecting = harness.stop.child_token();
+        let options = ProjectorOptions {
+            log: harness.log(),
+            pool: harness.another_pool(),
+            bus: None,
+        };
+        Projector::start(options, projecting.clone());
+        let tokens = Tokens::new(harness.service_pool());
+        let app = App {
+            ledger: harness.ledger(),
+            log: harness.log(),
+            views: harness.views(),
+            prices: Arc::new(prices()),
+            tokens: tokens.clone(),
+            key_prefix: KeyPrefix::default(),
+            health: Arc::new(Ready(ready)),
+            metrics: metrics(),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = harness.stop.child_token();
+        let served = tokio::spawn(serve(listener, router(app), stop.clone()));
+        let (id, secret) = tokens.create(Role::Operator, "tests").await.unwrap();
+        let operator_token = (id, secret.expose_text_to_its_maker().to_owned());
+        Stage {
+            operator: Client::new(address, Some(operator_token.1.clone())),
+            harness,
+            address,
+            tokens,
+            operator_token,
+            stop,
+            served,
+            projecting,
+        }
+    }
+
+    /// A client with a new token of a role.
+    pub async fn client(&self, role: Role) -> Client {
+        let (_, secret) = self.tokens.create(role, role.as_str()).await.unwrap();
+        Client::new(self.address, Some(secret.expose_text_to_its_maker().to_owned()))
+    }
+
+    pub fn stranger(&self) -> Client {
+        Client::new(self.address, None)
+    }
+
+    /// From now on the views stay where they are.
+    pub fn stop_projector(&self) {
+        self.projecting.cancel();
+    }
+
+    /// Opens an account; its address below `/v1`.
+    pub async fn account(&self) -> String {
+        let opened = self.operator.post("/v1/accounts", json!({"name": "Acme"})).await;
+        format!("/v1/accounts/{}", id_of(&opened.json(201)))
+    }
+
+    /// Opens an account with credits and a key: its address and the key's answer.
+    pub async fn customer(&self, amount: &str) -> (String, Value) {
+        let account = self.account().await;
+        let grant = json!({"amount": amount, "source": "purchase"});
+        self.operator.post(&format!("{account}/grants"), grant).await.json(201);
+        let key = self
+            .operator
+            .post(&format!("{account}/keys"), json!({"name": "Looker Studio"}))
+            .await
+            .json(201);
+        (account, key)
+    }
+}
+
+pub fn id_of(resource: &Value) -> &str {
+    resource["id"].as_str().unwrap()
+}
+
+pub fn secret_of(new_key: &Value) -> &str {
+    new_key["secret"].as_str().unwrap()
+}
