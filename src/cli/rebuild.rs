@@ -18,12 +18,16 @@ pub async fn run(rebuild: Rebuild) -> anyhow::Result<()> {
         "{msg} {bar:40} {human_pos}/{human_len} events, {per_sec}, {eta} left",
     )?);
     bar.set_message(rebuild.view.to_string());
-    let done = keyledger::projector::rebuild(&rebuild.database_url, rebuild.view, |folded, head| {
+    let rebuilt = keyledger::projector::rebuild(&rebuild.database_url, rebuild.view, |folded, head| {
         bar.set_length(head);
         bar.set_position(folded);
     })
     .await?;
     bar.finish_and_clear();
-    println!("{} is rebuilt up to position {done}", rebuild.view);
+    let (view, events) = (rebuild.view, rebuilt.events);
+    match rebuilt.rows_changed {
+        0 => println!("{view} was right: {events} events folded again give the same rows"),
+        changed => println!("{view} is rebuilt from {events} events; {changed} rows were wrong, missing or too many"),
+    }
     Ok(())
 }
