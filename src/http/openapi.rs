@@ -202,7 +202,6 @@ fn position_header() -> Header {
 mod tests {
     use std::collections::HashSet;
 
-    use super::*;
     use crate::http::openapi as document;
 
     fn json() -> serde_json::Value {

@@ -50,7 +50,7 @@ async fn kill_of_the_service_under_load_ten_times_loses_and_doubles_nothing() {
     .await;
 
     let events = whole_log(&site.harness.log()).await;
-    let acknowledged = acknowledged.lock().unwrap();
+    let acknowledged = std::mem::take(&mut *acknowledged.lock().unwrap());
     assert!(
         acknowledged.charged.len() > 100,
         "there was load: {}",

@@ -31,7 +31,6 @@ pub struct Service {
     child: Child,
     pub api: String,
     pub gateway: String,
-    pub log: PathBuf,
 }
 
 /// Reads a ready file as soon as it is there.
@@ -104,7 +103,6 @@ impl Site {
             child,
             api: url("api"),
             gateway: url("gateway"),
-            log,
         }
     }
 
@@ -123,7 +121,6 @@ impl Service {
 /// A customer that was set up over HTTP.
 pub struct Customer {
     pub account: String,
-    pub key: String,
     pub secret: String,
 }
 
@@ -142,7 +139,6 @@ impl Customer {
         assert_eq!(made.status, 201);
         Customer {
             account,
-            key: made.text("/key/id"),
             secret: made.text("/secret"),
         }
     }
