@@ -7,3 +7,4 @@ mod raw;
 mod refused;
 mod released;
 mod stage;
+mod upstreams;

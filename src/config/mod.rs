@@ -8,18 +8,17 @@
 //! Not here: secrets and addresses of servers. They come from the environment.
 
 mod section;
+mod upstreams;
 
-use std::time::Duration;
-
-use http::Uri;
-use http::uri::Authority;
 use keyledger_events::KeyPrefix;
 use toml::{Table, Value};
 
 pub use section::Complaint;
+pub use upstreams::{USUAL, UpstreamConfig};
 
 use crate::prices::{PriceBook, PriceEntry, QuantityEntry};
 use section::Section;
+use upstreams::Names;
 
 /// All that the file says.
 #[derive(Debug, Clone, Default)]
@@ -31,44 +30,19 @@ pub struct Config {
 }
 
 /// How the gateway forwards.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct GatewayConfig {
-    /// Host and port of the data API, reached over plain HTTP.
-    pub upstream: Authority,
-    /// `upstream_timeout_seconds`: from the hold to the head of the upstream's answer, the client's upload included.
-    pub upstream_timeout: Duration,
-    /// `body_timeout_seconds`: for the whole body of an answer, however slowly the client reads. With the timeout
-    /// above it bounds the life of a hold, so that nobody reads on after the hold has gone back.
-    pub body_timeout: Duration,
-    /// `idle_body_timeout_seconds`: how long a body may stand still, up or down.
-    pub idle_body_timeout: Duration,
+    /// The data APIs: at least one.
+    pub upstreams: Vec<UpstreamConfig>,
     pub request_body_bytes_max: u64,
+    /// Of clients, at once.
     pub connections_max: usize,
     /// Requests of a deleted key are cut, unless this says otherwise.
     pub let_deleted_keys_finish: bool,
 }
 
-const DAY_SECONDS: u64 = 24 * 60 * 60;
-const UPSTREAM_TIMEOUT_SECONDS: u64 = 60;
-const BODY_TIMEOUT_SECONDS: u64 = 300;
-const IDLE_BODY_TIMEOUT_SECONDS: u64 = 15;
 const REQUEST_BODY_BYTES_MAX: u64 = 10 << 20;
 const CONNECTIONS_MAX: u64 = 10_000;
-
-impl GatewayConfig {
-    /// The usual settings in front of an upstream.
-    pub fn in_front_of(upstream: Authority) -> GatewayConfig {
-        GatewayConfig {
-            upstream,
-            upstream_timeout: Duration::from_secs(UPSTREAM_TIMEOUT_SECONDS),
-            body_timeout: Duration::from_secs(BODY_TIMEOUT_SECONDS),
-            idle_body_timeout: Duration::from_secs(IDLE_BODY_TIMEOUT_SECONDS),
-            request_body_bytes_max: REQUEST_BODY_BYTES_MAX,
-            connections_max: usize::try_from(CONNECTIONS_MAX).unwrap_or(usize::MAX),
-            let_deleted_keys_finish: false,
-        }
-    }
-}
 
 impl Config {
     /// Reads the file's text, or says all that is wrong with it.
@@ -82,8 +56,11 @@ impl Config {
         let mut complaints = Vec::new();
         let mut file = Section::new("", table, &mut complaints);
         let key_prefix = read_keys(&mut file);
-        let gateway = file.value("gateway").and_then(|value| read_gateway(&mut file, value));
-        let prices = read_prices(&mut file);
+        let (gateway, names) = match file.value("gateway") {
+            Some(value) => read_gateway(&mut file, value),
+            None => (None, None),
+        };
+        let prices = read_prices(&mut file, names.as_ref());
         file.end();
         if complaints.is_empty() {
             Ok(Config {
@@ -111,56 +88,27 @@ fn read_keys(file: &mut Section<'_>) -> KeyPrefix {
     prefix
 }
 
-fn read_gateway(file: &mut Section<'_>, value: Value) -> Option<GatewayConfig> {
+fn read_gateway(file: &mut Section<'_>, value: Value) -> (Option<GatewayConfig>, Option<Names>) {
     let Value::Table(table) = value else {
         file.complain("gateway", "is a table");
-        return None;
+        return (None, None);
     };
     let mut section = file.inner("[gateway]", table);
-    let upstream = section.required_text("upstream");
-    let authority = plain_http(&upstream);
-    if authority.is_none() && !upstream.is_empty() {
-        section.complain(
-            "upstream",
-            "is http:// and a host, with a port or without, and nothing more",
-        );
-    }
-    let usual = GatewayConfig::in_front_of(Authority::from_static("upstream"));
-    let mut seconds =
-        |name, most, usual: Duration| Duration::from_secs(section.count_within(name, 1..=most, usual.as_secs()));
-    // Together with the time to settle they stay below the day that a hold may live.
-    let upstream_timeout = seconds("upstream_timeout_seconds", DAY_SECONDS / 4, usual.upstream_timeout);
-    let body_timeout = seconds("body_timeout_seconds", DAY_SECONDS / 2, usual.body_timeout);
-    let idle_body_timeout = seconds("idle_body_timeout_seconds", DAY_SECONDS / 2, usual.idle_body_timeout);
-    let request_body_bytes_max =
-        section.count_within("request_body_bytes_max", 0..=(1 << 40), usual.request_body_bytes_max);
+    let (upstreams, names) = upstreams::read(&mut section);
+    let request_body_bytes_max = section.count_within("request_body_bytes_max", 0..=(1 << 40), REQUEST_BODY_BYTES_MAX);
     let connections_max = section.count_within("connections_max", 1..=1_000_000, CONNECTIONS_MAX);
     let let_deleted_keys_finish = section.flag("let_deleted_keys_finish", false);
     section.end();
-    Some(GatewayConfig {
-        upstream: authority?,
-        upstream_timeout,
-        body_timeout,
-        idle_body_timeout,
+    let gateway = GatewayConfig {
+        upstreams,
         request_body_bytes_max,
         connections_max: usize::try_from(connections_max).unwrap_or(usize::MAX),
         let_deleted_keys_finish,
-    })
+    };
+    (Some(gateway), Some(names))
 }
 
-/// The authority of `http://host[:port][/]`. A user, a path or a query would be silently dropped later: refused here.
-fn plain_http(text: &str) -> Option<Authority> {
-    let uri: Uri = text.parse().ok()?;
-    let authority = uri.authority()?;
-    let plain = uri.scheme_str() == Some("http")
-        && matches!(uri.path(), "" | "/")
-        && uri.query().is_none()
-        && !authority.as_str().contains('@')
-        && !authority.host().is_empty();
-    plain.then(|| authority.clone())
-}
-
-fn read_prices(file: &mut Section<'_>) -> PriceBook {
+fn read_prices(file: &mut Section<'_>, upstreams: Option<&Names>) -> PriceBook {
     let entries = match file.value("prices") {
         None => Vec::new(),
         Some(Value::Array(entries)) => entries,
@@ -177,6 +125,7 @@ fn read_prices(file: &mut Section<'_>) -> PriceBook {
             file.complain("prices", "is written as [[prices]], once for each");
         }
     }
+    upstreams::check_prices(file, &read, upstreams);
     PriceBook::new(&read, 0).unwrap_or_else(|complaints| {
         for complaint in complaints {
             file.inner(format!("[[prices]] {}", complaint.entry), Table::new())
@@ -202,6 +151,7 @@ fn read_price(mut section: Section<'_>) -> PriceEntry {
         unit: section.text("unit").unwrap_or_else(|| "request".to_owned()),
         quantity,
         quantity_max: section.count("quantity_max"),
+        upstream: section.text("upstream"),
     };
     section.end();
     entry
@@ -253,8 +203,9 @@ mod tests {
         let config = Config::parse(GOOD).unwrap();
         let gateway = config.gateway.unwrap();
         assert_eq!(config.key_prefix.as_str(), "acme");
-        assert_eq!(gateway.upstream.as_str(), "127.0.0.1:9000");
-        assert_eq!(gateway.upstream_timeout, Duration::from_secs(5));
+        let upstream = &gateway.upstreams[0];
+        assert_eq!(upstream.authority.as_str(), "127.0.0.1:9000");
+        assert_eq!(upstream.upstream_timeout.as_secs(), 5);
         assert_eq!(gateway.request_body_bytes_max, 10 << 20);
         assert!(!gateway.let_deleted_keys_finish);
         let rule = config.prices.route("GET", "/ai-visibility/acme").unwrap();
@@ -308,21 +259,5 @@ mod tests {
         assert_eq!(complaints(text), expected);
         assert_eq!(complaints("[gateway]\n"), ["[gateway] upstream"]);
         assert_eq!(complaints("not toml"), ["the file"]);
-    }
-
-    #[test]
-    fn an_upstream_is_plain_http_to_a_host_and_nothing_more() {
-        for bad in [
-            "https://a",
-            "http://",
-            "a:80",
-            "http://a/b",
-            "http://a?x",
-            "http://u:p@a",
-            "unix:/x",
-        ] {
-            assert!(plain_http(bad).is_none(), "{bad}");
-        }
-        assert!(plain_http("http://api.internal").is_some());
     }
 }

@@ -19,6 +19,7 @@ use super::headers::{CREDITS_CHARGED, CREDITS_REMAINING, set};
 use super::hold::{Hold, Settlement};
 use super::idle::Idle;
 use super::line::Line;
+use super::upstream::Place;
 
 /// Why a body broke off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -49,16 +50,18 @@ pub(super) struct Delivery {
     /// The length is not told, so that the server sends chunks and can write trailers after them.
     unsized_: bool,
     idle: Idle,
+    _place: Place,
 }
 
 impl Delivery {
-    pub(super) fn new(inner: Incoming, payment: Option<Payment>, idle_max: Duration) -> Delivery {
+    pub(super) fn new(inner: Incoming, payment: Option<Payment>, idle_max: Duration, place: Place) -> Delivery {
         let mut delivery = Delivery {
             unsized_: payment.as_ref().is_some_and(|payment| payment.trailers),
             inner,
             payment,
             ended: false,
             idle: Idle::new(idle_max),
+            _place: place,
         };
         // The server never asks for the frames of a body without any.
         if delivery.inner.is_end_stream() && !delivery.unsized_ {

@@ -11,13 +11,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, request};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, request};
 use http_body::Body as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use keyledger_events::{KeyPrefix, ReleaseCause};
 
 use super::admit::{Admitted, admit, too_large};
@@ -27,6 +25,7 @@ use super::headers;
 use super::hold::{Hold, Settlement, Settler};
 use super::line::Line;
 use super::upload::{Upload, UploadFault};
+use super::upstream::{Place, Upstream, Upstreams};
 use super::{caller, headers::REQUEST_ID};
 use crate::clock;
 use crate::config::GatewayConfig;
@@ -45,9 +44,7 @@ pub(super) struct Shared {
     pub prices: Arc<PriceBook>,
     pub config: GatewayConfig,
     pub key_prefix: KeyPrefix,
-    /// The upstream's name, as it stands in `Host`.
-    pub host: HeaderValue,
-    pub client: Client<HttpConnector, Upload>,
+    pub upstreams: Upstreams,
     pub settler: Arc<Settler>,
 }
 
@@ -88,7 +85,9 @@ impl Exchange<'_> {
         let shared = self.shared;
         let admitted = admit(&head, &shared.prices, &shared.config, &shared.key_prefix).map_err(refused)?;
         let rule = admitted.rule;
-        let reserve = self.reserve(&admitted, &head);
+        let upstream = shared.upstreams.named(rule.upstream.as_deref()).map_err(refused)?;
+        upstream.may_be_asked().map_err(refused)?;
+        let reserve = self.reserve(&admitted, &head, upstream);
         let cut = !shared.config.let_deleted_keys_finish;
         let hold = shared
             .settler
@@ -97,13 +96,20 @@ impl Exchange<'_> {
             .map_err(|error| refused(self.told(error)))?;
         let takes_trailers = headers::takes_trailers(&head.headers) && head.version == http::Version::HTTP_11;
         let method = head.method.clone();
-        let (answer, hold) = self.forward(head, body, rule, hold).await?;
-        Ok(self.deliver(answer, &method, rule, hold, takes_trailers))
+        let (hold, place) = match upstream.enter() {
+            Ok(place) => (hold, place),
+            Err(problem) => {
+                hold.settle(Settlement::Release(ReleaseCause::Error));
+                return Err(problem);
+            }
+        };
+        let (answer, hold) = self.forward(head, body, rule, upstream, hold).await?;
+        Ok(self.deliver(answer, &method, rule, hold, takes_trailers, (upstream, place)))
     }
 
-    fn reserve(&self, admitted: &Admitted<'_>, head: &request::Parts) -> ReserveCredits {
+    fn reserve(&self, admitted: &Admitted<'_>, head: &request::Parts, upstream: &Upstream) -> ReserveCredits {
         let rule = admitted.rule;
-        let config = &self.shared.config;
+        let config = &upstream.config;
         let longest = (config.upstream_timeout + config.body_timeout).as_secs() + SETTLE_SECONDS;
         ReserveCredits {
             payer: Payer::Key(admitted.key),
@@ -135,15 +141,22 @@ impl Exchange<'_> {
         head: request::Parts,
         body: Incoming,
         rule: &PriceRule,
+        upstream: &Upstream,
         hold: Hold,
     ) -> Result<(Response<Incoming>, Hold), Problem> {
         let config = &self.shared.config;
-        let (upload, fault) = Upload::new(body, config.request_body_bytes_max, config.idle_body_timeout);
-        let host = &self.shared.host;
-        let headers = headers::for_upstream(&head.headers, rule, &hold, host, self.client, &self.request_id);
+        let (upload, fault) = Upload::new(body, config.request_body_bytes_max, upstream.config.idle_body_timeout);
+        let headers = headers::for_upstream(
+            &head.headers,
+            rule,
+            &hold,
+            &upstream.host,
+            self.client,
+            &self.request_id,
+        );
         let uri = Uri::builder()
-            .scheme("http")
-            .authority(config.upstream.clone())
+            .scheme(upstream.config.scheme.clone())
+            .authority(upstream.config.authority.clone())
             .path_and_query(head.uri.path_and_query().map_or("/", |path| path.as_str()))
             .build();
         let mut request = Request::new(upload);
@@ -153,7 +166,7 @@ impl Exchange<'_> {
         let answered = tokio::select! {
             biased;
             () = hold.key_deleted() => Err(Problem::from(Refusal::KeyDeleted)),
-            answered = self.ask(request) => answered,
+            answered = self.ask(upstream, request) => answered,
         };
         match answered {
             Ok(answer) => Ok((answer, hold)),
@@ -169,9 +182,9 @@ impl Exchange<'_> {
     }
 
     /// The upstream's answer, if it comes in time and can be passed on.
-    async fn ask(&self, request: Request<Upload>) -> Result<Response<Incoming>, Problem> {
-        let patience = self.shared.config.upstream_timeout;
-        let answer = match tokio::time::timeout(patience, self.shared.client.request(request)).await {
+    async fn ask(&self, upstream: &Upstream, request: Request<Upload>) -> Result<Response<Incoming>, Problem> {
+        let patience = upstream.config.upstream_timeout;
+        let answer = match tokio::time::timeout(patience, upstream.send(request)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
                 let error: &dyn std::error::Error = &error;
@@ -203,6 +216,7 @@ impl Exchange<'_> {
         rule: &PriceRule,
         hold: Hold,
         takes_trailers: bool,
+        (upstream, place): (&Upstream, Place),
     ) -> Response<Body> {
         let (head, body) = answer.into_parts();
         let mut told = headers::for_client(&head.headers);
@@ -222,8 +236,7 @@ impl Exchange<'_> {
                     told.remove(CONTENT_LENGTH);
                     headers::announce_trailers(&mut told);
                 }
-                self.line
-                    .end_when(end_of_delivery(&hold, self.shared.config.body_timeout));
+                self.line.end_when(end_of_delivery(&hold, upstream.config.body_timeout));
                 let line = self.line.clone();
                 Some(Payment {
                     hold,
@@ -233,7 +246,7 @@ impl Exchange<'_> {
                 })
             }
         };
-        let delivery = Delivery::new(body, payment, self.shared.config.idle_body_timeout);
+        let delivery = Delivery::new(body, payment, upstream.config.idle_body_timeout, place);
         let mut answer = Response::new(delivery.boxed_unsync());
         *answer.status_mut() = head.status;
         *answer.headers_mut() = told;

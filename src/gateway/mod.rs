@@ -14,6 +14,7 @@
 //! | `exchange` | one request's way |
 //! | `headers`, `caller` | what passes, and what is kept of the client |
 //! | `upload`, `delivery`, `count`, `json_count`, `idle` | bodies, up and down, counted as they stream |
+//! | `upstream` | the data APIs: connections, bounds, whether they can be reached |
 //! | `line` | the client's socket: when bytes have left, and when it must end |
 
 mod admit;
@@ -29,6 +30,7 @@ mod key;
 mod line;
 mod path;
 mod upload;
+mod upstream;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -38,12 +40,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use keyledger_events::KeyPrefix;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -57,6 +56,7 @@ use crate::prices::PriceBook;
 use exchange::{Shared, exchange};
 use hold::Settler;
 use line::{Line, Watched};
+use upstream::Upstreams;
 
 /// What a gateway is made of.
 #[derive(Debug, Clone)]
@@ -79,10 +79,6 @@ const HEADERS_MAX: usize = 64;
 const HEADER_BYTES_MAX: usize = 16 << 10;
 /// What the server may hold of one body before the upstream is made to wait.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const UPSTREAM_IDLE_MAX: Duration = Duration::from_secs(20);
-const UPSTREAM_HEADERS_MAX: usize = 128;
-const UPSTREAM_BUFFER_BYTES_MAX: usize = 256 << 10;
 /// At the end: for answers under way, and after that for settlements.
 const PATIENCE_AT_END: Duration = Duration::from_secs(10);
 /// When the process is out of sockets, trying again at once would only burn a core.
@@ -91,23 +87,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 impl Gateway {
     /// Makes a gateway. Has to be called within a runtime, in which its settlements will run.
     pub fn new(options: GatewayOptions) -> Gateway {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(UPSTREAM_IDLE_MAX)
-            .http1_max_headers(UPSTREAM_HEADERS_MAX)
-            .http1_max_buf_size(UPSTREAM_BUFFER_BYTES_MAX)
-            .build(connector);
-        // An authority has only characters that a header may have.
-        let host = HeaderValue::from_str(options.config.upstream.as_str());
         let shared = Shared {
             prices: options.prices,
-            host: host.unwrap_or_else(|_| HeaderValue::from_static("upstream")),
+            upstreams: Upstreams::new(options.config.upstreams.clone()),
             config: options.config,
             key_prefix: options.key_prefix,
-            client,
             settler: Arc::new(Settler::new(options.ledger)),
         };
         Gateway {

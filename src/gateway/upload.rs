@@ -28,7 +28,8 @@ pub(super) type Fault = Arc<OnceLock<UploadFault>>;
 /// The body, passed on piece by piece as the upstream takes it. Trailers are dropped.
 #[derive(Debug)]
 pub(super) struct Upload {
-    inner: Incoming,
+    /// `None`: there is no body.
+    inner: Option<Incoming>,
     left: u64,
     idle: Idle,
     fault: Fault,
@@ -38,12 +39,22 @@ impl Upload {
     pub(super) fn new(inner: Incoming, bytes_max: u64, idle_max: Duration) -> (Upload, Fault) {
         let fault = Fault::default();
         let upload = Upload {
-            inner,
+            inner: Some(inner),
             left: bytes_max,
             idle: Idle::new(idle_max),
             fault: Arc::clone(&fault),
         };
         (upload, fault)
+    }
+
+    /// No body at all, for a request that is sent once more.
+    pub(super) fn nothing() -> Upload {
+        Upload {
+            inner: None,
+            left: 0,
+            idle: Idle::new(Duration::ZERO),
+            fault: Fault::default(),
+        }
     }
 
     fn fail(&self, fault: UploadFault) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
@@ -57,7 +68,10 @@ impl Body for Upload {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
         loop {
-            match Pin::new(&mut self.inner).poll_frame(cx) {
+            let Some(inner) = &mut self.inner else {
+                return Poll::Ready(None);
+            };
+            match Pin::new(inner).poll_frame(cx) {
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Ready(Some(Err(_))) => return self.fail(UploadFault::Broken),
                 Poll::Ready(Some(Ok(frame))) => {
@@ -83,10 +97,11 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.inner.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        let nothing = || SizeHint::with_exact(0);
+        self.inner.as_ref().map_or_else(nothing, Incoming::size_hint)
     }
 }

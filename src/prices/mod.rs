@@ -27,6 +27,8 @@ pub struct PriceEntry {
     pub unit: String,
     pub quantity: QuantityEntry,
     pub quantity_max: Option<u64>,
+    /// The gateway's upstream that answers; its usual one where none is named.
+    pub upstream: Option<String>,
 }
 
 /// How a person said that units are counted.
@@ -51,6 +53,8 @@ pub struct PriceRule {
     pub quantity_max: u64,
     /// The version of the book that this rule stands in; 0 is the config file.
     pub version: u64,
+    /// The name of the upstream that answers, if it is not the usual one.
+    pub upstream: Option<String>,
 }
 
 /// How the delivered units of an answer are counted.
@@ -168,6 +172,7 @@ impl Reading<'_> {
             quantity: quantity?,
             quantity_max,
             version,
+            upstream: entry.upstream.clone(),
         };
         Some((pattern?, rule))
     }
@@ -230,6 +235,7 @@ mod tests {
             unit: "request".into(),
             quantity: QuantityEntry::Fixed,
             quantity_max: None,
+            upstream: None,
         }
     }
 

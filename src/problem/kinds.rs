@@ -136,6 +136,8 @@ kinds! {
         "The data API behind this gateway did not answer, or its answer was not well-formed. Nothing was charged; try again.";
     UPSTREAM_TIMEOUT = GATEWAY_TIMEOUT "upstream-timeout", "The data API did not answer in time",
         "The data API behind this gateway took too long. Nothing was charged; try again.";
+    UPSTREAM_BUSY = SERVICE_UNAVAILABLE "upstream-busy", "The data API has enough to do",
+        "As many requests as the data API behind this gateway takes at once are under way. Nothing was charged; repeat the request after `Retry-After` seconds.";
     VIEW_BEHIND = SERVICE_UNAVAILABLE "view-behind", "The view has not caught up yet",
         "The position named in `after` is not in the view yet. Nothing is lost; repeat the request.";
     BUSY = SERVICE_UNAVAILABLE "busy", "Too many requests are waiting",

@@ -133,8 +133,18 @@ impl Stub {
         Stub::start(answer.as_bytes().to_vec(), Duration::from_secs(60)).await
     }
 
+    /// At an address at which nobody listened so far.
+    pub async fn answering_at(address: SocketAddr, answer: &str) -> Stub {
+        let listener = TcpListener::bind(address).await.unwrap();
+        Stub::on(listener, answer.as_bytes().to_vec(), Duration::ZERO)
+    }
+
     async fn start(answer: Vec<u8>, open: Duration) -> Stub {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Stub::on(listener, answer, open)
+    }
+
+    fn on(listener: TcpListener, answer: Vec<u8>, open: Duration) -> Stub {
         let stub = Stub {
             address: listener.local_addr().unwrap(),
             seen: Arc::default(),

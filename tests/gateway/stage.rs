@@ -95,15 +95,27 @@ impl Stage {
         Stage::on(log, ledger, Some(harness), upstream, credits).await
     }
 
+    /// With a `[gateway]` of the test's own, and its own prices before the usual ones.
+    pub async fn configured(gateway: &str, prices: &str) -> Stage {
+        let harness = Harness::start().await;
+        let (log, ledger) = (harness.log(), harness.ledger());
+        let text = format!("[gateway]\n{gateway}\n{prices}\n{PRICES}");
+        Stage::on_config(log, ledger, Some(harness), &text, "100").await
+    }
+
     /// On a ledger that was started elsewhere.
     pub async fn on(log: Log, ledger: Ledger, around: Option<Harness>, upstream: SocketAddr, credits: &str) -> Stage {
-        let customer = Customer::open(&ledger, credits).await;
-        let (key, secret) = generate_key(&ledger, customer.account).await;
         let text = format!(
             "[gateway]\nupstream = \"http://{upstream}\"\nupstream_timeout_seconds = 1\n\
              idle_body_timeout_seconds = 1\nrequest_body_bytes_max = 1000\n{PRICES}"
         );
-        let config = Config::parse(&text).unwrap();
+        Stage::on_config(log, ledger, around, &text, credits).await
+    }
+
+    async fn on_config(log: Log, ledger: Ledger, around: Option<Harness>, text: &str, credits: &str) -> Stage {
+        let customer = Customer::open(&ledger, credits).await;
+        let (key, secret) = generate_key(&ledger, customer.account).await;
+        let config = Config::parse(text).unwrap();
         let gateway = Gateway::new(GatewayOptions {
             ledger: ledger.clone(),
             prices: Arc::new(config.prices),

@@ -1,0 +1,124 @@
+//! Several data APIs behind one gateway: who is asked, how many at once, and what happens when nobody is there.
+
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+
+use super::raw::Stub;
+use super::stage::{Stage, charged, demo_data_api, released};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const REPORTS: &str =
+    "[[prices]]\nendpoint = \"reports\"\nmatch = \"ANY /reports\"\nprice = \"2\"\nupstream = \"reports\"\n";
+
+fn gateway(usual: &str, reports: &str, more: &str) -> String {
+    format!("upstream = \"{usual}\"\n[[gateway.upstreams]]\nname = \"reports\"\nurl = \"{reports}\"\n{more}")
+}
+
+/// An address at which nobody listens.
+async fn nobody() -> std::net::SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+#[tokio::test]
+async fn upstreams_are_chosen_by_the_price_of_a_route() {
+    let (usual, reports) = (Stub::answering(OK).await, Stub::answering(OK).await);
+    let config = gateway(
+        &format!("http://{}", usual.address),
+        &format!("http://{}", reports.address),
+        "",
+    );
+    let stage = Stage::configured(&config, REPORTS).await;
+    assert_eq!(stage.get("/reports").await.status, 200);
+    assert_eq!(stage.get("/serp").await.status, 200);
+    assert_eq!(stage.settled(2).await, [charged(1, "2"), charged(1, "0.5")]);
+    let seen = |stub: &Stub| {
+        stub.requests()
+            .iter()
+            .map(|text| text.lines().next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(seen(&usual), ["GET /serp HTTP/1.1"]);
+    assert_eq!(seen(&reports), ["GET /reports HTTP/1.1"]);
+    let host = format!("host: {}", reports.address);
+    assert!(reports.requests()[0].contains(&host), "its own name is in Host");
+}
+
+#[tokio::test]
+async fn upstreams_that_are_full_refuse_and_hold_nothing_while_others_serve() {
+    let slow = Stub::falling_silent_after("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe").await;
+    let usual = demo_data_api().await;
+    let config = gateway(
+        &format!("http://{usual}"),
+        &format!("http://{}", slow.address),
+        "connections_max = 2\nidle_body_timeout_seconds = 2\n",
+    );
+    let stage = Stage::configured(&config, REPORTS).await;
+    let (first, second, full) = tokio::join!(stage.get("/reports"), stage.get("/reports"), async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        let full = stage.get("/reports").await;
+        assert_eq!(stage.get("/serp?q=a").await.status, 200);
+        full
+    });
+    assert_eq!(
+        (full.status, full.code().as_str(), full.header("retry-after")),
+        (503, "upstream-busy", Some("1"))
+    );
+    assert!(!first.whole && !second.whole);
+    let settled = stage.settled(3).await;
+    assert_eq!(
+        settled.iter().filter(|one| **one == released("error")).count(),
+        2,
+        "{settled:?}"
+    );
+    assert_eq!(slow.requests().len(), 2);
+    // Places come back with the bodies that held them.
+    let freed = Stage::configured(&config, REPORTS).await;
+    for _ in 0..3 {
+        assert_eq!(freed.get("/reports").await.status, 200);
+    }
+}
+
+/// Listens only after the first attempt has found nobody: the listener comes up within the pause before the second.
+#[tokio::test]
+async fn upstreams_that_were_not_reached_are_asked_once_more() {
+    let address = nobody().await;
+    let stage = Stage::configured(&format!("upstream = \"http://{address}\""), "").await;
+    // Whoever holds also uses the key: the hold is in the log just before the first attempt.
+    let request = stage.request("GET", "/serp", "");
+    let (answer, stub) = tokio::join!(stage.send(&request), async {
+        while stage.uses().await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Stub::answering_at(address, OK).await
+    });
+    assert_eq!((answer.status, stub.requests().len()), (200, 1));
+}
+
+#[tokio::test]
+async fn upstreams_that_break_off_after_the_request_are_never_asked_again() {
+    let stub = Stub::answering("").await;
+    let stage = Stage::in_front_of(stub.address).await;
+    assert_eq!(stage.get("/serp").await.status, 502);
+    assert_eq!(stub.requests().len(), 1);
+    assert_eq!(stage.settled(1).await, [released("error")]);
+}
+
+#[tokio::test]
+async fn upstreams_that_cannot_be_reached_are_left_alone_for_a_moment_and_come_back() {
+    let address = nobody().await;
+    let stage = Stage::configured(&format!("upstream = \"http://{address}\""), "").await;
+    for _ in 0..5 {
+        let answer = stage.get("/serp").await;
+        assert_eq!((answer.status, answer.code().as_str()), (502, "upstream-unreachable"));
+    }
+    let began = Instant::now();
+    let at_once = stage.get("/serp").await;
+    assert_eq!((at_once.status, at_once.header("retry-after")), (502, Some("1")));
+    assert!(began.elapsed() < Duration::from_millis(40), "{:?}", began.elapsed());
+    assert_eq!(stage.settled(5).await.len(), 5, "nothing was held for the sixth");
+    let _stub = Stub::answering_at(address, OK).await;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(stage.get("/serp").await.status, 200);
+}
