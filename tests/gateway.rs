@@ -2,9 +2,12 @@
 
 mod charged;
 mod forwarded;
+mod http2;
 mod outages;
 mod raw;
 mod refused;
 mod released;
 mod stage;
+mod streaming;
+mod tls;
 mod upstreams;

@@ -6,4 +6,5 @@ mod killed;
 mod process;
 mod readme;
 mod secrets;
+mod streams;
 mod two;

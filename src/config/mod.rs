@@ -8,12 +8,14 @@
 //! Not here: secrets and addresses of servers. They come from the environment.
 
 mod section;
+mod tls;
 mod upstreams;
 
 use keyledger_events::KeyPrefix;
 use toml::{Table, Value};
 
 pub use section::Complaint;
+pub use tls::{ClientTls, ServerTls};
 pub use upstreams::{USUAL, UpstreamConfig};
 
 use crate::prices::{PriceBook, PriceEntry, QuantityEntry};
@@ -39,6 +41,8 @@ pub struct GatewayConfig {
     pub connections_max: usize,
     /// Requests of a deleted key are cut, unless this says otherwise.
     pub let_deleted_keys_finish: bool,
+    /// `None`: clients speak plainly.
+    pub tls: Option<ServerTls>,
 }
 
 const REQUEST_BODY_BYTES_MAX: u64 = 10 << 20;
@@ -98,12 +102,14 @@ fn read_gateway(file: &mut Section<'_>, value: Value) -> (Option<GatewayConfig>,
     let request_body_bytes_max = section.count_within("request_body_bytes_max", 0..=(1 << 40), REQUEST_BODY_BYTES_MAX);
     let connections_max = section.count_within("connections_max", 1..=1_000_000, CONNECTIONS_MAX);
     let let_deleted_keys_finish = section.flag("let_deleted_keys_finish", false);
+    let tls = tls::read_server(&mut section);
     section.end();
     let gateway = GatewayConfig {
         upstreams,
         request_body_bytes_max,
         connections_max: usize::try_from(connections_max).unwrap_or(usize::MAX),
         let_deleted_keys_finish,
+        tls,
     };
     (Some(gateway), Some(names))
 }
@@ -229,7 +235,7 @@ mod tests {
             [keys]
             prefix = "SK"
             [gateway]
-            upstream = "https://user@api.example/x"
+            upstream = "ftp://user@api.example/x"
             upstream_timeout = 5
             body_timeout_seconds = 0
             let_deleted_keys_finish = "no"

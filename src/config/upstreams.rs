@@ -9,6 +9,7 @@ use http::uri::{Authority, Scheme};
 use toml::{Table, Value};
 
 use super::section::Section;
+use super::tls::{self, ClientTls};
 use crate::prices::PriceEntry;
 
 /// One data API, and how much patience it gets.
@@ -18,6 +19,8 @@ pub struct UpstreamConfig {
     pub name: String,
     pub scheme: Scheme,
     pub authority: Authority,
+    /// There where the scheme is `https`.
+    pub tls: Option<ClientTls>,
     /// `upstream_timeout_seconds`: from the hold to the head of the upstream's answer, the client's upload included.
     pub upstream_timeout: Duration,
     /// `body_timeout_seconds`: for the whole body of an answer, however slowly the client reads. With the timeout
@@ -86,7 +89,9 @@ pub(super) fn read(gateway: &mut Section<'_>) -> (Vec<UpstreamConfig>, Names) {
             Some(String::new())
         }
     };
-    let address = url.as_ref().and_then(|url| read_url(gateway, "upstream", url));
+    let address = url
+        .as_ref()
+        .and_then(|url| read_url(gateway, ("upstream", "upstream_ca_file"), url));
     let patience = read_patience(gateway, Patience::default());
     let connections_max = gateway.count_within("upstream_connections_max", 1..=1_000_000, CONNECTIONS_MAX);
     if url.is_some() {
@@ -135,7 +140,7 @@ fn read_named(mut section: Section<'_>, usual: Patience, names: &mut Names) -> O
     }
     names.0.push(name.clone());
     let url = section.required_text("url");
-    let address = read_url(&mut section, "url", &url);
+    let address = read_url(&mut section, ("url", "ca_file"), &url);
     let patience = read_patience(&mut section, usual);
     let connections_max = section.count_within("connections_max", 1..=1_000_000, CONNECTIONS_MAX);
     section.end();
@@ -143,11 +148,12 @@ fn read_named(mut section: Section<'_>, usual: Patience, names: &mut Names) -> O
 }
 
 fn upstream(name: String, address: Address, patience: Patience, connections_max: u64) -> UpstreamConfig {
-    let (scheme, authority) = address;
+    let (scheme, authority, tls) = address;
     UpstreamConfig {
         name,
         scheme,
         authority,
+        tls,
         upstream_timeout: patience.upstream,
         body_timeout: patience.body,
         idle_body_timeout: patience.idle_body,
@@ -166,20 +172,27 @@ fn read_patience(section: &mut Section<'_>, usual: Patience) -> Patience {
     }
 }
 
-type Address = (Scheme, Authority);
+type Address = (Scheme, Authority, Option<ClientTls>);
 
-fn read_url(section: &mut Section<'_>, name: &str, url: &str) -> Option<Address> {
+fn read_url(section: &mut Section<'_>, (name, ca_file): (&str, &str), url: &str) -> Option<Address> {
     let address = plain(url);
     if address.is_none() && !url.is_empty() {
-        section.complain(name, "is http:// and a host, with a port or without, and nothing more");
+        section.complain(
+            name,
+            "is http:// or https:// and a host, with a port or without, and nothing more",
+        );
     }
-    address
+    let encrypted = address.as_ref().is_some_and(|(scheme, _)| *scheme == Scheme::HTTPS);
+    let tls = tls::read_client(section, ca_file, encrypted);
+    address.map(|(scheme, authority)| (scheme, authority, tls))
 }
 
 /// The parts of `http://host[:port][/]`. A user, a path or a query would be silently dropped later: refused here.
-fn plain(url: &str) -> Option<Address> {
+fn plain(url: &str) -> Option<(Scheme, Authority)> {
     let uri: Uri = url.parse().ok()?;
-    let scheme = uri.scheme().filter(|scheme| **scheme == Scheme::HTTP)?;
+    let scheme = uri
+        .scheme()
+        .filter(|scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme))?;
     let authority = uri.authority()?;
     let plain = matches!(uri.path(), "" | "/")
         && uri.query().is_none()
@@ -211,7 +224,7 @@ mod tests {
         ] {
             assert!(plain(bad).is_none(), "{bad}");
         }
-        assert!(plain("http://api.internal").is_some());
+        assert!(plain("http://api.internal").is_some() && plain("https://api.example:8443/").is_some());
     }
 
     #[test]

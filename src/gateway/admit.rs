@@ -3,6 +3,7 @@
 //! Promise: a request that is refused here has cost no look-up, no credit and no byte of its body.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, UPGRADE};
+use http::uri::Authority;
 use http::{HeaderMap, Version, request};
 use keyledger_events::KeyDigest;
 
@@ -57,7 +58,9 @@ fn well_formed(head: &request::Parts) -> Result<(), Problem> {
             "the method is not one that is forwarded",
         ));
     }
-    if head.uri.authority().is_some() || head.uri.scheme().is_some() {
+    // HTTP/2 says the authority beside the path; `Host` must not say another (RFC 9113 section 8.3.1).
+    let http2 = head.version == Version::HTTP_2;
+    if !http2 && (head.uri.authority().is_some() || head.uri.scheme().is_some()) {
         return Err(Problem::new(
             BAD_REQUEST,
             "the request line names a path, not a whole address",
@@ -80,7 +83,12 @@ fn well_formed(head: &request::Parts) -> Result<(), Problem> {
         ));
     }
     let hosts = head.headers.get_all(HOST).iter().count();
-    if hosts > 1 || (hosts == 0 && head.version == Version::HTTP_11) {
+    let other = |authority: &Authority| {
+        let host = head.headers.get(HOST);
+        host.is_some_and(|host| !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()))
+    };
+    let lacks = hosts == 0 && head.uri.authority().is_none() && head.version != Version::HTTP_10;
+    if hosts > 1 || lacks || (http2 && head.uri.authority().is_some_and(other)) {
         return Err(Problem::new(BAD_REQUEST, "exactly one Host header is needed"));
     }
     if asks_to_upgrade(&head.headers) {

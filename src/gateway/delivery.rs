@@ -5,20 +5,21 @@
 //! connection, never a short answer that looks whole.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use keyledger_events::ReleaseCause;
 
 use super::count::Count;
-use super::headers::{CREDITS_CHARGED, CREDITS_REMAINING, set};
+use super::headers::{self, CREDITS_CHARGED, CREDITS_REMAINING, set};
 use super::hold::{Hold, Settlement};
 use super::idle::Idle;
 use super::line::Line;
+use super::parcel::{Parcel, Stream};
 use super::upstream::Place;
 
 /// Why a body broke off.
@@ -28,6 +29,8 @@ pub(super) enum DeliveryFault {
     Broken,
     #[error("the upstream's body stood still")]
     Stalled,
+    #[error("the body has to end")]
+    Cut,
 }
 
 /// What is paid for the body when it ends whole.
@@ -38,6 +41,8 @@ pub(super) struct Payment {
     /// Charge and rest come as trailers: the client takes them, and the head could not say.
     pub trailers: bool,
     pub line: Line,
+    /// There where other bodies share the connection.
+    pub stream: Option<Arc<Stream>>,
 }
 
 /// A body on its way.
@@ -49,6 +54,8 @@ pub(super) struct Delivery {
     ended: bool,
     /// The length is not told, so that the server sends chunks and can write trailers after them.
     unsized_: bool,
+    /// Those of the upstream, where the client takes any.
+    trailers: Option<HeaderMap>,
     idle: Idle,
     _place: Place,
 }
@@ -60,6 +67,7 @@ impl Delivery {
             inner,
             payment,
             ended: false,
+            trailers: None,
             idle: Idle::new(idle_max),
             _place: place,
         };
@@ -70,19 +78,27 @@ impl Delivery {
         delivery
     }
 
+    /// Lets the upstream's trailers pass, as far as they are harmless.
+    pub(super) fn with_trailers(mut self, taken: bool) -> Delivery {
+        self.trailers = taken.then(HeaderMap::new);
+        self
+    }
+
     /// The last byte goes to the server now: the charge follows when it has left.
     fn ends_whole(&mut self) -> Option<HeaderMap> {
         self.ended = true;
         let mut payment = self.payment.take()?;
         let quantity = payment.count.end();
         let trailers = payment.trailers.then(|| credits(&payment.hold, quantity));
-        payment
-            .line
-            .settle_when_flushed(payment.hold, Settlement::Charge { quantity });
+        let charge = Settlement::Charge { quantity };
+        match payment.stream {
+            Some(stream) => stream.ended(payment.hold, charge),
+            None => payment.line.settle_when_flushed(payment.hold, charge),
+        }
         trailers
     }
 
-    fn breaks_off(&mut self, fault: DeliveryFault) -> Poll<Option<Result<Frame<Bytes>, DeliveryFault>>> {
+    fn breaks_off(&mut self, fault: DeliveryFault) -> Poll<Option<Result<Frame<Parcel>, DeliveryFault>>> {
         self.ended = true;
         if let Some(payment) = self.payment.take() {
             tracing::debug!(reservation = %payment.hold.held().reservation, %fault, "an answer broke off");
@@ -103,34 +119,52 @@ pub(super) fn credits(hold: &Hold, quantity: u64) -> HeaderMap {
 }
 
 impl Body for Delivery {
-    type Data = Bytes;
+    type Data = Parcel;
     type Error = DeliveryFault;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, DeliveryFault>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Parcel>, DeliveryFault>>> {
         if self.ended {
             return Poll::Ready(None);
+        }
+        let stream = self.payment.as_ref().and_then(|payment| payment.stream.clone());
+        if stream.as_ref().is_some_and(|stream| stream.has_to_end(cx)) {
+            self.ended = true;
+            // What is unsaid is said by the hold: whether its key was deleted.
+            self.payment = None;
+            return Poll::Ready(Some(Err(DeliveryFault::Cut)));
         }
         loop {
             match Pin::new(&mut self.inner).poll_frame(cx) {
                 Poll::Ready(None) => {
-                    let trailers = self.ends_whole();
-                    return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+                    let mut trailers = self.trailers.take().unwrap_or_default();
+                    trailers.extend(self.ends_whole().unwrap_or_default());
+                    let any = !trailers.is_empty();
+                    return Poll::Ready(any.then(|| Ok(Frame::trailers(trailers))));
                 }
                 Poll::Ready(Some(Err(_))) => return self.breaks_off(DeliveryFault::Broken),
                 Poll::Ready(Some(Ok(frame))) => {
-                    // The upstream's trailers are not passed on: they could speak for us.
-                    let Ok(data) = frame.into_data() else {
-                        continue;
+                    let data = match frame.into_data() {
+                        Ok(data) => data,
+                        Err(frame) => {
+                            if let (Some(kept), Ok(sent)) = (&mut self.trailers, frame.into_trailers()) {
+                                *kept = headers::trailers_for_client(&sent);
+                            }
+                            continue;
+                        }
                     };
                     if let Some(payment) = &mut self.payment {
                         payment.count.feed(&data);
                     }
                     self.idle.moved();
+                    let parcel = Parcel::new(data, stream.as_ref());
                     // With a length, the server stops asking at the last byte: this is the end.
                     if self.inner.is_end_stream() && !self.unsized_ {
                         self.ends_whole();
                     }
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                    return Poll::Ready(Some(Ok(Frame::data(parcel))));
                 }
                 Poll::Pending => {
                     return match self.idle.poll_over(cx) {

@@ -9,9 +9,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, request};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, request};
 use http_body::Body as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
@@ -24,6 +23,7 @@ use super::delivery::{Delivery, DeliveryFault, Payment, credits};
 use super::headers;
 use super::hold::{Hold, Settlement, Settler};
 use super::line::Line;
+use super::parcel::{Parcel, Stream};
 use super::upload::{Upload, UploadFault};
 use super::upstream::{Place, Upstream, Upstreams};
 use super::{caller, headers::REQUEST_ID};
@@ -33,7 +33,7 @@ use crate::ledger::{Payer, Price, Refusal, ReserveCredits, SubmitError};
 use crate::prices::{PriceBook, PriceRule};
 use crate::problem::{BAD_REQUEST, Problem, REQUEST_TIMEOUT, UPSTREAM_TIMEOUT, UPSTREAM_UNREACHABLE};
 
-pub(super) type Body = UnsyncBoxBody<Bytes, DeliveryFault>;
+pub(super) type Body = UnsyncBoxBody<Parcel, DeliveryFault>;
 
 /// From the end of the body to the end of the hold: the time to settle in.
 const SETTLE_SECONDS: u64 = 30;
@@ -71,7 +71,7 @@ pub(super) async fn exchange(
         request_id: caller::request_id(request.headers()),
     };
     let mut answer = exchange.answer(request).await.unwrap_or_else(|problem| {
-        let answer: Response<Full<Bytes>> = problem.into_http::<Bytes>().map(Full::new);
+        let answer: Response<Full<Parcel>> = problem.into_http::<Parcel>().map(Full::new);
         answer.map(|body| body.map_err(|never| match never {}).boxed_unsync())
     });
     headers::set(answer.headers_mut(), REQUEST_ID, &exchange.request_id);
@@ -94,7 +94,7 @@ impl Exchange<'_> {
             .hold(reserve, cut)
             .await
             .map_err(|error| refused(self.told(error)))?;
-        let takes_trailers = headers::takes_trailers(&head.headers) && head.version == http::Version::HTTP_11;
+        let takes_trailers = headers::takes_trailers(&head.headers) && head.version >= Version::HTTP_11;
         let method = head.method.clone();
         let (hold, place) = match upstream.enter() {
             Ok(place) => (hold, place),
@@ -234,19 +234,30 @@ impl Exchange<'_> {
                 }
                 if trailers {
                     told.remove(CONTENT_LENGTH);
-                    headers::announce_trailers(&mut told);
                 }
-                self.line.end_when(end_of_delivery(&hold, upstream.config.body_timeout));
                 let line = self.line.clone();
+                let end = end_of_delivery(&hold, upstream.config.body_timeout);
+                let stream = if line.has_streams() {
+                    Some(Stream::new(line.clone(), end))
+                } else {
+                    line.end_when(end);
+                    None
+                };
                 Some(Payment {
                     hold,
                     count,
                     trailers,
                     line,
+                    stream,
                 })
             }
         };
-        let delivery = Delivery::new(body, payment, upstream.config.idle_body_timeout, place);
+        if takes_trailers {
+            let ours = payment.as_ref().is_some_and(|payment| payment.trailers);
+            headers::announce_trailers(&mut told, &head.headers, ours);
+        }
+        let delivery =
+            Delivery::new(body, payment, upstream.config.idle_body_timeout, place).with_trailers(takes_trailers);
         let mut answer = Response::new(delivery.boxed_unsync());
         *answer.status_mut() = head.status;
         *answer.headers_mut() = told;

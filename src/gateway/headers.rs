@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use http::header::{ACCEPT_ENCODING, CONNECTION, HOST, IF_RANGE, RANGE, TE, TRAILER};
+use http::header::{ACCEPT_ENCODING, CONNECTION, COOKIE, HOST, IF_RANGE, RANGE, TE, TRAILER};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::hold::Hold;
@@ -56,6 +56,23 @@ const NOT_FORWARDED: &[&str] = &[
 ];
 const NOT_FORWARDED_BEGINNINGS: &[&str] = &["x-keyledger-", "x-forwarded-"];
 
+const NOT_IN_TRAILERS: &[&str] = &[
+    "age",
+    "cache-control",
+    "cookie",
+    "date",
+    "expires",
+    "location",
+    "pragma",
+    "range",
+    "retry-after",
+    "set-cookie",
+    "vary",
+    "warning",
+    "www-authenticate",
+];
+const NOT_IN_TRAILERS_BEGINNINGS: &[&str] = &["access-control-", "content-", "credits-", "if-", "x-keyledger-"];
+
 /// The headers for the upstream.
 pub(super) fn for_upstream(
     inbound: &HeaderMap,
@@ -72,6 +89,7 @@ pub(super) fn for_upstream(
         headers.remove(IF_RANGE);
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
+    join_cookies(&mut headers);
     headers.insert(HOST, host.clone());
     let held = hold.held();
     set(&mut headers, ACCOUNT, &held.account.to_string());
@@ -116,8 +134,46 @@ pub(super) fn takes_trailers(inbound: &HeaderMap) -> bool {
     })
 }
 
-pub(super) fn announce_trailers(headers: &mut HeaderMap) {
-    headers.insert(TRAILER, HeaderValue::from_static("Credits-Charged, Credits-Remaining"));
+/// Says which trailers will come: those of the upstream that pass, and ours where the head cannot say what is charged.
+pub(super) fn announce_trailers(headers: &mut HeaderMap, upstream: &HeaderMap, ours: bool) {
+    let announced = upstream.get_all(TRAILER).iter();
+    let announced = announced.flat_map(|value| value.to_str().unwrap_or_default().split(','));
+    let mut names: Vec<HeaderName> = announced.filter_map(|name| name.trim().parse().ok()).collect();
+    names.retain(may_be_trailer);
+    if ours {
+        names.extend([CREDITS_CHARGED, CREDITS_REMAINING]);
+    }
+    let names: Vec<&str> = names.iter().map(HeaderName::as_str).collect();
+    if !names.is_empty() {
+        set(headers, TRAILER, &names.join(", "));
+    }
+}
+
+/// The upstream's trailers for a client that takes them.
+pub(super) fn trailers_for_client(upstream: &HeaderMap) -> HeaderMap {
+    kept(upstream, may_be_trailer)
+}
+
+/// Nothing that frames, routes, identifies or steers what came before it (RFC 9110 section 6.5.1), and nothing that
+/// only we may say.
+fn may_be_trailer(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    !HOP_BY_HOP.contains(&name)
+        && !NOT_FORWARDED.contains(&name)
+        && !NOT_IN_TRAILERS.contains(&name)
+        && !NOT_IN_TRAILERS_BEGINNINGS
+            .iter()
+            .any(|beginning| name.starts_with(beginning))
+}
+
+/// HTTP/2 may send each cookie by itself; elsewhere there is one `Cookie` (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, joined);
+    }
 }
 
 fn without_spoofed(inbound: &HeaderMap) -> HeaderMap {
@@ -212,6 +268,29 @@ mod tests {
             ("content-length", "5"),
         ]);
         assert_eq!(names(&for_client(&answer)), ["content-type", "content-length"]);
+    }
+
+    #[test]
+    fn trailers_that_steer_or_speak_for_us_do_not_pass() {
+        let sent = headers(&[
+            ("x-checksum", "1"),
+            ("set-cookie", "a=b"),
+            ("content-length", "5"),
+            ("credits-charged", "0"),
+            ("transfer-encoding", "chunked"),
+            ("authorization", "x"),
+        ]);
+        assert_eq!(names(&trailers_for_client(&sent)), ["x-checksum"]);
+        let announced = headers(&[
+            ("trailer", "X-Checksum, Set-Cookie"),
+            ("trailer", "Credits-Charged, a b"),
+        ]);
+        let mut told = HeaderMap::new();
+        announce_trailers(&mut told, &announced, true);
+        assert_eq!(told["trailer"], "x-checksum, credits-charged, credits-remaining");
+        let mut silent = HeaderMap::new();
+        announce_trailers(&mut silent, &HeaderMap::new(), false);
+        assert!(silent.is_empty());
     }
 
     #[test]

@@ -6,27 +6,33 @@
 //! connection ends first is dropped, and its hold is released. A client that does not read for 30 s loses its
 //! connection, and with it what it has not paid for.
 //!
+//! Where bodies share a connection (HTTP/2), `parcel` says when all of one has been taken, and the flush after that
+//! counts here.
+//!
 //! Not here: HTTP.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::hold::{Hold, Settlement};
 
-const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+pub(super) const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 
 /// What the two ends of a connection tell each other: the bodies that go in, and the socket that they leave by.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Line(Arc<Mutex<State>>);
 
-#[derive(Default)]
 struct State {
+    /// HTTP/2: several bodies at once.
+    streams: bool,
+    asked: Instant,
+    waker: Option<Waker>,
     /// Whole bodies that the HTTP server has and the socket may not have yet.
     leaving: Vec<(Hold, Settlement)>,
     /// Completes when the connection must not go on.
@@ -40,6 +46,30 @@ impl std::fmt::Debug for Line {
 }
 
 impl Line {
+    pub(super) fn new(streams: bool) -> Line {
+        Line(Arc::new(Mutex::new(State {
+            streams,
+            asked: Instant::now(),
+            waker: None,
+            leaving: Vec::new(),
+            end: None,
+        })))
+    }
+
+    pub(super) fn has_streams(&self) -> bool {
+        self.state().streams
+    }
+
+    /// A request has come.
+    pub(super) fn asked(&self) {
+        self.state().asked = Instant::now();
+    }
+
+    /// When nobody will have asked anything for so long.
+    pub(super) fn idle_until(&self, idle: Duration) -> Instant {
+        self.state().asked + idle
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Each change under the lock is whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -57,9 +87,22 @@ impl Line {
 
     /// Polled beside the connection, in the same task: completes when the connection must not go on.
     pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.state().end {
+        let mut state = self.state();
+        state.waker = Some(cx.waker().clone());
+        match &mut state.end {
             Some(end) => end.as_mut().poll(cx),
             None => Poll::Pending,
+        }
+    }
+
+    /// Ends the connection now, with all that is under way on it.
+    pub(super) fn end_now(&self) {
+        let mut state = self.state();
+        state.end = Some(Box::pin(std::future::ready(())));
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 
@@ -69,7 +112,10 @@ impl Line {
             if state.leaving.is_empty() {
                 return;
             }
-            state.end = None;
+            // On a connection of many bodies an end is for all of them and stands.
+            if !state.streams {
+                state.end = None;
+            }
             std::mem::take(&mut state.leaving)
         };
         for (hold, settlement) in left {

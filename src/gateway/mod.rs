@@ -1,11 +1,11 @@
 //! The gateway: a reverse proxy in front of a data API that checks keys, holds credits, and charges what was delivered.
 //!
-//! In: HTTP/1.1 requests with an API key. Out: the upstream's answers, and settled holds.
+//! In: HTTP/1.1 and HTTP/2 requests with an API key, with TLS or without. Out: the upstream's answers, and settled holds.
 //!
 //! Promise: data that did not arrive whole is not charged; without the ledger nothing is forwarded; the upstream never
 //! sees an API key, and believes no client about who it is.
 //!
-//! Not here: TLS and HTTP/2 (a load balancer's work), and the rules about credits.
+//! Not here: the rules about credits, and certificates (the config file's).
 //!
 //! | file | does |
 //! | --- | --- |
@@ -14,11 +14,14 @@
 //! | `exchange` | one request's way |
 //! | `headers`, `caller` | what passes, and what is kept of the client |
 //! | `upload`, `delivery`, `count`, `json_count`, `idle` | bodies, up and down, counted as they stream |
-//! | `upstream` | the data APIs: connections, bounds, whether they can be reached |
-//! | `line` | the client's socket: when bytes have left, and when it must end |
+//! | `upstream`, `connector` | the data APIs: connections, bounds, whether they can be reached |
+//! | `connection` | a client's connection: TLS, HTTP/1.1 or HTTP/2 |
+//! | `line`, `parcel` | the client's socket and what it takes: when bytes have left, and when it must end |
 
 mod admit;
 mod caller;
+mod connection;
+mod connector;
 mod count;
 mod delivery;
 mod exchange;
@@ -28,21 +31,16 @@ mod idle;
 mod json_count;
 mod key;
 mod line;
+mod parcel;
 mod path;
 mod upload;
 mod upstream;
 
-use std::convert::Infallible;
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use keyledger_events::KeyPrefix;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -53,9 +51,9 @@ use crate::config::GatewayConfig;
 use crate::ledger::Ledger;
 use crate::prices::PriceBook;
 
-use exchange::{Shared, exchange};
+use connection::Connection;
+use exchange::Shared;
 use hold::Settler;
-use line::{Line, Watched};
 use upstream::Upstreams;
 
 /// What a gateway is made of.
@@ -73,12 +71,6 @@ pub struct Gateway {
     shared: Arc<Shared>,
 }
 
-/// A client that has not sent its head by then is not going to. Also how long an idle connection is kept.
-const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(5);
-const HEADERS_MAX: usize = 64;
-const HEADER_BYTES_MAX: usize = 16 << 10;
-/// What the server may hold of one body before the upstream is made to wait.
-const BUFFER_BYTES_MAX: usize = 64 << 10;
 /// At the end: for answers under way, and after that for settlements.
 const PATIENCE_AT_END: Duration = Duration::from_secs(10);
 /// When the process is out of sockets, trying again at once would only burn a core.
@@ -115,6 +107,7 @@ impl Gateway {
                 Ok((socket, peer, place)) => {
                     let connection = Connection {
                         shared: Arc::clone(&self.shared),
+                        tasks: connections.clone(),
                         stop: stop.clone(),
                         give_up: give_up.clone(),
                     };
@@ -147,50 +140,4 @@ async fn accept(
     let place = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
     let (socket, peer) = listener.accept().await?;
     Ok((socket, peer, place))
-}
-
-struct Connection {
-    shared: Arc<Shared>,
-    stop: CancellationToken,
-    give_up: CancellationToken,
-}
-
-impl Connection {
-    async fn serve(self, socket: TcpStream, peer: SocketAddr) {
-        // Answers are written whole; waiting to fill a packet would only delay their last one.
-        let _ = socket.set_nodelay(true);
-        let line = Line::default();
-        let client = peer.ip().to_canonical();
-        let service = service_fn(|request| {
-            let answering = exchange(Arc::clone(&self.shared), client, line.clone(), request);
-            async move { Ok::<_, Infallible>(answering.await) }
-        });
-        let serving = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_READ_TIMEOUT)
-            .max_headers(HEADERS_MAX)
-            .max_header_size(HEADER_BYTES_MAX)
-            .max_buf_size(BUFFER_BYTES_MAX)
-            .serve_connection(Watched::new(TokioIo::new(socket), line.clone()), service);
-        let mut serving = pin!(serving);
-        let mut stopping = false;
-        loop {
-            tokio::select! {
-                biased;
-                ended = serving.as_mut() => {
-                    if let Err(error) = ended {
-                        tracing::debug!(%error, "a connection ended early");
-                    }
-                    break;
-                }
-                () = poll_fn(|cx| line.poll_end(cx)) => break,
-                () = self.give_up.cancelled() => break,
-                () = self.stop.cancelled(), if !stopping => {
-                    stopping = true;
-                    serving.as_mut().graceful_shutdown();
-                }
-            }
-        }
-        line.over();
-    }
 }

@@ -16,17 +16,16 @@ use std::time::Duration;
 use http::{HeaderValue, Method, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use super::connector::Connector;
 use super::upload::Upload;
 use crate::config::{USUAL, UpstreamConfig};
 use crate::problem::{Problem, UPSTREAM_BUSY, UPSTREAM_UNREACHABLE};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_MAX: Duration = Duration::from_secs(20);
 const HEADERS_MAX: usize = 128;
 const BUFFER_BYTES_MAX: usize = 256 << 10;
@@ -47,7 +46,7 @@ pub(super) struct Upstream {
     pub config: UpstreamConfig,
     /// Its name, as it stands in `Host`.
     pub host: HeaderValue,
-    client: Client<HttpConnector, Upload>,
+    client: Client<Connector, Upload>,
     room: Arc<Semaphore>,
     health: Mutex<Health>,
 }
@@ -95,16 +94,13 @@ impl Upstreams {
 
 impl Upstream {
     fn new(config: UpstreamConfig) -> Upstream {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_MAX)
             .pool_max_idle_per_host(config.connections_max)
             .http1_max_headers(HEADERS_MAX)
             .http1_max_buf_size(BUFFER_BYTES_MAX)
-            .build(connector);
+            .build(Connector::new(config.tls.as_ref()));
         // An authority has only characters that a header may have.
         let host = HeaderValue::from_str(config.authority.as_str());
         let upstream = Upstream {

@@ -83,8 +83,19 @@ impl Site {
         }
     }
 
+    /// Puts the services that are started from now on before another data API.
+    pub fn stand_before(&self, upstream: std::net::SocketAddr) {
+        let text = include_str!("../../examples/keyledger.toml");
+        let text = text.replace("http://127.0.0.1:9000", &format!("http://{upstream}"));
+        std::fs::write(&self.config, text).unwrap();
+    }
+
     /// Starts a service; any number may run at once.
     pub async fn serve(&self) -> Service {
+        self.serve_logging("trace").await
+    }
+
+    pub async fn serve_logging(&self, level: &str) -> Service {
         let number = self.started.get() + 1;
         self.started.set(number);
         let ready_file = self.directory.path().join(format!("ready-{number}.json"));
@@ -97,7 +108,7 @@ impl Site {
             .arg(&ready_file)
             .args(["--stream-prefix", &self.harness.name])
             .env("DATABASE_URL", self.harness.owner_url())
-            .env("KEYLEDGER_LOG", "trace")
+            .env("KEYLEDGER_LOG", level)
             .stderr(File::create(&log).unwrap())
             .stdout(Stdio::null())
             .kill_on_drop(true)
@@ -118,6 +129,13 @@ impl Site {
 }
 
 impl Service {
+    /// A figure of `/proc/<pid>/status`, in KiB.
+    pub fn memory_kib(&self, figure: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(figure)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
     /// `kill -9`, and waits until it is gone.
     pub async fn kill_9(mut self) {
         self.child.kill().await.unwrap();
