@@ -3,6 +3,7 @@
 mod client;
 mod dev;
 mod killed;
+mod outage;
 mod process;
 mod readme;
 mod secrets;

@@ -54,7 +54,10 @@ pub async fn ready(path: &Path, child: &mut Child, log: &Path) -> Value {
 
 impl Site {
     pub async fn start() -> Site {
-        let harness = Harness::start().await;
+        Site::on(Harness::start().await).await
+    }
+
+    pub async fn on(harness: Harness) -> Site {
         let directory = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = format!("http://{}", listener.local_addr().unwrap());
