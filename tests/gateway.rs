@@ -1,9 +1,12 @@
 //! The gateway in front of a real data API, with a real ledger behind it: what is charged, and what never is.
 
 mod charged;
+mod conformance;
 mod forwarded;
+mod load;
 mod outages;
 mod raw;
 mod refused;
 mod released;
+mod scripted;
 mod stage;

@@ -11,8 +11,7 @@ use keyledger::gateway::{Gateway, GatewayOptions};
 use keyledger::ledger::{CreateKey, Ledger};
 use keyledger::log::Log;
 use keyledger_events::{
-    AccountId, CreditsCharged, CreditsReleased, Environment, Event, KeyDigest, KeyId, KeyName, KeyUsed, Position,
-    Recorded, base62_secret,
+    AccountId, CreditsCharged, CreditsReleased, Environment, Event, KeyDigest, KeyId, KeyName, KeyUsed, base62_secret,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::raw::{self, Answer};
 use crate::harness::{Harness, until};
 use crate::ledger::customer::{Customer, by_system};
+use crate::ledger::writers::whole_log;
 
 pub struct Stage {
     log: Log,
@@ -89,7 +89,8 @@ impl Stage {
         Stage::start(upstream, "100").await
     }
 
-    async fn start(upstream: SocketAddr, credits: &str) -> Stage {
+    /// In front of this, with so many credits.
+    pub async fn start(upstream: SocketAddr, credits: &str) -> Stage {
         let harness = Harness::start().await;
         let (log, ledger) = (harness.log(), harness.ledger());
         Stage::on(log, ledger, Some(harness), upstream, credits).await
@@ -144,10 +145,8 @@ impl Stage {
     }
 
     pub async fn events(&self) -> Vec<Event> {
-        let page = self.log.read(Position::START, 10_000).await.unwrap();
-        page.iter()
-            .map(|stored| Recorded::decode(&stored.body).unwrap().event)
-            .collect()
+        let log = whole_log(&self.log).await;
+        log.into_iter().map(|recorded| recorded.event).collect()
     }
 
     async fn settled_so_far(&self) -> Vec<Settled> {
