@@ -1,5 +1,6 @@
 //! The gateway in front of a real data API, with a real ledger behind it: what is charged, and what never is.
 
+mod capped;
 mod charged;
 mod conformance;
 mod forwarded;

@@ -9,6 +9,7 @@
 
 mod section;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Uri;
@@ -46,6 +47,8 @@ pub struct GatewayConfig {
     pub connections_max: usize,
     /// Requests of a deleted key are cut, unless this says otherwise.
     pub let_deleted_keys_finish: bool,
+    /// `journal_dir`: where settlements are kept that the ledger does not take at once. In memory only without.
+    pub journal_dir: Option<PathBuf>,
 }
 
 const DAY_SECONDS: u64 = 24 * 60 * 60;
@@ -66,6 +69,7 @@ impl GatewayConfig {
             request_body_bytes_max: REQUEST_BODY_BYTES_MAX,
             connections_max: usize::try_from(CONNECTIONS_MAX).unwrap_or(usize::MAX),
             let_deleted_keys_finish: false,
+            journal_dir: None,
         }
     }
 }
@@ -136,6 +140,7 @@ fn read_gateway(file: &mut Section<'_>, value: Value) -> Option<GatewayConfig> {
         section.count_within("request_body_bytes_max", 0..=(1 << 40), usual.request_body_bytes_max);
     let connections_max = section.count_within("connections_max", 1..=1_000_000, CONNECTIONS_MAX);
     let let_deleted_keys_finish = section.flag("let_deleted_keys_finish", false);
+    let journal_dir = read_journal_dir(&mut section);
     section.end();
     Some(GatewayConfig {
         upstream: authority?,
@@ -145,7 +150,16 @@ fn read_gateway(file: &mut Section<'_>, value: Value) -> Option<GatewayConfig> {
         request_body_bytes_max,
         connections_max: usize::try_from(connections_max).unwrap_or(usize::MAX),
         let_deleted_keys_finish,
+        journal_dir,
     })
+}
+
+fn read_journal_dir(section: &mut Section<'_>) -> Option<PathBuf> {
+    let directory = section.text("journal_dir")?;
+    if directory.is_empty() {
+        section.complain("journal_dir", "names a directory, or is left out");
+    }
+    Some(directory.into())
 }
 
 /// The authority of `http://host[:port][/]`. A user, a path or a query would be silently dropped later: refused here.
@@ -202,6 +216,7 @@ fn read_price(mut section: Section<'_>) -> PriceEntry {
         unit: section.text("unit").unwrap_or_else(|| "request".to_owned()),
         quantity,
         quantity_max: section.count("quantity_max"),
+        when_more: section.text("when_more"),
     };
     section.end();
     entry
@@ -282,6 +297,7 @@ mod tests {
             upstream_timeout = 5
             body_timeout_seconds = 0
             let_deleted_keys_finish = "no"
+            journal_dir = ""
             [[prices]]
             endpoint = "serp"
             match = "GET /serp"
@@ -298,6 +314,7 @@ mod tests {
             "[gateway] upstream",
             "[gateway] body_timeout_seconds",
             "[gateway] let_deleted_keys_finish",
+            "[gateway] journal_dir",
             "[gateway] upstream_timeout",
             "[[prices]] 1 price",
             "[[prices]] 1 colour",

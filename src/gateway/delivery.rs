@@ -14,7 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use keyledger_events::ReleaseCause;
 
-use super::count::Count;
+use super::count::{Count, Counted};
 use super::headers::{CREDITS_CHARGED, CREDITS_REMAINING, set};
 use super::hold::{Hold, Settlement};
 use super::idle::Idle;
@@ -71,11 +71,11 @@ impl Delivery {
     fn ends_whole(&mut self) -> Option<HeaderMap> {
         self.ended = true;
         let mut payment = self.payment.take()?;
-        let quantity = payment.count.end();
+        let Counted { quantity, more } = payment.count.end();
         let trailers = payment.trailers.then(|| credits(&payment.hold, quantity));
         payment
             .line
-            .settle_when_flushed(payment.hold, Settlement::Charge { quantity });
+            .settle_when_flushed(payment.hold, Settlement::Charge { quantity, more });
         trailers
     }
 

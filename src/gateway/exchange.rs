@@ -97,7 +97,7 @@ impl Exchange<'_> {
             .map_err(|error| refused(self.told(error)))?;
         let takes_trailers = headers::takes_trailers(&head.headers) && head.version == http::Version::HTTP_11;
         let method = head.method.clone();
-        let (answer, hold) = self.forward(head, body, rule, hold).await?;
+        let (answer, hold) = self.forward(head, body, rule, hold.priced_by(rule)).await?;
         Ok(self.deliver(answer, &method, rule, hold, takes_trailers))
     }
 
@@ -274,7 +274,7 @@ fn verdict(method: &Method, status: StatusCode, ends_visibly: impl FnOnce() -> b
             if method == Method::HEAD || !ends_visibly() {
                 Settlement::Release(ReleaseCause::Error)
             } else {
-                Settlement::Charge { quantity: 0 }
+                Settlement::Charge { quantity: 0, more: 0 }
             }
         }
         StatusCode::ACCEPTED => Settlement::Release(ReleaseCause::Queued),

@@ -3,36 +3,47 @@
 //! In: a reservation, made in a task of its own. Out: exactly one settlement, sent from a task that no client can cancel.
 //!
 //! Promise: a hold that exists is settled, whichever way its request ends: a `Hold` that is dropped without a word is
-//! released. Settling is retried with the same ids until the hold would have expired by itself, so an answer that was
-//! lost charges nobody twice, and a ledger that stays away charges nobody at all.
+//! released.
 //!
-//! Not here: what a request deserves; the exchange and the delivery say so.
+//! Not here: what a request deserves (the exchange and the delivery say so), and how it is settled: `settle`.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use keyledger_events::{Actor, CommandId, Credits, ReleaseCause, ReservationId};
+use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::ledger::{By, ChargeReservation, Held, Ledger, ReleaseReservation, ReserveCredits, SubmitError, Working};
+use super::journal::Journal;
+use super::journal_line::Kept;
+use super::top_up::Beyond;
+use crate::ledger::{By, Held, Ledger, ReserveCredits, SubmitError, Working};
+use crate::prices::PriceRule;
 
-const RETRY_FIRST: Duration = Duration::from_millis(50);
-const RETRY_LONGEST: Duration = Duration::from_secs(2);
+pub(super) const RETRY_FIRST: Duration = Duration::from_millis(50);
+pub(super) const RETRY_LONGEST: Duration = Duration::from_secs(2);
 
 /// Makes holds and settles them.
 #[derive(Debug)]
 pub(super) struct Settler {
-    ledger: Ledger,
-    tasks: TaskTracker,
-    runtime: Handle,
+    pub(super) ledger: Ledger,
+    pub(super) tasks: TaskTracker,
+    pub(super) runtime: Handle,
+    /// Where settlements are kept that the ledger has not taken; in memory only without.
+    pub(super) journal: OnceLock<Journal>,
 }
 
 /// How a hold ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum Settlement {
-    Charge { quantity: u64 },
+    Charge {
+        quantity: u64,
+        /// Units that were delivered beyond those that were held for.
+        more: u64,
+    },
     Release(ReleaseCause),
 }
 
@@ -45,6 +56,7 @@ pub(super) struct Hold {
     working: Option<Working>,
     expires: Instant,
     decided: Option<Settlement>,
+    beyond: Beyond,
 }
 
 impl Settler {
@@ -53,6 +65,7 @@ impl Settler {
             ledger,
             tasks: TaskTracker::new(),
             runtime: Handle::current(),
+            journal: OnceLock::new(),
         }
     }
 
@@ -86,6 +99,7 @@ impl Settler {
             working,
             expires,
             decided: None,
+            beyond: Beyond::default(),
         })
     }
 
@@ -107,71 +121,21 @@ impl Settler {
         tracing::warn!(reservation = %reserve.reservation, "a reservation's outcome stays unknown; it expires by itself");
     }
 
-    /// Settles, however long the ledger takes, until the hold's own time is over.
-    async fn settle(self: Arc<Self>, held: Held, settlement: Settlement, expires: Instant) {
-        let mut pause = RETRY_FIRST;
-        loop {
-            let reason = match self.try_to_settle(&held, settlement).await {
-                Ok(()) => {
-                    return;
-                }
-                Err(reason @ (SubmitError::Busy | SubmitError::Unavailable | SubmitError::OutcomeUnknown)) => reason,
-                // The hold is closed already, by time or by a deleted account. Whoever closed it has said what is so.
-                Err(reason @ (SubmitError::Refused { .. } | SubmitError::Broken)) => {
-                    tracing::warn!(reservation = %held.reservation, outcome = settlement.outcome(), %reason, "a hold could not be settled");
-                    metrics::counter!("keyledger_gateway_settlements_lost_total", "reason" => "refused").increment(1);
-                    return;
-                }
-            };
-            if Instant::now() + pause >= expires {
-                tracing::warn!(reservation = %held.reservation, outcome = settlement.outcome(), %reason, "a hold was not settled in time; it expires and costs nothing");
-                metrics::counter!("keyledger_gateway_settlements_lost_total", "reason" => "too-late").increment(1);
-                return;
-            }
-            tracing::debug!(reservation = %held.reservation, %reason, "settling is tried again");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RETRY_LONGEST);
-        }
-    }
-
-    async fn try_to_settle(&self, held: &Held, settlement: Settlement) -> Result<(), SubmitError> {
-        let (account, reservation) = (held.account, held.reservation);
-        match settlement {
-            Settlement::Charge { quantity } => {
-                let quantity = Some(quantity);
-                let charge = ChargeReservation {
-                    account,
-                    reservation,
-                    quantity,
-                };
-                self.ledger.submit(charge, by_gateway(reservation, "charge")).await?;
-            }
-            Settlement::Release(cause) => {
-                let release = ReleaseReservation {
-                    account,
-                    reservation,
-                    cause,
-                };
-                self.ledger.submit(release, by_gateway(reservation, "release")).await?;
-            }
-        }
-        Ok(())
-    }
-
     /// Waits for settlements under way, but not for ever: what is left expires.
     pub(super) async fn drain(&self, patience: Duration) {
         self.tasks.close();
         if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
             tracing::warn!(
                 left = self.tasks.len(),
-                "settlements were under way at the end; their holds expire"
+                journaled = self.journal.get().is_some(),
+                "settlements were under way at the end; those that are not journaled expire"
             );
         }
     }
 }
 
 impl Settlement {
-    fn outcome(self) -> &'static str {
+    pub(super) fn outcome(self) -> &'static str {
         match self {
             Settlement::Charge { .. } => "charged",
             Settlement::Release(cause) => cause.as_str(),
@@ -182,6 +146,12 @@ impl Settlement {
 impl Hold {
     pub(super) fn held(&self) -> &Held {
         &self.held
+    }
+
+    /// Says by which rule units beyond the hold are paid.
+    pub(super) fn priced_by(mut self, rule: &PriceRule) -> Hold {
+        self.beyond = Beyond::of(rule);
+        self
     }
 
     /// Says how it ends, and ends it.
@@ -223,14 +193,21 @@ impl Drop for Hold {
         };
         let settlement = self.decided.unwrap_or(Settlement::Release(unsaid));
         metrics::counter!("keyledger_gateway_requests_total", "outcome" => settlement.outcome()).increment(1);
-        let settling = Arc::clone(&self.settler).settle(self.held.clone(), settlement, self.expires);
+        let owed = Kept {
+            account: self.held.account,
+            reservation: self.held.reservation,
+            settlement,
+            top_up: self.beyond.owed(&self.held, settlement),
+            expires_at: self.held.expires_at,
+        };
+        let settling = Arc::clone(&self.settler).settle(owed, self.expires);
         self.settler.tasks.spawn_on(settling, &self.settler.runtime);
     }
 }
 
 /// Commands of one exchange are named after its reservation, never after what a client sends: two clients may choose
 /// the same request id.
-fn by_gateway(reservation: ReservationId, what: &str) -> By {
+pub(super) fn by_gateway(reservation: ReservationId, what: &str) -> By {
     let command = CommandId::parse(&format!("gateway:{reservation}:{what}"));
     By {
         actor: Actor::System,

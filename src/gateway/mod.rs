@@ -10,7 +10,9 @@
 //! | file | does |
 //! | --- | --- |
 //! | `admit`, `key`, `path` | refuse what needs no ledger to be refused |
-//! | `hold` | credits held, and settled exactly once |
+//! | `hold`, `settle` | credits held, and settled exactly once |
+//! | `journal`, `journal_line` | settlements that the ledger has not taken yet, on disk |
+//! | `top_up` | units that were delivered beyond those that were held for |
 //! | `exchange` | one request's way |
 //! | `headers`, `caller` | what passes, and what is kept of the client |
 //! | `upload`, `delivery`, `count`, `json_count`, `idle` | bodies, up and down, counted as they stream |
@@ -24,16 +26,21 @@ mod exchange;
 mod headers;
 mod hold;
 mod idle;
+mod journal;
+mod journal_line;
 mod json_count;
 mod key;
 mod line;
 mod path;
+mod settle;
+mod top_up;
 mod upload;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +63,8 @@ use crate::prices::PriceBook;
 
 use exchange::{Shared, exchange};
 use hold::Settler;
+use journal::Journal;
+pub use journal::JournalError;
 use line::{Line, Watched};
 
 /// What a gateway is made of.
@@ -113,6 +122,14 @@ impl Gateway {
         Gateway {
             shared: Arc::new(shared),
         }
+    }
+
+    /// Keeps settlements that the ledger does not take at once in this directory, and goes on with those that are there.
+    /// Before `serve`, and once. The directory belongs to this process until the gateway is gone.
+    pub fn keep_settlements(&self, directory: &Path) -> Result<(), JournalError> {
+        let (journal, left) = Journal::open(directory)?;
+        self.shared.settler.keep(journal, left);
+        Ok(())
     }
 
     /// Serves until `stop` is cancelled, then lets answers under way end and settles what is left, for 10 s each. The

@@ -27,6 +27,8 @@ pub struct PriceEntry {
     pub unit: String,
     pub quantity: QuantityEntry,
     pub quantity_max: Option<u64>,
+    /// `shortfall` or `top-up`; shortfall when absent.
+    pub when_more: Option<String>,
 }
 
 /// How a person said that units are counted.
@@ -49,6 +51,7 @@ pub struct PriceRule {
     pub quantity: Quantity,
     /// Units that are held for before the work; at least 1.
     pub quantity_max: u64,
+    pub when_more: WhenMore,
     /// The version of the book that this rule stands in; 0 is the config file.
     pub version: u64,
 }
@@ -62,6 +65,16 @@ pub enum Quantity {
     Header(HeaderName),
     /// A number, or the length of an array, in the answer's JSON.
     Json(JsonPointer),
+}
+
+/// What becomes of units that were delivered beyond those that were held for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WhenMore {
+    /// They are delivered and not charged, and the log of the gateway says so.
+    #[default]
+    Shortfall,
+    /// They are charged from what is available, as a charge of their own. What the balance lacks is a shortfall.
+    TopUp,
 }
 
 /// All prices, in order.
@@ -157,6 +170,7 @@ impl Reading<'_> {
         let unit = self.told("unit", read_unit(&entry.unit));
         let quantity = self.told("quantity", read_quantity(&entry.quantity));
         let quantity_max = self.told("quantity_max", read_quantity_max(entry));
+        let when_more = self.told("when_more", read_when_more(entry));
         let (price, quantity_max) = (price?, quantity_max?);
         let held = price.times(quantity_max);
         let held = held.ok_or_else(|| "times the price is more credits than there can be".to_owned());
@@ -167,6 +181,7 @@ impl Reading<'_> {
             unit: unit?,
             quantity: quantity?,
             quantity_max,
+            when_more: when_more?,
             version,
         };
         Some((pattern?, rule))
@@ -218,6 +233,16 @@ fn read_quantity_max(entry: &PriceEntry) -> Result<u64, String> {
     }
 }
 
+fn read_when_more(entry: &PriceEntry) -> Result<WhenMore, String> {
+    match (entry.when_more.as_deref(), &entry.quantity) {
+        (None, _) => Ok(WhenMore::default()),
+        (Some(_), QuantityEntry::Fixed) => Err("is said only where the quantity is counted".to_owned()),
+        (Some("shortfall"), _) => Ok(WhenMore::Shortfall),
+        (Some("top-up"), _) => Ok(WhenMore::TopUp),
+        (Some(_), _) => Err("is \"shortfall\" or \"top-up\"".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,6 +255,7 @@ mod tests {
             unit: "request".into(),
             quantity: QuantityEntry::Fixed,
             quantity_max: None,
+            when_more: None,
         }
     }
 
@@ -263,6 +289,7 @@ mod tests {
         let mut bad = entry("Bad Name", "GET serp", "-1");
         bad.unit = String::new();
         bad.quantity_max = Some(3);
+        bad.when_more = Some("top-up".into());
         let complaints = PriceBook::new(&[bad, counted, dear], 0).unwrap_err();
         let told: Vec<_> = complaints.iter().map(|c| (c.entry, c.field)).collect();
         let expected = [
@@ -271,6 +298,7 @@ mod tests {
             (1, "price"),
             (1, "unit"),
             (1, "quantity_max"),
+            (1, "when_more"),
             (2, "quantity"),
             (2, "quantity_max"),
             (3, "quantity_max"),

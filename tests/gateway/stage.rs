@@ -58,6 +58,20 @@ const PRICES: &str = r#"
     quantity = { header = "X-Result-Count" }
     quantity_max = 20
     [[prices]]
+    endpoint = "short"
+    match = "GET /capped/shortfall"
+    price = "0.5"
+    quantity = { header = "X-Result-Count" }
+    quantity_max = 2
+    when_more = "shortfall"
+    [[prices]]
+    endpoint = "topped"
+    match = "GET /capped/top-up"
+    price = "0.5"
+    quantity = { header = "X-Result-Count" }
+    quantity_max = 2
+    when_more = "top-up"
+    [[prices]]
     endpoint = "serp"
     match = "ANY /serp"
     price = "0.5"
