@@ -89,6 +89,14 @@ impl Delivery {
     }
 }
 
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if let Some(payment) = self.payment.as_mut().filter(|payment| payment.line.is_cut()) {
+            payment.hold.nobody_hung_up();
+        }
+    }
+}
+
 /// The headers or trailers that say what a quantity costs and what is left.
 pub(super) fn credits(hold: &Hold, quantity: u64) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -121,6 +129,7 @@ impl Body for Delivery {
                     };
                     if let Some(payment) = &mut self.payment {
                         payment.count.feed(&data);
+                        payment.hold.ride.pass(data.len());
                     }
                     self.idle.moved();
                     // With a length, the server stops asking at the last byte: this is the end.

@@ -10,14 +10,16 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use keyledger_events::{Actor, CommandId, Credits, ReleaseCause, ReservationId};
+use keyledger_events::{Actor, CommandId, Credits, KeyId, ReleaseCause, ReservationId};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use super::free_riders::{FreeRiders, Ride};
 use super::journal::Journal;
 use super::journal_line::Kept;
+use super::once::{Paid, ResultName};
 use super::top_up::Beyond;
 use crate::ledger::{By, Held, Ledger, ReserveCredits, SubmitError, Working};
 use crate::prices::PriceRule;
@@ -33,6 +35,9 @@ pub(super) struct Settler {
     pub(super) runtime: Handle,
     /// Where settlements are kept that the ledger has not taken; in memory only without.
     pub(super) journal: OnceLock<Journal>,
+    /// `None` where nobody is looked after.
+    riders: Option<FreeRiders>,
+    paid: Paid,
 }
 
 /// How a hold ends.
@@ -57,15 +62,20 @@ pub(super) struct Hold {
     expires: Instant,
     decided: Option<Settlement>,
     beyond: Beyond,
+    pub(super) ride: Ride,
+    /// The result that a charge pays for, where it is paid once.
+    pub(super) result: Option<ResultName>,
 }
 
 impl Settler {
-    pub(super) fn new(ledger: Ledger) -> Settler {
+    pub(super) fn new(ledger: Ledger, riders: Option<FreeRiders>) -> Settler {
         Settler {
             ledger,
             tasks: TaskTracker::new(),
             runtime: Handle::current(),
             journal: OnceLock::new(),
+            riders,
+            paid: Paid::new(),
         }
     }
 
@@ -100,6 +110,8 @@ impl Settler {
             expires,
             decided: None,
             beyond: Beyond::default(),
+            ride: Ride::default(),
+            result: None,
         })
     }
 
@@ -154,6 +166,54 @@ impl Hold {
         self
     }
 
+    /// Begins a delivery that a charge stands for. A client that made a habit of leaving owes it from the first byte:
+    /// what the head says, or else what is held.
+    pub(super) fn delivers(&mut self, announced_bytes: Option<u64>, known: Option<u64>) {
+        let pays_at_once = self
+            .rider()
+            .is_some_and(|(riders, key)| riders.pays_at_once(key, Instant::now()));
+        let charge = Settlement::Charge {
+            quantity: known.unwrap_or(self.held.quantity),
+            more: 0,
+        };
+        self.ride = Ride::begin(announced_bytes, pays_at_once.then_some(charge));
+    }
+
+    /// The platform cut the delivery off: it is released, and is nobody's habit.
+    pub(super) fn nobody_hung_up(&mut self) {
+        self.ride = Ride::default();
+    }
+
+    /// Names the result that this request is for, by a rule that charges for it once. True where it is paid already.
+    pub(super) fn is_paid(&mut self, rule: &PriceRule, method: &str, path: &str) -> bool {
+        let name = self.held.key.filter(|_| rule.once_per_path);
+        self.result = name.map(|key| ResultName::new(key, method, path));
+        self.result
+            .is_some_and(|name| self.settler.paid.is_paid(name, Instant::now()))
+    }
+
+    fn rider(&self) -> Option<(&FreeRiders, KeyId)> {
+        Some((self.settler.riders.as_ref()?, self.held.key?))
+    }
+
+    /// What it comes to when nobody has said how it ends: the client left, or the platform cut it off.
+    fn unsaid(&self) -> Settlement {
+        if self.ended_by_deletion() {
+            return Settlement::Release(ReleaseCause::Error);
+        }
+        if let Some((riders, key)) = self.rider().filter(|_| self.ride.is_near_end()) {
+            riders.hung_up(key, Instant::now());
+        }
+        match self.ride.owed() {
+            None => Settlement::Release(ReleaseCause::ClientGone),
+            Some(charge) => {
+                tracing::info!(reservation = %self.held.reservation, key = ?self.held.key, "a client left that pays from the first byte; it is charged");
+                metrics::counter!("keyledger_gateway_free_rides_charged_total").increment(1);
+                charge
+            }
+        }
+    }
+
     /// Says how it ends, and ends it.
     pub(super) fn settle(mut self, settlement: Settlement) {
         self.decided = Some(settlement);
@@ -186,13 +246,11 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let unsaid = if self.ended_by_deletion() {
-            ReleaseCause::Error
-        } else {
-            ReleaseCause::ClientGone
-        };
-        let settlement = self.decided.unwrap_or(Settlement::Release(unsaid));
+        let settlement = self.decided.unwrap_or_else(|| self.unsaid());
         metrics::counter!("keyledger_gateway_requests_total", "outcome" => settlement.outcome()).increment(1);
+        if let (Some(name), Settlement::Charge { quantity: 1.., .. }) = (self.result, settlement) {
+            self.settler.paid.pays(name, Instant::now());
+        }
         let owed = Kept {
             account: self.held.account,
             reservation: self.held.reservation,

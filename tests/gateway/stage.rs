@@ -58,6 +58,11 @@ const PRICES: &str = r#"
     quantity = { header = "X-Result-Count" }
     quantity_max = 20
     [[prices]]
+    endpoint = "serp_result"
+    match = "GET /serp/results/{id}"
+    price = "0.5"
+    once_per = "path"
+    [[prices]]
     endpoint = "short"
     match = "GET /capped/shortfall"
     price = "0.5"
@@ -114,21 +119,8 @@ impl Stage {
     pub async fn on(log: Log, ledger: Ledger, around: Option<Harness>, upstream: SocketAddr, credits: &str) -> Stage {
         let customer = Customer::open(&ledger, credits).await;
         let (key, secret) = generate_key(&ledger, customer.account).await;
-        let text = format!(
-            "[gateway]\nupstream = \"http://{upstream}\"\nupstream_timeout_seconds = 1\n\
-             idle_body_timeout_seconds = 1\nrequest_body_bytes_max = 1000\n{PRICES}"
-        );
-        let config = Config::parse(&text).unwrap();
-        let gateway = Gateway::new(GatewayOptions {
-            ledger: ledger.clone(),
-            prices: Arc::new(config.prices),
-            config: config.gateway.unwrap(),
-            key_prefix: config.key_prefix,
-        });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let served = tokio::spawn(gateway.serve(listener, stop.clone()));
+        let (address, served) = serve(ledger.clone(), upstream, "", stop.clone()).await;
         Stage {
             log,
             _around: around,
@@ -139,6 +131,16 @@ impl Stage {
             gateway: address,
             stop,
             served,
+        }
+    }
+
+    /// The same in front of this upstream, with more lines for `[gateway]`.
+    pub async fn with(self, upstream: SocketAddr, more: &str) -> Stage {
+        let (gateway, served) = serve(self.ledger.clone(), upstream, more, self.stop.clone()).await;
+        Stage {
+            gateway,
+            served,
+            ..self
         }
     }
 
@@ -200,6 +202,28 @@ impl Stage {
         };
         self.events().await.into_iter().filter_map(used).collect()
     }
+}
+
+async fn serve(
+    ledger: Ledger,
+    upstream: SocketAddr,
+    more: &str,
+    stop: CancellationToken,
+) -> (SocketAddr, tokio::task::JoinHandle<()>) {
+    let text = format!(
+        "[gateway]\nupstream = \"http://{upstream}\"\nupstream_timeout_seconds = 1\n\
+         idle_body_timeout_seconds = 1\nrequest_body_bytes_max = 1000\n{more}\n{PRICES}"
+    );
+    let config = Config::parse(&text).unwrap();
+    let gateway = Gateway::new(GatewayOptions {
+        ledger,
+        prices: Arc::new(config.prices),
+        config: config.gateway.unwrap(),
+        key_prefix: config.key_prefix,
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (address, tokio::spawn(gateway.serve(listener, stop)))
 }
 
 fn settled(event: Event) -> Option<Settled> {

@@ -53,6 +53,7 @@ fn prices() -> PriceBook {
         quantity,
         quantity_max,
         when_more: None,
+        once_per: None,
     };
     PriceBook::new(
         &[
