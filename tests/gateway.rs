@@ -1,9 +1,15 @@
 //! The gateway in front of a real data API, with a real ledger behind it: what is charged, and what never is.
 
+mod capped;
 mod charged;
+mod conformance;
 mod forwarded;
+mod free_riders;
+mod load;
+mod once;
 mod outages;
 mod raw;
 mod refused;
 mod released;
+mod scripted;
 mod stage;

@@ -2,6 +2,7 @@
 
 mod client;
 mod dev;
+mod journal;
 mod killed;
 mod outage;
 mod process;

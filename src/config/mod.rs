@@ -9,6 +9,7 @@
 
 mod section;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Uri;
@@ -46,6 +47,19 @@ pub struct GatewayConfig {
     pub connections_max: usize,
     /// Requests of a deleted key are cut, unless this says otherwise.
     pub let_deleted_keys_finish: bool,
+    /// `journal_dir`: where settlements are kept that the ledger does not take at once. In memory only without.
+    pub journal_dir: Option<PathBuf>,
+    /// `[gateway.free_riders]`: off where it is absent.
+    pub free_riders: Option<FreeRiderConfig>,
+}
+
+/// When a key that keeps hanging up just before the end of a body pays from the first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FreeRiderConfig {
+    /// So many within the window are a habit.
+    pub hang_ups_max: usize,
+    /// `hang_up_window_seconds`: the window, and how long the habit costs.
+    pub hang_up_window: Duration,
 }
 
 const DAY_SECONDS: u64 = 24 * 60 * 60;
@@ -54,6 +68,8 @@ const BODY_TIMEOUT_SECONDS: u64 = 300;
 const IDLE_BODY_TIMEOUT_SECONDS: u64 = 15;
 const REQUEST_BODY_BYTES_MAX: u64 = 10 << 20;
 const CONNECTIONS_MAX: u64 = 10_000;
+const HANG_UPS_MAX: u64 = 5;
+const HANG_UP_WINDOW_SECONDS: u64 = 600;
 
 impl GatewayConfig {
     /// The usual settings in front of an upstream.
@@ -66,6 +82,8 @@ impl GatewayConfig {
             request_body_bytes_max: REQUEST_BODY_BYTES_MAX,
             connections_max: usize::try_from(CONNECTIONS_MAX).unwrap_or(usize::MAX),
             let_deleted_keys_finish: false,
+            journal_dir: None,
+            free_riders: None,
         }
     }
 }
@@ -136,6 +154,10 @@ fn read_gateway(file: &mut Section<'_>, value: Value) -> Option<GatewayConfig> {
         section.count_within("request_body_bytes_max", 0..=(1 << 40), usual.request_body_bytes_max);
     let connections_max = section.count_within("connections_max", 1..=1_000_000, CONNECTIONS_MAX);
     let let_deleted_keys_finish = section.flag("let_deleted_keys_finish", false);
+    let journal_dir = read_journal_dir(&mut section);
+    let free_riders = section
+        .value("free_riders")
+        .and_then(|value| read_free_riders(&mut section, value));
     section.end();
     Some(GatewayConfig {
         upstream: authority?,
@@ -145,7 +167,32 @@ fn read_gateway(file: &mut Section<'_>, value: Value) -> Option<GatewayConfig> {
         request_body_bytes_max,
         connections_max: usize::try_from(connections_max).unwrap_or(usize::MAX),
         let_deleted_keys_finish,
+        journal_dir,
+        free_riders,
     })
+}
+
+fn read_free_riders(gateway: &mut Section<'_>, value: Value) -> Option<FreeRiderConfig> {
+    let Value::Table(table) = value else {
+        gateway.complain("free_riders", "is a table");
+        return None;
+    };
+    let mut section = gateway.inner("[gateway.free_riders]", table);
+    let hang_ups_max = section.count_within("hang_ups_max", 1..=1_000, HANG_UPS_MAX);
+    let window_seconds = section.count_within("hang_up_window_seconds", 1..=DAY_SECONDS, HANG_UP_WINDOW_SECONDS);
+    section.end();
+    Some(FreeRiderConfig {
+        hang_ups_max: usize::try_from(hang_ups_max).unwrap_or(usize::MAX),
+        hang_up_window: Duration::from_secs(window_seconds),
+    })
+}
+
+fn read_journal_dir(section: &mut Section<'_>) -> Option<PathBuf> {
+    let directory = section.text("journal_dir")?;
+    if directory.is_empty() {
+        section.complain("journal_dir", "names a directory, or is left out");
+    }
+    Some(directory.into())
 }
 
 /// The authority of `http://host[:port][/]`. A user, a path or a query would be silently dropped later: refused here.
@@ -202,6 +249,8 @@ fn read_price(mut section: Section<'_>) -> PriceEntry {
         unit: section.text("unit").unwrap_or_else(|| "request".to_owned()),
         quantity,
         quantity_max: section.count("quantity_max"),
+        when_more: section.text("when_more"),
+        once_per: section.text("once_per"),
     };
     section.end();
     entry
@@ -282,6 +331,8 @@ mod tests {
             upstream_timeout = 5
             body_timeout_seconds = 0
             let_deleted_keys_finish = "no"
+            journal_dir = ""
+            free_riders = { hang_ups_max = 0, window = 5 }
             [[prices]]
             endpoint = "serp"
             match = "GET /serp"
@@ -298,6 +349,9 @@ mod tests {
             "[gateway] upstream",
             "[gateway] body_timeout_seconds",
             "[gateway] let_deleted_keys_finish",
+            "[gateway] journal_dir",
+            "[gateway.free_riders] hang_ups_max",
+            "[gateway.free_riders] window",
             "[gateway] upstream_timeout",
             "[[prices]] 1 price",
             "[[prices]] 1 colour",

@@ -14,7 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use keyledger_events::ReleaseCause;
 
-use super::count::Count;
+use super::count::{Count, Counted};
 use super::headers::{CREDITS_CHARGED, CREDITS_REMAINING, set};
 use super::hold::{Hold, Settlement};
 use super::idle::Idle;
@@ -71,11 +71,11 @@ impl Delivery {
     fn ends_whole(&mut self) -> Option<HeaderMap> {
         self.ended = true;
         let mut payment = self.payment.take()?;
-        let quantity = payment.count.end();
+        let Counted { quantity, more } = payment.count.end();
         let trailers = payment.trailers.then(|| credits(&payment.hold, quantity));
         payment
             .line
-            .settle_when_flushed(payment.hold, Settlement::Charge { quantity });
+            .settle_when_flushed(payment.hold, Settlement::Charge { quantity, more });
         trailers
     }
 
@@ -86,6 +86,14 @@ impl Delivery {
             payment.hold.settle(Settlement::Release(ReleaseCause::Error));
         }
         Poll::Ready(Some(Err(fault)))
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if let Some(payment) = self.payment.as_mut().filter(|payment| payment.line.is_cut()) {
+            payment.hold.nobody_hung_up();
+        }
     }
 }
 
@@ -121,6 +129,7 @@ impl Body for Delivery {
                     };
                     if let Some(payment) = &mut self.payment {
                         payment.count.feed(&data);
+                        payment.hold.ride.pass(data.len());
                     }
                     self.idle.moved();
                     // With a length, the server stops asking at the last byte: this is the end.

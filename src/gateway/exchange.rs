@@ -97,7 +97,12 @@ impl Exchange<'_> {
             .map_err(|error| refused(self.told(error)))?;
         let takes_trailers = headers::takes_trailers(&head.headers) && head.version == http::Version::HTTP_11;
         let method = head.method.clone();
+        let mut hold = hold.priced_by(rule);
+        let paid = hold.is_paid(rule, method.as_str(), head.uri.path());
         let (answer, hold) = self.forward(head, body, rule, hold).await?;
+        if paid && worth_data(answer.status()) {
+            return Ok(self.give(answer, hold));
+        }
         Ok(self.deliver(answer, &method, rule, hold, takes_trailers))
     }
 
@@ -195,13 +200,26 @@ impl Exchange<'_> {
         }
     }
 
+    /// Passes on a result that was paid before.
+    fn give(&self, answer: Response<Incoming>, hold: Hold) -> Response<Body> {
+        let (head, body) = answer.into_parts();
+        let mut told = headers::for_client(&head.headers);
+        told.extend(credits(&hold, 0));
+        hold.settle(Settlement::Release(ReleaseCause::Requested));
+        let delivery = Delivery::new(body, None, self.shared.config.idle_body_timeout);
+        let mut answer = Response::new(delivery.boxed_unsync());
+        *answer.status_mut() = head.status;
+        *answer.headers_mut() = told;
+        answer
+    }
+
     /// Passes the answer on. What is to be charged is charged when the body has left; anything else goes back now.
     fn deliver(
         &self,
         answer: Response<Incoming>,
         method: &Method,
         rule: &PriceRule,
-        hold: Hold,
+        mut hold: Hold,
         takes_trailers: bool,
     ) -> Response<Body> {
         let (head, body) = answer.into_parts();
@@ -214,6 +232,7 @@ impl Exchange<'_> {
             }
             Settlement::Charge { .. } => {
                 let count = Count::begin(rule, &head.headers);
+                hold.delivers(body.size_hint().exact(), count.known());
                 let trailers = count.known().is_none() && takes_trailers;
                 if let Some(quantity) = count.known() {
                     told.extend(credits(&hold, quantity));
@@ -266,6 +285,13 @@ fn end_of_delivery(hold: &Hold, body_timeout: Duration) -> impl Future<Output = 
     }
 }
 
+fn worth_data(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION | StatusCode::PARTIAL_CONTENT
+    )
+}
+
 /// What an answer is worth, by its head alone. The quantity is counted later.
 fn verdict(method: &Method, status: StatusCode, ends_visibly: impl FnOnce() -> bool) -> Settlement {
     match status {
@@ -274,7 +300,7 @@ fn verdict(method: &Method, status: StatusCode, ends_visibly: impl FnOnce() -> b
             if method == Method::HEAD || !ends_visibly() {
                 Settlement::Release(ReleaseCause::Error)
             } else {
-                Settlement::Charge { quantity: 0 }
+                Settlement::Charge { quantity: 0, more: 0 }
             }
         }
         StatusCode::ACCEPTED => Settlement::Release(ReleaseCause::Queued),

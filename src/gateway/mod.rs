@@ -10,7 +10,11 @@
 //! | file | does |
 //! | --- | --- |
 //! | `admit`, `key`, `path` | refuse what needs no ledger to be refused |
-//! | `hold` | credits held, and settled exactly once |
+//! | `hold`, `settle` | credits held, and settled exactly once |
+//! | `journal`, `journal_line` | settlements that the ledger has not taken yet, on disk |
+//! | `top_up` | units that were delivered beyond those that were held for |
+//! | `free_riders` | keys that keep hanging up just before the end |
+//! | `once` | results that were paid already |
 //! | `exchange` | one request's way |
 //! | `headers`, `caller` | what passes, and what is kept of the client |
 //! | `upload`, `delivery`, `count`, `json_count`, `idle` | bodies, up and down, counted as they stream |
@@ -21,19 +25,26 @@ mod caller;
 mod count;
 mod delivery;
 mod exchange;
+mod free_riders;
 mod headers;
 mod hold;
 mod idle;
+mod journal;
+mod journal_line;
 mod json_count;
 mod key;
 mod line;
+mod once;
 mod path;
+mod settle;
+mod top_up;
 mod upload;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +66,10 @@ use crate::ledger::Ledger;
 use crate::prices::PriceBook;
 
 use exchange::{Shared, exchange};
+use free_riders::FreeRiders;
 use hold::Settler;
+use journal::Journal;
+pub use journal::JournalError;
 use line::{Line, Watched};
 
 /// What a gateway is made of.
@@ -102,17 +116,26 @@ impl Gateway {
             .build(connector);
         // An authority has only characters that a header may have.
         let host = HeaderValue::from_str(options.config.upstream.as_str());
+        let riders = options.config.free_riders.map(FreeRiders::new);
         let shared = Shared {
             prices: options.prices,
             host: host.unwrap_or_else(|_| HeaderValue::from_static("upstream")),
             config: options.config,
             key_prefix: options.key_prefix,
             client,
-            settler: Arc::new(Settler::new(options.ledger)),
+            settler: Arc::new(Settler::new(options.ledger, riders)),
         };
         Gateway {
             shared: Arc::new(shared),
         }
+    }
+
+    /// Keeps settlements that the ledger does not take at once in this directory, and goes on with those that are there.
+    /// Before `serve`, and once. The directory belongs to this process until the gateway is gone.
+    pub fn keep_settlements(&self, directory: &Path) -> Result<(), JournalError> {
+        let (journal, left) = Journal::open(directory)?;
+        self.shared.settler.keep(journal, left);
+        Ok(())
     }
 
     /// Serves until `stop` is cancelled, then lets answers under way end and settles what is left, for 10 s each. The
@@ -199,8 +222,14 @@ impl Connection {
                     }
                     break;
                 }
-                () = poll_fn(|cx| line.poll_end(cx)) => break,
-                () = self.give_up.cancelled() => break,
+                () = poll_fn(|cx| line.poll_end(cx)) => {
+                    line.cut();
+                    break;
+                }
+                () = self.give_up.cancelled() => {
+                    line.cut();
+                    break;
+                }
                 () = self.stop.cancelled(), if !stopping => {
                     stopping = true;
                     serving.as_mut().graceful_shutdown();

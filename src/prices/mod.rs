@@ -27,6 +27,10 @@ pub struct PriceEntry {
     pub unit: String,
     pub quantity: QuantityEntry,
     pub quantity_max: Option<u64>,
+    /// `shortfall` or `top-up`; shortfall when absent.
+    pub when_more: Option<String>,
+    /// `path`: the same key pays for a result once a day. Each time when absent.
+    pub once_per: Option<String>,
 }
 
 /// How a person said that units are counted.
@@ -49,6 +53,9 @@ pub struct PriceRule {
     pub quantity: Quantity,
     /// Units that are held for before the work; at least 1.
     pub quantity_max: u64,
+    pub when_more: WhenMore,
+    /// A key that asks for the same path again within a day is given it.
+    pub once_per_path: bool,
     /// The version of the book that this rule stands in; 0 is the config file.
     pub version: u64,
 }
@@ -62,6 +69,16 @@ pub enum Quantity {
     Header(HeaderName),
     /// A number, or the length of an array, in the answer's JSON.
     Json(JsonPointer),
+}
+
+/// What becomes of units that were delivered beyond those that were held for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WhenMore {
+    /// They are delivered and not charged, and the log of the gateway says so.
+    #[default]
+    Shortfall,
+    /// They are charged from what is available, as a charge of their own. What the balance lacks is a shortfall.
+    TopUp,
 }
 
 /// All prices, in order.
@@ -157,6 +174,8 @@ impl Reading<'_> {
         let unit = self.told("unit", read_unit(&entry.unit));
         let quantity = self.told("quantity", read_quantity(&entry.quantity));
         let quantity_max = self.told("quantity_max", read_quantity_max(entry));
+        let when_more = self.told("when_more", read_when_more(entry));
+        let once_per_path = self.told("once_per", read_once_per(entry));
         let (price, quantity_max) = (price?, quantity_max?);
         let held = price.times(quantity_max);
         let held = held.ok_or_else(|| "times the price is more credits than there can be".to_owned());
@@ -167,6 +186,8 @@ impl Reading<'_> {
             unit: unit?,
             quantity: quantity?,
             quantity_max,
+            when_more: when_more?,
+            once_per_path: once_per_path?,
             version,
         };
         Some((pattern?, rule))
@@ -218,6 +239,24 @@ fn read_quantity_max(entry: &PriceEntry) -> Result<u64, String> {
     }
 }
 
+fn read_once_per(entry: &PriceEntry) -> Result<bool, String> {
+    match entry.once_per.as_deref() {
+        None => Ok(false),
+        Some("path") => Ok(true),
+        Some(_) => Err("is \"path\", or left out".to_owned()),
+    }
+}
+
+fn read_when_more(entry: &PriceEntry) -> Result<WhenMore, String> {
+    match (entry.when_more.as_deref(), &entry.quantity) {
+        (None, _) => Ok(WhenMore::default()),
+        (Some(_), QuantityEntry::Fixed) => Err("is said only where the quantity is counted".to_owned()),
+        (Some("shortfall"), _) => Ok(WhenMore::Shortfall),
+        (Some("top-up"), _) => Ok(WhenMore::TopUp),
+        (Some(_), _) => Err("is \"shortfall\" or \"top-up\"".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,6 +269,8 @@ mod tests {
             unit: "request".into(),
             quantity: QuantityEntry::Fixed,
             quantity_max: None,
+            when_more: None,
+            once_per: None,
         }
     }
 
@@ -263,6 +304,8 @@ mod tests {
         let mut bad = entry("Bad Name", "GET serp", "-1");
         bad.unit = String::new();
         bad.quantity_max = Some(3);
+        bad.when_more = Some("top-up".into());
+        bad.once_per = Some("day".into());
         let complaints = PriceBook::new(&[bad, counted, dear], 0).unwrap_err();
         let told: Vec<_> = complaints.iter().map(|c| (c.entry, c.field)).collect();
         let expected = [
@@ -271,6 +314,8 @@ mod tests {
             (1, "price"),
             (1, "unit"),
             (1, "quantity_max"),
+            (1, "when_more"),
+            (1, "once_per"),
             (2, "quantity"),
             (2, "quantity_max"),
             (3, "quantity_max"),

@@ -11,8 +11,7 @@ use keyledger::gateway::{Gateway, GatewayOptions};
 use keyledger::ledger::{CreateKey, Ledger};
 use keyledger::log::Log;
 use keyledger_events::{
-    AccountId, CreditsCharged, CreditsReleased, Environment, Event, KeyDigest, KeyId, KeyName, KeyUsed, Position,
-    Recorded, base62_secret,
+    AccountId, CreditsCharged, CreditsReleased, Environment, Event, KeyDigest, KeyId, KeyName, KeyUsed, base62_secret,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::raw::{self, Answer};
 use crate::harness::{Harness, until};
 use crate::ledger::customer::{Customer, by_system};
+use crate::ledger::writers::whole_log;
 
 pub struct Stage {
     log: Log,
@@ -58,6 +58,25 @@ const PRICES: &str = r#"
     quantity = { header = "X-Result-Count" }
     quantity_max = 20
     [[prices]]
+    endpoint = "serp_result"
+    match = "GET /serp/results/{id}"
+    price = "0.5"
+    once_per = "path"
+    [[prices]]
+    endpoint = "short"
+    match = "GET /capped/shortfall"
+    price = "0.5"
+    quantity = { header = "X-Result-Count" }
+    quantity_max = 2
+    when_more = "shortfall"
+    [[prices]]
+    endpoint = "topped"
+    match = "GET /capped/top-up"
+    price = "0.5"
+    quantity = { header = "X-Result-Count" }
+    quantity_max = 2
+    when_more = "top-up"
+    [[prices]]
     endpoint = "serp"
     match = "ANY /serp"
     price = "0.5"
@@ -89,7 +108,8 @@ impl Stage {
         Stage::start(upstream, "100").await
     }
 
-    async fn start(upstream: SocketAddr, credits: &str) -> Stage {
+    /// In front of this, with so many credits.
+    pub async fn start(upstream: SocketAddr, credits: &str) -> Stage {
         let harness = Harness::start().await;
         let (log, ledger) = (harness.log(), harness.ledger());
         Stage::on(log, ledger, Some(harness), upstream, credits).await
@@ -99,21 +119,8 @@ impl Stage {
     pub async fn on(log: Log, ledger: Ledger, around: Option<Harness>, upstream: SocketAddr, credits: &str) -> Stage {
         let customer = Customer::open(&ledger, credits).await;
         let (key, secret) = generate_key(&ledger, customer.account).await;
-        let text = format!(
-            "[gateway]\nupstream = \"http://{upstream}\"\nupstream_timeout_seconds = 1\n\
-             idle_body_timeout_seconds = 1\nrequest_body_bytes_max = 1000\n{PRICES}"
-        );
-        let config = Config::parse(&text).unwrap();
-        let gateway = Gateway::new(GatewayOptions {
-            ledger: ledger.clone(),
-            prices: Arc::new(config.prices),
-            config: config.gateway.unwrap(),
-            key_prefix: config.key_prefix,
-        });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let served = tokio::spawn(gateway.serve(listener, stop.clone()));
+        let (address, served) = serve(ledger.clone(), upstream, "", stop.clone()).await;
         Stage {
             log,
             _around: around,
@@ -124,6 +131,16 @@ impl Stage {
             gateway: address,
             stop,
             served,
+        }
+    }
+
+    /// The same in front of this upstream, with more lines for `[gateway]`.
+    pub async fn with(self, upstream: SocketAddr, more: &str) -> Stage {
+        let (gateway, served) = serve(self.ledger.clone(), upstream, more, self.stop.clone()).await;
+        Stage {
+            gateway,
+            served,
+            ..self
         }
     }
 
@@ -144,10 +161,8 @@ impl Stage {
     }
 
     pub async fn events(&self) -> Vec<Event> {
-        let page = self.log.read(Position::START, 10_000).await.unwrap();
-        page.iter()
-            .map(|stored| Recorded::decode(&stored.body).unwrap().event)
-            .collect()
+        let log = whole_log(&self.log).await;
+        log.into_iter().map(|recorded| recorded.event).collect()
     }
 
     async fn settled_so_far(&self) -> Vec<Settled> {
@@ -187,6 +202,28 @@ impl Stage {
         };
         self.events().await.into_iter().filter_map(used).collect()
     }
+}
+
+async fn serve(
+    ledger: Ledger,
+    upstream: SocketAddr,
+    more: &str,
+    stop: CancellationToken,
+) -> (SocketAddr, tokio::task::JoinHandle<()>) {
+    let text = format!(
+        "[gateway]\nupstream = \"http://{upstream}\"\nupstream_timeout_seconds = 1\n\
+         idle_body_timeout_seconds = 1\nrequest_body_bytes_max = 1000\n{more}\n{PRICES}"
+    );
+    let config = Config::parse(&text).unwrap();
+    let gateway = Gateway::new(GatewayOptions {
+        ledger,
+        prices: Arc::new(config.prices),
+        config: config.gateway.unwrap(),
+        key_prefix: config.key_prefix,
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (address, tokio::spawn(gateway.serve(listener, stop)))
 }
 
 fn settled(event: Event) -> Option<Settled> {

@@ -52,6 +52,8 @@ fn prices() -> PriceBook {
         unit: "request".to_owned(),
         quantity,
         quantity_max,
+        when_more: None,
+        once_per: None,
     };
     PriceBook::new(
         &[

@@ -27,7 +27,7 @@ async fn kill_of_postgres_is_answered_503_and_the_same_request_succeeds_afterwar
     let postgres = postgres.unwrap();
     keyledger::migrate::migrate(&postgres.url()).await.unwrap();
     let nats_url = std::env::var("NATS_URL").expect("run it with `make test`");
-    let site = Site::on(Harness::on(crate::harness::unique("t"), postgres.url(), nats_url)).await;
+    let site = Site::on(Harness::on(crate::harness::unique("t"), postgres.url(), nats_url), "").await;
     let service = site.serve().await;
     let operator = site.operator(&service);
     let customer = Customer::open(&operator, "10").await;
