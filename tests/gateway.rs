@@ -3,6 +3,7 @@
 mod charged;
 mod forwarded;
 mod outages;
+mod rates;
 mod raw;
 mod refused;
 mod released;

@@ -7,6 +7,7 @@
 //!
 //! Not here: secrets and addresses of servers. They come from the environment.
 
+mod rates;
 mod section;
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ use http::uri::Authority;
 use keyledger_events::KeyPrefix;
 use toml::{Table, Value};
 
+pub use rates::RateLimits;
 pub use section::Complaint;
 
 use crate::prices::{PriceBook, PriceEntry, QuantityEntry};
@@ -46,6 +48,7 @@ pub struct GatewayConfig {
     pub connections_max: usize,
     /// Requests of a deleted key are cut, unless this says otherwise.
     pub let_deleted_keys_finish: bool,
+    pub rate_limits: RateLimits,
 }
 
 const DAY_SECONDS: u64 = 24 * 60 * 60;
@@ -66,6 +69,7 @@ impl GatewayConfig {
             request_body_bytes_max: REQUEST_BODY_BYTES_MAX,
             connections_max: usize::try_from(CONNECTIONS_MAX).unwrap_or(usize::MAX),
             let_deleted_keys_finish: false,
+            rate_limits: RateLimits::default(),
         }
     }
 }
@@ -136,6 +140,7 @@ fn read_gateway(file: &mut Section<'_>, value: Value) -> Option<GatewayConfig> {
         section.count_within("request_body_bytes_max", 0..=(1 << 40), usual.request_body_bytes_max);
     let connections_max = section.count_within("connections_max", 1..=1_000_000, CONNECTIONS_MAX);
     let let_deleted_keys_finish = section.flag("let_deleted_keys_finish", false);
+    let rate_limits = rates::read(&mut section);
     section.end();
     Some(GatewayConfig {
         upstream: authority?,
@@ -145,6 +150,7 @@ fn read_gateway(file: &mut Section<'_>, value: Value) -> Option<GatewayConfig> {
         request_body_bytes_max,
         connections_max: usize::try_from(connections_max).unwrap_or(usize::MAX),
         let_deleted_keys_finish,
+        rate_limits,
     })
 }
 
@@ -202,6 +208,8 @@ fn read_price(mut section: Section<'_>) -> PriceEntry {
         unit: section.text("unit").unwrap_or_else(|| "request".to_owned()),
         quantity,
         quantity_max: section.count("quantity_max"),
+        rate_per_second: section.count("rate_per_second"),
+        rate_burst: section.count("rate_burst"),
     };
     section.end();
     entry

@@ -6,7 +6,7 @@
 //! the hold that it made is settled.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,14 +25,15 @@ use super::count::Count;
 use super::delivery::{Delivery, DeliveryFault, Payment, credits};
 use super::headers;
 use super::hold::{Hold, Settlement, Settler};
+use super::limits::{self, Limits, Pass, Quota};
 use super::line::Line;
 use super::upload::{Upload, UploadFault};
 use super::{caller, headers::REQUEST_ID};
 use crate::clock;
 use crate::config::GatewayConfig;
-use crate::ledger::{Payer, Price, Refusal, ReserveCredits, SubmitError};
+use crate::ledger::{Held, Payer, Price, Refusal, ReserveCredits, SubmitError};
 use crate::prices::{PriceBook, PriceRule};
-use crate::problem::{BAD_REQUEST, Problem, REQUEST_TIMEOUT, UPSTREAM_TIMEOUT, UPSTREAM_UNREACHABLE};
+use crate::problem::{BAD_REQUEST, KEY_INVALID, Problem, REQUEST_TIMEOUT, UPSTREAM_TIMEOUT, UPSTREAM_UNREACHABLE};
 
 pub(super) type Body = UnsyncBoxBody<Bytes, DeliveryFault>;
 
@@ -49,6 +50,7 @@ pub(super) struct Shared {
     pub host: HeaderValue,
     pub client: Client<HttpConnector, Upload>,
     pub settler: Arc<Settler>,
+    pub limits: Arc<Limits>,
 }
 
 /// A request while it is under way, and whom to tell about its connection.
@@ -57,6 +59,8 @@ struct Exchange<'a> {
     client: IpAddr,
     line: Line,
     request_id: String,
+    /// What limits the caller, once that is known.
+    quotas: OnceLock<Vec<Quota>>,
 }
 
 /// Answers a request. Never fails: what goes wrong is a problem document.
@@ -72,12 +76,14 @@ pub(super) async fn exchange(
         client,
         line,
         request_id: caller::request_id(request.headers()),
+        quotas: OnceLock::new(),
     };
     let mut answer = exchange.answer(request).await.unwrap_or_else(|problem| {
         let answer: Response<Full<Bytes>> = problem.into_http::<Bytes>().map(Full::new);
         answer.map(|body| body.map_err(|never| match never {}).boxed_unsync())
     });
     headers::set(answer.headers_mut(), REQUEST_ID, &exchange.request_id);
+    limits::tell(exchange.quotas.get().map_or(&[], Vec::as_slice), answer.headers_mut());
     metrics::histogram!("keyledger_gateway_head_seconds").record(began.elapsed());
     answer
 }
@@ -86,15 +92,15 @@ impl Exchange<'_> {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
         let (head, body) = request.into_parts();
         let shared = self.shared;
-        let admitted = admit(&head, &shared.prices, &shared.config, &shared.key_prefix).map_err(refused)?;
+        let admitted = admit(&head, &shared.prices, &shared.config, &shared.key_prefix)
+            .map_err(|problem| refused(self.not_admitted(problem)))?;
         let rule = admitted.rule;
+        let pass = self.pass(&admitted).map_err(refused)?;
         let reserve = self.reserve(&admitted, &head);
         let cut = !shared.config.let_deleted_keys_finish;
-        let hold = shared
-            .settler
-            .hold(reserve, cut)
-            .await
-            .map_err(|error| refused(self.told(error)))?;
+        let hold = shared.settler.hold(reserve, cut).await;
+        pass_told(pass, hold.as_ref().map(Hold::held));
+        let hold = hold.map_err(|error| refused(self.told(error)))?;
         let takes_trailers = headers::takes_trailers(&head.headers) && head.version == http::Version::HTTP_11;
         let method = head.method.clone();
         let (answer, hold) = self.forward(head, body, rule, hold).await?;
@@ -117,6 +123,22 @@ impl Exchange<'_> {
             ttl_seconds: u32::try_from(longest).unwrap_or(u32::MAX),
             usage: caller::usage(&head.headers, self.client, &self.request_id),
         }
+    }
+
+    /// A text that cannot be a key counts as a failed one.
+    fn not_admitted(&self, problem: Problem) -> Problem {
+        if problem.kind == KEY_INVALID {
+            self.shared.limits.bad_key(self.client).unwrap_or(problem)
+        } else {
+            problem
+        }
+    }
+
+    fn pass(&self, admitted: &Admitted<'_>) -> Result<Pass, Problem> {
+        let taken = self.shared.limits.take(admitted.key, admitted.rule, self.client);
+        // Set once a request.
+        let _ = self.quotas.set(taken.quotas);
+        taken.pass
     }
 
     fn told(&self, error: SubmitError) -> Problem {
@@ -247,6 +269,15 @@ fn not_uploaded(fault: UploadFault, config: &GatewayConfig) -> Problem {
         UploadFault::TooLarge => too_large(config),
         UploadFault::Stalled => Problem::new(REQUEST_TIMEOUT, "the body stood still"),
         UploadFault::Broken => Problem::new(BAD_REQUEST, "the body broke off"),
+    }
+}
+
+/// What the ledger said of a key bears on its later calls.
+fn pass_told(pass: Pass, said: Result<&Held, &SubmitError>) {
+    match said {
+        Ok(held) => pass.let_through(held.account, held.key),
+        Err(SubmitError::Refused { refusal, .. }) => pass.refused(refusal),
+        Err(SubmitError::Busy | SubmitError::Unavailable | SubmitError::OutcomeUnknown | SubmitError::Broken) => {}
     }
 }
 

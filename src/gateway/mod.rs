@@ -10,6 +10,7 @@
 //! | file | does |
 //! | --- | --- |
 //! | `admit`, `key`, `path` | refuse what needs no ledger to be refused |
+//! | `limits` | who may ask how often |
 //! | `hold` | credits held, and settled exactly once |
 //! | `exchange` | one request's way |
 //! | `headers`, `caller` | what passes, and what is kept of the client |
@@ -26,6 +27,7 @@ mod hold;
 mod idle;
 mod json_count;
 mod key;
+mod limits;
 mod line;
 mod path;
 mod upload;
@@ -56,6 +58,7 @@ use crate::prices::PriceBook;
 
 use exchange::{Shared, exchange};
 use hold::Settler;
+use limits::Limits;
 use line::{Line, Watched};
 
 /// What a gateway is made of.
@@ -102,7 +105,9 @@ impl Gateway {
             .build(connector);
         // An authority has only characters that a header may have.
         let host = HeaderValue::from_str(options.config.upstream.as_str());
+        let signals = Arc::clone(options.ledger.key_signals());
         let shared = Shared {
+            limits: Arc::new(Limits::new(options.config.rate_limits, signals)),
             prices: options.prices,
             host: host.unwrap_or_else(|_| HeaderValue::from_static("upstream")),
             config: options.config,

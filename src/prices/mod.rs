@@ -9,12 +9,14 @@
 
 mod pattern;
 mod pointer;
+mod rate;
 
 use http::HeaderName;
 use keyledger_events::{Credits, Endpoint};
 
 pub use pattern::METHODS;
 pub use pointer::JsonPointer;
+pub use rate::Rate;
 
 use pattern::Pattern;
 
@@ -27,6 +29,10 @@ pub struct PriceEntry {
     pub unit: String,
     pub quantity: QuantityEntry,
     pub quantity_max: Option<u64>,
+    /// Calls a second of one key to this endpoint; no limit of its own where not said.
+    pub rate_per_second: Option<u64>,
+    /// Calls at once; as many as a second allows where not said.
+    pub rate_burst: Option<u64>,
 }
 
 /// How a person said that units are counted.
@@ -49,6 +55,8 @@ pub struct PriceRule {
     pub quantity: Quantity,
     /// Units that are held for before the work; at least 1.
     pub quantity_max: u64,
+    /// How often one key may call this endpoint, beside the gateway's own limits.
+    pub rate: Option<Rate>,
     /// The version of the book that this rule stands in; 0 is the config file.
     pub version: u64,
 }
@@ -157,6 +165,7 @@ impl Reading<'_> {
         let unit = self.told("unit", read_unit(&entry.unit));
         let quantity = self.told("quantity", read_quantity(&entry.quantity));
         let quantity_max = self.told("quantity_max", read_quantity_max(entry));
+        let rate = self.told("rate_per_second", Rate::read(entry.rate_per_second, entry.rate_burst));
         let (price, quantity_max) = (price?, quantity_max?);
         let held = price.times(quantity_max);
         let held = held.ok_or_else(|| "times the price is more credits than there can be".to_owned());
@@ -167,6 +176,7 @@ impl Reading<'_> {
             unit: unit?,
             quantity: quantity?,
             quantity_max,
+            rate: rate?,
             version,
         };
         Some((pattern?, rule))
@@ -230,6 +240,7 @@ mod tests {
             unit: "request".into(),
             quantity: QuantityEntry::Fixed,
             quantity_max: None,
+            ..PriceEntry::default()
         }
     }
 

@@ -24,7 +24,7 @@ use crate::ledger::customer::{Customer, by_system};
 pub struct Stage {
     log: Log,
     /// Whatever has to live as long as the stage.
-    _around: Option<Harness>,
+    around: Option<Harness>,
     pub ledger: Ledger,
     pub customer: Customer,
     pub key: KeyId,
@@ -72,6 +72,12 @@ const PRICES: &str = r#"
     match = "ANY /echo"
     price = "0.5"
     unit = "request"
+    [[prices]]
+    endpoint = "limited"
+    match = "GET /limited"
+    price = "0.5"
+    unit = "request"
+    rate_per_second = 1
 "#;
 
 impl Stage {
@@ -95,13 +101,33 @@ impl Stage {
         Stage::on(log, ledger, Some(harness), upstream, credits).await
     }
 
+    /// In front of the demo data API, with these lines in `[gateway.rate_limits]`.
+    pub async fn limited(limits: &str) -> Stage {
+        let harness = Harness::start().await;
+        let (log, ledger) = (harness.log(), harness.ledger());
+        let more = format!("[gateway.rate_limits]\n{limits}");
+        Stage::with(log, ledger, Some(harness), demo_data_api().await, "100", &more).await
+    }
+
     /// On a ledger that was started elsewhere.
     pub async fn on(log: Log, ledger: Ledger, around: Option<Harness>, upstream: SocketAddr, credits: &str) -> Stage {
+        Stage::with(log, ledger, around, upstream, credits, "").await
+    }
+
+    /// With these lines after those of `[gateway]`.
+    async fn with(
+        log: Log,
+        ledger: Ledger,
+        around: Option<Harness>,
+        upstream: SocketAddr,
+        credits: &str,
+        more: &str,
+    ) -> Stage {
         let customer = Customer::open(&ledger, credits).await;
         let (key, secret) = generate_key(&ledger, customer.account).await;
         let text = format!(
             "[gateway]\nupstream = \"http://{upstream}\"\nupstream_timeout_seconds = 1\n\
-             idle_body_timeout_seconds = 1\nrequest_body_bytes_max = 1000\n{PRICES}"
+             idle_body_timeout_seconds = 1\nrequest_body_bytes_max = 1000\n{more}{PRICES}"
         );
         let config = Config::parse(&text).unwrap();
         let gateway = Gateway::new(GatewayOptions {
@@ -116,7 +142,7 @@ impl Stage {
         let served = tokio::spawn(gateway.serve(listener, stop.clone()));
         Stage {
             log,
-            _around: around,
+            around,
             ledger,
             customer,
             key,
@@ -141,6 +167,11 @@ impl Stage {
 
     pub async fn send(&self, request: &str) -> Answer {
         raw::send(self.gateway, request).await
+    }
+
+    /// From now on nobody reaches the database.
+    pub async fn without_database(&self) {
+        self.around.as_ref().expect("a harness").close_database().await;
     }
 
     pub async fn events(&self) -> Vec<Event> {
@@ -213,7 +244,7 @@ pub fn released(cause: &'static str) -> Settled {
     Settled::Released { cause }
 }
 
-async fn generate_key(ledger: &Ledger, account: AccountId) -> (KeyId, String) {
+pub async fn generate_key(ledger: &Ledger, account: AccountId) -> (KeyId, String) {
     let secret = base62_secret("sk_live_", clock::random_secret_bits());
     let key = clock::fresh_key_id();
     let create = CreateKey {

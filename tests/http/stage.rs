@@ -52,6 +52,7 @@ fn prices() -> PriceBook {
         unit: "request".to_owned(),
         quantity,
         quantity_max,
+        ..PriceEntry::default()
     };
     PriceBook::new(
         &[
