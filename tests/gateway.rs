@@ -7,4 +7,5 @@ mod rates;
 mod raw;
 mod refused;
 mod released;
+mod seen;
 mod stage;

@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use super::seen::Seen;
 use crate::ledger::{By, ChargeReservation, Held, Ledger, ReleaseReservation, ReserveCredits, SubmitError, Working};
 
 const RETRY_FIRST: Duration = Duration::from_millis(50);
@@ -45,6 +46,9 @@ pub(super) struct Hold {
     working: Option<Working>,
     expires: Instant,
     decided: Option<Settlement>,
+    made: Instant,
+    /// Whoever watches the request that this is for.
+    seen: Option<Arc<Seen>>,
 }
 
 impl Settler {
@@ -86,6 +90,8 @@ impl Settler {
             working,
             expires,
             decided: None,
+            made: Instant::now(),
+            seen: None,
         })
     }
 
@@ -129,6 +135,7 @@ impl Settler {
                 return;
             }
             tracing::debug!(reservation = %held.reservation, %reason, "settling is tried again");
+            metrics::counter!("keyledger_gateway_settle_retries_total").increment(1);
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RETRY_LONGEST);
         }
@@ -184,6 +191,13 @@ impl Hold {
         &self.held
     }
 
+    /// Tells its watcher of itself now, and of its end.
+    pub(super) fn seen_by(mut self, seen: &Arc<Seen>) -> Hold {
+        seen.held(&self.held);
+        self.seen = Some(Arc::clone(seen));
+        self
+    }
+
     /// Says how it ends, and ends it.
     pub(super) fn settle(mut self, settlement: Settlement) {
         self.decided = Some(settlement);
@@ -222,8 +236,19 @@ impl Drop for Hold {
             ReleaseCause::ClientGone
         };
         let settlement = self.decided.unwrap_or(Settlement::Release(unsaid));
-        metrics::counter!("keyledger_gateway_requests_total", "outcome" => settlement.outcome()).increment(1);
+        if let Some(seen) = &self.seen {
+            let charged = match settlement {
+                Settlement::Charge { quantity } => self.after_charge(quantity).map(|(charged, _)| charged),
+                Settlement::Release(_) => None,
+            };
+            seen.settled(settlement.outcome(), charged.unwrap_or(Credits::ZERO));
+        }
         let settling = Arc::clone(&self.settler).settle(self.held.clone(), settlement, self.expires);
+        let (made, endpoint) = (self.made, self.held.endpoint.to_string());
+        let settling = async move {
+            settling.await;
+            metrics::histogram!("keyledger_gateway_hold_seconds", "endpoint" => endpoint).record(made.elapsed());
+        };
         self.settler.tasks.spawn_on(settling, &self.settler.runtime);
     }
 }

@@ -15,6 +15,7 @@
 //! | `exchange` | one request's way |
 //! | `headers`, `caller` | what passes, and what is kept of the client |
 //! | `upload`, `delivery`, `count`, `json_count`, `idle` | bodies, up and down, counted as they stream |
+//! | `seen`, `trace` | what operators see of it: figures, access log, traces |
 //! | `line` | the client's socket: when bytes have left, and when it must end |
 
 mod admit;
@@ -30,6 +31,8 @@ mod key;
 mod limits;
 mod line;
 mod path;
+mod seen;
+mod trace;
 mod upload;
 
 use std::convert::Infallible;
