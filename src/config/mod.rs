@@ -7,6 +7,7 @@
 //!
 //! Not here: secrets and addresses of servers. They come from the environment.
 
+mod rates;
 mod section;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use http::uri::Authority;
 use keyledger_events::KeyPrefix;
 use toml::{Table, Value};
 
+pub use rates::RateLimits;
 pub use section::Complaint;
 
 use crate::prices::{PriceBook, PriceEntry, QuantityEntry};
@@ -47,6 +49,7 @@ pub struct GatewayConfig {
     pub connections_max: usize,
     /// Requests of a deleted key are cut, unless this says otherwise.
     pub let_deleted_keys_finish: bool,
+    pub rate_limits: RateLimits,
     /// `journal_dir`: where settlements are kept that the ledger does not take at once. In memory only without.
     pub journal_dir: Option<PathBuf>,
     /// `[gateway.free_riders]`: off where it is absent.
@@ -84,6 +87,7 @@ impl GatewayConfig {
             let_deleted_keys_finish: false,
             journal_dir: None,
             free_riders: None,
+            rate_limits: RateLimits::default(),
         }
     }
 }
@@ -158,6 +162,7 @@ fn read_gateway(file: &mut Section<'_>, value: Value) -> Option<GatewayConfig> {
     let free_riders = section
         .value("free_riders")
         .and_then(|value| read_free_riders(&mut section, value));
+    let rate_limits = rates::read(&mut section);
     section.end();
     Some(GatewayConfig {
         upstream: authority?,
@@ -169,6 +174,7 @@ fn read_gateway(file: &mut Section<'_>, value: Value) -> Option<GatewayConfig> {
         let_deleted_keys_finish,
         journal_dir,
         free_riders,
+        rate_limits,
     })
 }
 
@@ -251,6 +257,8 @@ fn read_price(mut section: Section<'_>) -> PriceEntry {
         quantity_max: section.count("quantity_max"),
         when_more: section.text("when_more"),
         once_per: section.text("once_per"),
+        rate_per_second: section.count("rate_per_second"),
+        rate_burst: section.count("rate_burst"),
     };
     section.end();
     entry

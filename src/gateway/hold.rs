@@ -20,6 +20,7 @@ use super::free_riders::{FreeRiders, Ride};
 use super::journal::Journal;
 use super::journal_line::Kept;
 use super::once::{Paid, ResultName};
+use super::seen::Seen;
 use super::top_up::Beyond;
 use crate::ledger::{By, Held, Ledger, ReserveCredits, SubmitError, Working};
 use crate::prices::PriceRule;
@@ -65,6 +66,9 @@ pub(super) struct Hold {
     pub(super) ride: Ride,
     /// The result that a charge pays for, where it is paid once.
     pub(super) result: Option<ResultName>,
+    made: Instant,
+    /// Whoever watches the request that this is for.
+    seen: Option<Arc<Seen>>,
 }
 
 impl Settler {
@@ -112,6 +116,8 @@ impl Settler {
             beyond: Beyond::default(),
             ride: Ride::default(),
             result: None,
+            made: Instant::now(),
+            seen: None,
         })
     }
 
@@ -214,6 +220,13 @@ impl Hold {
         }
     }
 
+    /// Tells its watcher of itself now, and of its end.
+    pub(super) fn seen_by(mut self, seen: &Arc<Seen>) -> Hold {
+        seen.held(&self.held);
+        self.seen = Some(Arc::clone(seen));
+        self
+    }
+
     /// Says how it ends, and ends it.
     pub(super) fn settle(mut self, settlement: Settlement) {
         self.decided = Some(settlement);
@@ -247,7 +260,13 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         let settlement = self.decided.unwrap_or_else(|| self.unsaid());
-        metrics::counter!("keyledger_gateway_requests_total", "outcome" => settlement.outcome()).increment(1);
+        if let Some(seen) = &self.seen {
+            let charged = match settlement {
+                Settlement::Charge { quantity, .. } => self.after_charge(quantity).map(|(charged, _)| charged),
+                Settlement::Release(_) => None,
+            };
+            seen.settled(settlement.outcome(), charged.unwrap_or(Credits::ZERO));
+        }
         if let (Some(name), Settlement::Charge { quantity: 1.., .. }) = (self.result, settlement) {
             self.settler.paid.pays(name, Instant::now());
         }
@@ -259,6 +278,11 @@ impl Drop for Hold {
             expires_at: self.held.expires_at,
         };
         let settling = Arc::clone(&self.settler).settle(owed, self.expires);
+        let (made, endpoint) = (self.made, self.held.endpoint.to_string());
+        let settling = async move {
+            settling.await;
+            metrics::histogram!("keyledger_gateway_hold_seconds", "endpoint" => endpoint).record(made.elapsed());
+        };
         self.settler.tasks.spawn_on(settling, &self.settler.runtime);
     }
 }

@@ -15,9 +15,12 @@
 //! | `top_up` | units that were delivered beyond those that were held for |
 //! | `free_riders` | keys that keep hanging up just before the end |
 //! | `once` | results that were paid already |
+//! | `limits` | who may ask how often |
+//! | `hold` | credits held, and settled exactly once |
 //! | `exchange` | one request's way |
 //! | `headers`, `caller` | what passes, and what is kept of the client |
 //! | `upload`, `delivery`, `count`, `json_count`, `idle` | bodies, up and down, counted as they stream |
+//! | `seen`, `trace` | what operators see of it: figures, access log, traces |
 //! | `line` | the client's socket: when bytes have left, and when it must end |
 
 mod admit;
@@ -33,11 +36,14 @@ mod journal;
 mod journal_line;
 mod json_count;
 mod key;
+mod limits;
 mod line;
 mod once;
 mod path;
+mod seen;
 mod settle;
 mod top_up;
+mod trace;
 mod upload;
 
 use std::convert::Infallible;
@@ -70,6 +76,7 @@ use free_riders::FreeRiders;
 use hold::Settler;
 use journal::Journal;
 pub use journal::JournalError;
+use limits::Limits;
 use line::{Line, Watched};
 
 /// What a gateway is made of.
@@ -117,7 +124,9 @@ impl Gateway {
         // An authority has only characters that a header may have.
         let host = HeaderValue::from_str(options.config.upstream.as_str());
         let riders = options.config.free_riders.map(FreeRiders::new);
+        let signals = Arc::clone(options.ledger.key_signals());
         let shared = Shared {
+            limits: Arc::new(Limits::new(options.config.rate_limits, signals)),
             prices: options.prices,
             host: host.unwrap_or_else(|_| HeaderValue::from_static("upstream")),
             config: options.config,

@@ -9,12 +9,14 @@
 
 mod pattern;
 mod pointer;
+mod rate;
 
 use http::HeaderName;
 use keyledger_events::{Credits, Endpoint};
 
 pub use pattern::METHODS;
 pub use pointer::JsonPointer;
+pub use rate::Rate;
 
 use pattern::Pattern;
 
@@ -31,6 +33,10 @@ pub struct PriceEntry {
     pub when_more: Option<String>,
     /// `path`: the same key pays for a result once a day. Each time when absent.
     pub once_per: Option<String>,
+    /// Calls a second of one key to this endpoint; no limit of its own where not said.
+    pub rate_per_second: Option<u64>,
+    /// Calls at once; as many as a second allows where not said.
+    pub rate_burst: Option<u64>,
 }
 
 /// How a person said that units are counted.
@@ -56,6 +62,8 @@ pub struct PriceRule {
     pub when_more: WhenMore,
     /// A key that asks for the same path again within a day is given it.
     pub once_per_path: bool,
+    /// How often one key may call this endpoint, beside the gateway's own limits.
+    pub rate: Option<Rate>,
     /// The version of the book that this rule stands in; 0 is the config file.
     pub version: u64,
 }
@@ -176,6 +184,7 @@ impl Reading<'_> {
         let quantity_max = self.told("quantity_max", read_quantity_max(entry));
         let when_more = self.told("when_more", read_when_more(entry));
         let once_per_path = self.told("once_per", read_once_per(entry));
+        let rate = self.told("rate_per_second", Rate::read(entry.rate_per_second, entry.rate_burst));
         let (price, quantity_max) = (price?, quantity_max?);
         let held = price.times(quantity_max);
         let held = held.ok_or_else(|| "times the price is more credits than there can be".to_owned());
@@ -188,6 +197,7 @@ impl Reading<'_> {
             quantity_max,
             when_more: when_more?,
             once_per_path: once_per_path?,
+            rate: rate?,
             version,
         };
         Some((pattern?, rule))
@@ -271,6 +281,7 @@ mod tests {
             quantity_max: None,
             when_more: None,
             once_per: None,
+            ..PriceEntry::default()
         }
     }
 

@@ -77,6 +77,9 @@ kinds! {
     TOO_MANY_OPEN_RESERVATIONS = TOO_MANY_REQUESTS "too-many-open-reservations", "Too many requests are under way",
         "A key and an account may each have a limited number of open reservations. Wait until some have settled, then repeat the request.";
 
+    RATE_LIMITED = TOO_MANY_REQUESTS "rate-limited", "Too many calls in too short a time",
+        "A key, an account, an endpoint, or a client that shows wrong keys may call so often and no more; where a route has limits, `RateLimit-Policy` names them and `RateLimit` says what is left. Nothing was held or charged. Wait for as many seconds as `Retry-After` says.";
+
     // Other things
     UNKNOWN_ACCOUNT = NOT_FOUND "unknown-account", "There is no such account",
         "No account has this id.";

@@ -24,7 +24,7 @@ use crate::ledger::writers::whole_log;
 pub struct Stage {
     log: Log,
     /// Whatever has to live as long as the stage.
-    _around: Option<Harness>,
+    around: Option<Harness>,
     pub ledger: Ledger,
     pub customer: Customer,
     pub key: KeyId,
@@ -91,6 +91,12 @@ const PRICES: &str = r#"
     match = "ANY /echo"
     price = "0.5"
     unit = "request"
+    [[prices]]
+    endpoint = "limited"
+    match = "GET /limited"
+    price = "0.5"
+    unit = "request"
+    rate_per_second = 1
 "#;
 
 impl Stage {
@@ -115,6 +121,13 @@ impl Stage {
         Stage::on(log, ledger, Some(harness), upstream, credits).await
     }
 
+    /// In front of the demo data API, with these lines in `[gateway.rate_limits]`.
+    pub async fn limited(limits: &str) -> Stage {
+        let upstream = demo_data_api().await;
+        let more = format!("[gateway.rate_limits]\n{limits}");
+        Stage::start(upstream, "100").await.with(upstream, &more).await
+    }
+
     /// On a ledger that was started elsewhere.
     pub async fn on(log: Log, ledger: Ledger, around: Option<Harness>, upstream: SocketAddr, credits: &str) -> Stage {
         let customer = Customer::open(&ledger, credits).await;
@@ -123,7 +136,7 @@ impl Stage {
         let (address, served) = serve(ledger.clone(), upstream, "", stop.clone()).await;
         Stage {
             log,
-            _around: around,
+            around,
             ledger,
             customer,
             key,
@@ -158,6 +171,11 @@ impl Stage {
 
     pub async fn send(&self, request: &str) -> Answer {
         raw::send(self.gateway, request).await
+    }
+
+    /// From now on nobody reaches the database.
+    pub async fn without_database(&self) {
+        self.around.as_ref().expect("a harness").close_database().await;
     }
 
     pub async fn events(&self) -> Vec<Event> {
@@ -250,7 +268,7 @@ pub fn released(cause: &'static str) -> Settled {
     Settled::Released { cause }
 }
 
-async fn generate_key(ledger: &Ledger, account: AccountId) -> (KeyId, String) {
+pub async fn generate_key(ledger: &Ledger, account: AccountId) -> (KeyId, String) {
     let secret = base62_secret("sk_live_", clock::random_secret_bits());
     let key = clock::fresh_key_id();
     let create = CreateKey {

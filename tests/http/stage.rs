@@ -54,6 +54,7 @@ fn prices() -> PriceBook {
         quantity_max,
         when_more: None,
         once_per: None,
+        ..PriceEntry::default()
     };
     PriceBook::new(
         &[
