@@ -3,6 +3,7 @@
 mod access;
 pub mod client;
 mod credits;
+mod forward_auth;
 mod keys;
 mod service;
 pub mod stage;

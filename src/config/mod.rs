@@ -18,7 +18,7 @@ use toml::{Table, Value};
 
 pub use section::Complaint;
 
-use crate::prices::{PriceBook, PriceEntry, QuantityEntry};
+use crate::prices::{PriceBook, PriceEntry, QuantityEntry, SettleAt};
 use section::Section;
 
 /// All that the file says.
@@ -195,6 +195,12 @@ fn read_price(mut section: Section<'_>) -> PriceEntry {
             QuantityEntry::Fixed
         }
     };
+    let settle = section
+        .text("settle")
+        .map_or(Some(SettleAt::Later), |text| SettleAt::parse(&text));
+    if settle.is_none() {
+        section.complain("settle", "is \"at-once\" or \"later\"");
+    }
     let entry = PriceEntry {
         endpoint: section.text("endpoint").unwrap_or_default(),
         pattern: section.text("match").unwrap_or_default(),
@@ -202,6 +208,7 @@ fn read_price(mut section: Section<'_>) -> PriceEntry {
         unit: section.text("unit").unwrap_or_else(|| "request".to_owned()),
         quantity,
         quantity_max: section.count("quantity_max"),
+        settle: settle.unwrap_or_default(),
     };
     section.end();
     entry
@@ -292,6 +299,7 @@ mod tests {
             endpoint = "x"
             price = "1"
             quantity = { xml = "/a" }
+            settle = "never"
         "#;
         let expected = [
             "[keys] prefix",
@@ -302,6 +310,7 @@ mod tests {
             "[[prices]] 1 price",
             "[[prices]] 1 colour",
             "[[prices]] 2 quantity",
+            "[[prices]] 2 settle",
             "[[prices]] 1 price",
             "typo",
         ];

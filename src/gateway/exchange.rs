@@ -267,7 +267,7 @@ fn end_of_delivery(hold: &Hold, body_timeout: Duration) -> impl Future<Output = 
 }
 
 /// What an answer is worth, by its head alone. The quantity is counted later.
-fn verdict(method: &Method, status: StatusCode, ends_visibly: impl FnOnce() -> bool) -> Settlement {
+pub(super) fn verdict(method: &Method, status: StatusCode, ends_visibly: impl FnOnce() -> bool) -> Settlement {
     match status {
         StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION | StatusCode::PARTIAL_CONTENT => {
             // A HEAD has retrieved no data. A body that only ends with its connection may have been cut short.

@@ -12,6 +12,7 @@
 //! | `admit`, `key`, `path` | refuse what needs no ledger to be refused |
 //! | `hold` | credits held, and settled exactly once |
 //! | `exchange` | one request's way |
+//! | `decide` | the same decisions for a proxy that forwards by itself |
 //! | `headers`, `caller` | what passes, and what is kept of the client |
 //! | `upload`, `delivery`, `count`, `json_count`, `idle` | bodies, up and down, counted as they stream |
 //! | `line` | the client's socket: when bytes have left, and when it must end |
@@ -19,6 +20,7 @@
 mod admit;
 mod caller;
 mod count;
+mod decide;
 mod delivery;
 mod exchange;
 mod headers;
@@ -54,6 +56,7 @@ use crate::config::GatewayConfig;
 use crate::ledger::Ledger;
 use crate::prices::PriceBook;
 
+pub(crate) use decide::{Asked, Delivered, decide, release_for};
 use exchange::{Shared, exchange};
 use hold::Settler;
 use line::{Line, Watched};

@@ -32,6 +32,9 @@ pub(super) struct PriceBody {
     /// Units that the gateway holds credits for before the work.
     #[schema(example = 50)]
     quantity_max: u64,
+    /// When a proxy that asks with forward-auth is charged: `at-once` or `later`.
+    #[schema(example = "later")]
+    settle: &'static str,
     /// The version of the book; 0 is the config file.
     version: u64,
 }
@@ -61,6 +64,7 @@ impl From<&PriceRule> for PriceBody {
                 Quantity::Json(pointer) => CountBody::Json(pointer.as_str().to_owned()),
             },
             quantity_max: rule.quantity_max,
+            settle: rule.settle.as_str(),
             version: rule.version,
         }
     }

@@ -27,6 +27,32 @@ pub struct PriceEntry {
     pub unit: String,
     pub quantity: QuantityEntry,
     pub quantity_max: Option<u64>,
+    pub settle: SettleAt,
+}
+
+/// When a hold is charged that was made for a proxy of somebody else's. The gateway itself always knows better.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SettleAt {
+    /// As soon as it is held, whatever becomes of the answer.
+    AtOnce,
+    /// When the proxy, or the data API, says what became of the answer.
+    #[default]
+    Later,
+}
+
+impl SettleAt {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            SettleAt::AtOnce => "at-once",
+            SettleAt::Later => "later",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<SettleAt> {
+        [SettleAt::AtOnce, SettleAt::Later]
+            .into_iter()
+            .find(|rule| rule.as_str() == text)
+    }
 }
 
 /// How a person said that units are counted.
@@ -49,6 +75,7 @@ pub struct PriceRule {
     pub quantity: Quantity,
     /// Units that are held for before the work; at least 1.
     pub quantity_max: u64,
+    pub settle: SettleAt,
     /// The version of the book that this rule stands in; 0 is the config file.
     pub version: u64,
 }
@@ -157,6 +184,7 @@ impl Reading<'_> {
         let unit = self.told("unit", read_unit(&entry.unit));
         let quantity = self.told("quantity", read_quantity(&entry.quantity));
         let quantity_max = self.told("quantity_max", read_quantity_max(entry));
+        let settle = self.told("settle", read_settle(entry));
         let (price, quantity_max) = (price?, quantity_max?);
         let held = price.times(quantity_max);
         let held = held.ok_or_else(|| "times the price is more credits than there can be".to_owned());
@@ -167,6 +195,7 @@ impl Reading<'_> {
             unit: unit?,
             quantity: quantity?,
             quantity_max,
+            settle: settle?,
             version,
         };
         Some((pattern?, rule))
@@ -218,6 +247,16 @@ fn read_quantity_max(entry: &PriceEntry) -> Result<u64, String> {
     }
 }
 
+/// Before an answer is there, nothing can be counted in it.
+fn read_settle(entry: &PriceEntry) -> Result<SettleAt, String> {
+    match (entry.settle, &entry.quantity) {
+        (SettleAt::AtOnce, QuantityEntry::Header(_) | QuantityEntry::Json(_)) => {
+            Err("is \"later\" where the quantity is counted".to_owned())
+        }
+        (settle, QuantityEntry::Fixed | QuantityEntry::Header(_) | QuantityEntry::Json(_)) => Ok(settle),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,6 +269,7 @@ mod tests {
             unit: "request".into(),
             quantity: QuantityEntry::Fixed,
             quantity_max: None,
+            settle: SettleAt::Later,
         }
     }
 
@@ -260,6 +300,7 @@ mod tests {
         let mut dear = entry("dear", "GET /dear", "9000000000");
         dear.quantity = QuantityEntry::Header("X-Result-Count".into());
         dear.quantity_max = Some(2);
+        dear.settle = SettleAt::AtOnce;
         let mut bad = entry("Bad Name", "GET serp", "-1");
         bad.unit = String::new();
         bad.quantity_max = Some(3);
@@ -273,6 +314,7 @@ mod tests {
             (1, "quantity_max"),
             (2, "quantity"),
             (2, "quantity_max"),
+            (3, "settle"),
             (3, "quantity_max"),
         ];
         assert_eq!(told, expected);

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use keyledger::http::{App, Check, Health, Readiness, router, serve};
-use keyledger::prices::{PriceBook, PriceEntry, QuantityEntry};
+use keyledger::prices::{PriceBook, PriceEntry, QuantityEntry, SettleAt};
 use keyledger::projector::{Projector, ProjectorOptions};
 use keyledger::tokens::{Role, Tokens};
 use keyledger_events::{KeyPrefix, TokenId};
@@ -52,6 +52,7 @@ fn prices() -> PriceBook {
         unit: "request".to_owned(),
         quantity,
         quantity_max,
+        ..PriceEntry::default()
     };
     PriceBook::new(
         &[
@@ -61,6 +62,10 @@ fn prices() -> PriceBook {
                 QuantityEntry::Json("/conversations".to_owned()),
                 Some(50),
             ),
+            PriceEntry {
+                settle: SettleAt::AtOnce,
+                ..entry("conversions", QuantityEntry::Fixed, None)
+            },
         ],
         0,
     )
