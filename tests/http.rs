@@ -5,5 +5,6 @@ pub mod client;
 mod credits;
 mod forward_auth;
 mod keys;
+mod proxies;
 mod service;
 pub mod stage;

@@ -57,6 +57,7 @@ fn prices() -> PriceBook {
     PriceBook::new(
         &[
             entry("serp", QuantityEntry::Fixed, None),
+            entry("echo", QuantityEntry::Fixed, None),
             entry(
                 "ai_visibility",
                 QuantityEntry::Json("/conversations".to_owned()),
