@@ -21,7 +21,7 @@ use toml::{Table, Value};
 pub use rates::RateLimits;
 pub use section::Complaint;
 
-use crate::prices::{PriceBook, PriceEntry, QuantityEntry};
+use crate::prices::{PriceBook, PriceEntry, QuantityEntry, SettleAt};
 use section::Section;
 
 /// All that the file says.
@@ -248,6 +248,12 @@ fn read_price(mut section: Section<'_>) -> PriceEntry {
             QuantityEntry::Fixed
         }
     };
+    let settle = section
+        .text("settle")
+        .map_or(Some(SettleAt::Later), |text| SettleAt::parse(&text));
+    if settle.is_none() {
+        section.complain("settle", "is \"at-once\" or \"later\"");
+    }
     let entry = PriceEntry {
         endpoint: section.text("endpoint").unwrap_or_default(),
         pattern: section.text("match").unwrap_or_default(),
@@ -259,6 +265,7 @@ fn read_price(mut section: Section<'_>) -> PriceEntry {
         once_per: section.text("once_per"),
         rate_per_second: section.count("rate_per_second"),
         rate_burst: section.count("rate_burst"),
+        settle: settle.unwrap_or_default(),
     };
     section.end();
     entry
@@ -351,6 +358,7 @@ mod tests {
             endpoint = "x"
             price = "1"
             quantity = { xml = "/a" }
+            settle = "never"
         "#;
         let expected = [
             "[keys] prefix",
@@ -364,6 +372,7 @@ mod tests {
             "[[prices]] 1 price",
             "[[prices]] 1 colour",
             "[[prices]] 2 quantity",
+            "[[prices]] 2 settle",
             "[[prices]] 1 price",
             "typo",
         ];

@@ -338,7 +338,7 @@ fn worth_data(status: StatusCode) -> bool {
 }
 
 /// What an answer is worth, by its head alone. The quantity is counted later.
-fn verdict(method: &Method, status: StatusCode, ends_visibly: impl FnOnce() -> bool) -> Settlement {
+pub(super) fn verdict(method: &Method, status: StatusCode, ends_visibly: impl FnOnce() -> bool) -> Settlement {
     match status {
         StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION | StatusCode::PARTIAL_CONTENT => {
             // A HEAD has retrieved no data. A body that only ends with its connection may have been cut short.

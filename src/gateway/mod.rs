@@ -18,6 +18,7 @@
 //! | `limits` | who may ask how often |
 //! | `hold` | credits held, and settled exactly once |
 //! | `exchange` | one request's way |
+//! | `decide` | the same decisions for a proxy that forwards by itself |
 //! | `headers`, `caller` | what passes, and what is kept of the client |
 //! | `upload`, `delivery`, `count`, `json_count`, `idle` | bodies, up and down, counted as they stream |
 //! | `seen`, `trace` | what operators see of it: figures, access log, traces |
@@ -26,6 +27,7 @@
 mod admit;
 mod caller;
 mod count;
+mod decide;
 mod delivery;
 mod exchange;
 mod free_riders;
@@ -71,6 +73,7 @@ use crate::config::GatewayConfig;
 use crate::ledger::Ledger;
 use crate::prices::PriceBook;
 
+pub(crate) use decide::{Asked, Delivered, decide, release_for};
 use exchange::{Shared, exchange};
 use free_riders::FreeRiders;
 use hold::Settler;

@@ -35,6 +35,9 @@ pub(super) struct PriceBody {
     /// How often one key may call it through the gateway, where the endpoint has a limit of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     rate: Option<RateBody>,
+    /// When a proxy that asks with forward-auth is charged: `at-once` or `later`.
+    #[schema(example = "later")]
+    settle: &'static str,
     /// The version of the book; 0 is the config file.
     version: u64,
 }
@@ -78,6 +81,7 @@ impl From<&PriceRule> for PriceBody {
             rate: rule
                 .rate
                 .map(|Rate { per_second, burst }| RateBody { per_second, burst }),
+            settle: rule.settle.as_str(),
             version: rule.version,
         }
     }

@@ -37,6 +37,32 @@ pub struct PriceEntry {
     pub rate_per_second: Option<u64>,
     /// Calls at once; as many as a second allows where not said.
     pub rate_burst: Option<u64>,
+    pub settle: SettleAt,
+}
+
+/// When a hold is charged that was made for a proxy of somebody else's. The gateway itself always knows better.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SettleAt {
+    /// As soon as it is held, whatever becomes of the answer.
+    AtOnce,
+    /// When the proxy, or the data API, says what became of the answer.
+    #[default]
+    Later,
+}
+
+impl SettleAt {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            SettleAt::AtOnce => "at-once",
+            SettleAt::Later => "later",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<SettleAt> {
+        [SettleAt::AtOnce, SettleAt::Later]
+            .into_iter()
+            .find(|rule| rule.as_str() == text)
+    }
 }
 
 /// How a person said that units are counted.
@@ -64,6 +90,7 @@ pub struct PriceRule {
     pub once_per_path: bool,
     /// How often one key may call this endpoint, beside the gateway's own limits.
     pub rate: Option<Rate>,
+    pub settle: SettleAt,
     /// The version of the book that this rule stands in; 0 is the config file.
     pub version: u64,
 }
@@ -185,6 +212,7 @@ impl Reading<'_> {
         let when_more = self.told("when_more", read_when_more(entry));
         let once_per_path = self.told("once_per", read_once_per(entry));
         let rate = self.told("rate_per_second", Rate::read(entry.rate_per_second, entry.rate_burst));
+        let settle = self.told("settle", read_settle(entry));
         let (price, quantity_max) = (price?, quantity_max?);
         let held = price.times(quantity_max);
         let held = held.ok_or_else(|| "times the price is more credits than there can be".to_owned());
@@ -198,6 +226,7 @@ impl Reading<'_> {
             when_more: when_more?,
             once_per_path: once_per_path?,
             rate: rate?,
+            settle: settle?,
             version,
         };
         Some((pattern?, rule))
@@ -267,6 +296,16 @@ fn read_when_more(entry: &PriceEntry) -> Result<WhenMore, String> {
     }
 }
 
+/// Before an answer is there, nothing can be counted in it.
+fn read_settle(entry: &PriceEntry) -> Result<SettleAt, String> {
+    match (entry.settle, &entry.quantity) {
+        (SettleAt::AtOnce, QuantityEntry::Header(_) | QuantityEntry::Json(_)) => {
+            Err("is \"later\" where the quantity is counted".to_owned())
+        }
+        (settle, QuantityEntry::Fixed | QuantityEntry::Header(_) | QuantityEntry::Json(_)) => Ok(settle),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,6 +320,7 @@ mod tests {
             quantity_max: None,
             when_more: None,
             once_per: None,
+            settle: SettleAt::Later,
             ..PriceEntry::default()
         }
     }
@@ -312,6 +352,7 @@ mod tests {
         let mut dear = entry("dear", "GET /dear", "9000000000");
         dear.quantity = QuantityEntry::Header("X-Result-Count".into());
         dear.quantity_max = Some(2);
+        dear.settle = SettleAt::AtOnce;
         let mut bad = entry("Bad Name", "GET serp", "-1");
         bad.unit = String::new();
         bad.quantity_max = Some(3);
@@ -329,6 +370,7 @@ mod tests {
             (1, "once_per"),
             (2, "quantity"),
             (2, "quantity_max"),
+            (3, "settle"),
             (3, "quantity_max"),
         ];
         assert_eq!(told, expected);

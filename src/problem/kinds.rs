@@ -61,6 +61,9 @@ kinds! {
     FORBIDDEN = FORBIDDEN "forbidden", "The access token's role does not allow this",
         "The access token is right, and its role may not make this call. Use a token with a role that may.";
 
+    FORWARD_AUTH_UNTRUSTED = FORBIDDEN "forward-auth-untrusted", "The proxy is not known",
+        "Only a proxy that the platform runs may ask here: it shows an access token of role `metering` in one `X-Keyledger-Forward-Auth` header. A client that sees this has met a proxy without one.";
+
     // Credits and reservations
     INSUFFICIENT_CREDITS = PAYMENT_REQUIRED "insufficient-credits", "Not enough credits are available",
         "The request may cost as many credits as `required` says, and the account has as many as `available` says. Nothing was charged. Add credits, or wait until requests under way have settled.";

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use keyledger::http::{App, Check, Health, Readiness, router, serve};
-use keyledger::prices::{PriceBook, PriceEntry, QuantityEntry};
+use keyledger::prices::{PriceBook, PriceEntry, QuantityEntry, SettleAt};
 use keyledger::projector::{Projector, ProjectorOptions};
 use keyledger::tokens::{Role, Tokens};
 use keyledger_events::{KeyPrefix, TokenId};
@@ -59,11 +59,16 @@ fn prices() -> PriceBook {
     PriceBook::new(
         &[
             entry("serp", QuantityEntry::Fixed, None),
+            entry("echo", QuantityEntry::Fixed, None),
             entry(
                 "ai_visibility",
                 QuantityEntry::Json("/conversations".to_owned()),
                 Some(50),
             ),
+            PriceEntry {
+                settle: SettleAt::AtOnce,
+                ..entry("conversions", QuantityEntry::Fixed, None)
+            },
         ],
         0,
     )
