@@ -4,12 +4,14 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use http::Method;
 use keyledger::tokens::Role;
 use keyledger_events::base62_secret;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
@@ -29,6 +31,7 @@ struct Site {
     account: String,
     key: String,
     secret: String,
+    listen: SocketAddr,
     through: Client,
     direct: Client,
     _running: Child,
@@ -118,6 +121,7 @@ impl Site {
             account,
             key: id_of(&made["key"]).to_owned(),
             secret: secret_of(&made).to_owned(),
+            listen,
             through: Client::new(listen, None),
             direct: Client::new(upstream, None),
             stage,
@@ -144,6 +148,32 @@ impl Site {
             let answer = self.stage.operator.get(&path).await;
             let balance: Value = serde_json::from_str(&answer.text).unwrap();
             balance["charged"] == expected && balance["reserved"] == "0"
+        })
+        .await;
+    }
+
+    /// Reads an answer for so long, and hangs up. How many bytes came.
+    async fn read_for(&self, target: &str, patience: Duration) -> usize {
+        let mut socket = TcpStream::connect(self.listen).await.unwrap();
+        let secret = &self.secret;
+        let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\nX-API-Key: {secret}\r\nConnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        let _ = tokio::time::timeout(patience, socket.read_to_end(&mut bytes)).await;
+        bytes.len()
+    }
+
+    /// Waits until holds were given back for these causes, in this order.
+    async fn released(&self, causes: &[&str]) {
+        let path = format!("{}/events?limit=100", self.account);
+        until("the holds are given back", async || {
+            let page: Value = self.stage.operator.get(&path).await.json(200);
+            let events = page["items"].as_array().unwrap().iter();
+            let told: Vec<&str> = events
+                .filter(|event| event["type"] == "keyledger.CreditsReleased.v1")
+                .map(|event| event["data"]["cause"].as_str().unwrap())
+                .collect();
+            told == causes
         })
         .await;
     }
@@ -212,6 +242,21 @@ async fn forward_auth_nginx_charges_what_was_delivered() {
     site.charged("0.5").await;
     site.get("/conversions", &[]).await.json(200);
     site.charged("1").await;
+}
+
+#[tokio::test]
+async fn forward_auth_nginx_gives_back_what_did_not_arrive_whole() {
+    let site = Site::behind(Server::Nginx, "10").await;
+    let broken_off = site.read_for("/serp?q=a&cut=1", Duration::from_secs(10)).await;
+    assert!(broken_off > 0);
+    site.released(&["error"]).await;
+    let stream = "/serp?q=a&stream=1&chunks=20&chunk_ms=100";
+    site.read_for(stream, Duration::from_millis(300)).await;
+    site.released(&["error", "client-gone"]).await;
+    site.get("/serp?q=a&fail=202", &[]).await.json(202);
+    site.released(&["error", "client-gone", "queued"]).await;
+    site.get("/serp?q=a&stream=1&chunk_ms=5", &[]).await.json(200);
+    site.charged("0.5").await;
 }
 
 #[tokio::test]
