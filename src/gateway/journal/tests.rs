@@ -103,6 +103,19 @@ fn a_torn_journal_costs_its_last_line_and_no_more() {
     }
 }
 
+#[tokio::test]
+async fn a_torn_line_does_not_swallow_the_next_record() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut bytes = journal_line::write(&Line::Kept(kept(0)));
+    bytes.extend_from_slice(&journal_line::write(&Line::Kept(kept(1)))[..40]);
+    std::fs::write(directory.path().join(FILE), bytes).unwrap();
+    let (journal, left) = Journal::open(directory.path()).unwrap();
+    assert_eq!(left, [kept(0)]);
+    assert!(journal.keep(kept(2)).await);
+    drop(journal);
+    assert_eq!(open_again(directory.path()).1, [kept(0), kept(2)]);
+}
+
 /// At every byte, turned into another one: the line that was hit is gone, the others are there, none is changed.
 #[test]
 fn a_damaged_byte_costs_the_lines_that_it_hit_and_changes_none() {
