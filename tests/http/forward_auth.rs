@@ -1,11 +1,15 @@
 //! What another proxy is told, in the shapes in which nginx, Caddy, Traefik and Envoy ask.
 
+use std::os::unix::fs::PermissionsExt as _;
+
+use keyledger::local::{PostgresOptions, PrivatePostgres};
 use keyledger::tokens::Role;
 use keyledger_events::base62_secret;
 use serde_json::Value;
 
 use super::client::{Answer, Client};
 use super::stage::{Stage, id_of, secret_of};
+use crate::harness::Harness;
 
 /// A customer behind a proxy that has a token.
 pub struct Behind {
@@ -21,7 +25,10 @@ const ASK: &str = "/v1/forward-auth";
 
 impl Behind {
     async fn proxy(credits: &str) -> Behind {
-        let stage = Stage::open().await;
+        Behind::on(Stage::open().await, credits).await
+    }
+
+    async fn on(stage: Stage, credits: &str) -> Behind {
         let (_, token) = stage.tokens.create(Role::Metering, "proxy").await.unwrap();
         let (account, made) = stage.customer(credits).await;
         Behind {
@@ -292,4 +299,34 @@ async fn forward_auth_at_once_is_charged_when_it_is_held() {
     // Settling what is settled changes nothing.
     let again = behind.settle(&answer, &[("x-keyledger-upstream-status", "200")]).await;
     assert_eq!(again.json(200)["charged"], "0.5");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crash_of_the_log_lets_nothing_through_forward_auth() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+    let options = PostgresOptions {
+        dir: directory.path().join("postgres"),
+        durable: true,
+        port: None,
+        settings: Vec::new(),
+    };
+    let postgres = PrivatePostgres::start(options).await.unwrap();
+    keyledger::migrate::migrate(&postgres.url()).await.unwrap();
+    let harness = Harness::on("away".to_owned(), postgres.url(), "nats://127.0.0.1:1".to_owned());
+    let behind = Behind::on(Stage::on(harness, true).await, "10").await;
+    assert_eq!(behind.ask("GET", "/serp").await.status, 200);
+    postgres.kill_9().await;
+    for _ in 0..2 {
+        let answer = behind.ask("GET", "/serp").await;
+        assert_eq!(answer.status, 503, "{}", answer.text);
+        assert_eq!(answer.header("retry-after"), "1");
+        assert_eq!(answer.header("x-keyledger-account"), "");
+    }
+    postgres.start_again().await.unwrap();
+    crate::harness::until("the ledger is back", async || {
+        behind.ask("GET", "/serp").await.status == 200
+    })
+    .await;
+    postgres.stop().await;
 }

@@ -89,7 +89,11 @@ impl Stage {
     }
 
     pub async fn with_health(ready: bool) -> Stage {
-        let harness = Harness::start().await;
+        Stage::on(Harness::start().await, ready).await
+    }
+
+    /// On servers that were started elsewhere.
+    pub async fn on(harness: Harness, ready: bool) -> Stage {
         let projecting = harness.stop.child_token();
         let options = ProjectorOptions {
             log: harness.log(),
