@@ -117,10 +117,10 @@ impl Limits {
         let (client, now) = (network(client), Instant::now());
         let mut state = self.state();
         if let Some(refusal) = state.refused_of_late(&key, now) {
-            let denied = self.failure(&mut state, client, now);
+            let denied = (refusal == Refusal::KeyInvalid).then(|| self.failure(&mut state, client, now));
             return Taken {
                 quotas: Vec::new(),
-                pass: Err(denied.unwrap_or_else(|| refusal.into())),
+                pass: Err(denied.flatten().unwrap_or_else(|| refusal.into())),
             };
         }
         let account = self.account_of(&mut state, &key);
@@ -249,7 +249,8 @@ impl Pass {
         }
     }
 
-    /// The ledger refused. Only what it says of the key itself is remembered.
+    /// The ledger refused. Only what it says of the key itself is remembered, and only a key that never was one is
+    /// held against its client: whoever shows a right one that has ended is told so, however often.
     pub(super) fn refused(mut self, refusal: &Refusal) {
         if !matches!(refusal, Refusal::KeyInvalid | Refusal::KeyDeleted | Refusal::KeyExpired) {
             return;
@@ -259,6 +260,9 @@ impl Pass {
         let mut state = limits.state();
         state.known.pop(&self.key);
         state.refused.put(self.key, (now, refusal.clone()));
+        if *refusal != Refusal::KeyInvalid {
+            return;
+        }
         if !self.took_from_client {
             state.clients.take(self.client, limits.rates.bad_keys, now);
         }
