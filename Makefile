@@ -12,7 +12,7 @@ DATA := .keyledger/data
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## install what is missing: Postgres, NATS, cargo-nextest
+setup: ## install what is missing: Postgres, NATS, nginx, Caddy, cargo-nextest
 	@tools/setup
 
 build: setup ## build target/debug/keyledger

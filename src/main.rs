@@ -42,8 +42,11 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    cli::telemetry::logs();
-    match run(Cli::parse().command).await {
+    let outcome = match cli::telemetry::logs() {
+        Ok(()) => run(Cli::parse().command).await,
+        Err(error) => Err(error),
+    };
+    match outcome {
         Ok(code) => code,
         Err(error) => {
             eprintln!("keyledger: {error:#}");

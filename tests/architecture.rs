@@ -174,10 +174,12 @@ fn no_room_knows_what_it_must_not() {
     for (room, words) in WALLS {
         for (path, text) in sources(room) {
             let code = code(&text);
+            // Forward-auth decides as the gateway does, by the gateway's own word.
+            let excepted = |word: &str| word == "crate::gateway" && path.starts_with("src/http/forward_auth/");
             seen.extend(
                 words
                     .iter()
-                    .filter(|word| code.contains(**word))
+                    .filter(|word| code.contains(**word) && !excepted(word))
                     .map(|word| format!("{path} knows {word}")),
             );
         }

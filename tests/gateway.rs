@@ -1,12 +1,20 @@
 //! The gateway in front of a real data API, with a real ledger behind it: what is charged, and what never is.
 
+mod capped;
 mod charged;
+mod conformance;
 mod forwarded;
+mod free_riders;
 mod http2;
+mod load;
+mod once;
 mod outages;
+mod rates;
 mod raw;
 mod refused;
 mod released;
+mod scripted;
+mod seen;
 mod stage;
 mod streaming;
 mod tls;

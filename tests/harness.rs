@@ -95,6 +95,19 @@ impl Harness {
         PgConnection::connect(&self.owner_url).await.unwrap()
     }
 
+    /// Ends every connection to the database, and lets none in any more.
+    pub async fn close_database(&self) {
+        let mut server = PgConnection::connect(&url("DATABASE_URL")).await.unwrap();
+        let name = &self.name;
+        let close = format!("alter database {name} allow_connections false");
+        sqlx::query(AssertSqlSafe(close)).execute(&mut server).await.unwrap();
+        sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1")
+            .bind(name)
+            .execute(&mut server)
+            .await
+            .unwrap();
+    }
+
     pub fn log(&self) -> Log {
         Log::new(self.service_pool(), Shard(0))
     }

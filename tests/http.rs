@@ -3,6 +3,8 @@
 mod access;
 pub mod client;
 mod credits;
+mod forward_auth;
 mod keys;
+mod proxies;
 mod service;
 pub mod stage;

@@ -2,7 +2,9 @@
 
 mod client;
 mod dev;
+mod journal;
 mod killed;
+mod outage;
 mod process;
 mod readme;
 mod secrets;

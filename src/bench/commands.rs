@@ -29,8 +29,8 @@ pub struct CommandsOptions {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Customer {
-    account: AccountId,
+pub(super) struct Customer {
+    pub account: AccountId,
     digest: KeyDigest,
 }
 
@@ -150,7 +150,7 @@ async fn open_customers(ledger: &Ledger, count: usize) -> anyhow::Result<Vec<Cus
     Ok(customers)
 }
 
-async fn open_customer(ledger: &Ledger) -> anyhow::Result<Customer> {
+pub(super) async fn open_customer(ledger: &Ledger) -> anyhow::Result<Customer> {
     let account = clock::fresh_account_id();
     let open = OpenAccount {
         account,
@@ -186,7 +186,7 @@ async fn open_customer(ledger: &Ledger) -> anyhow::Result<Customer> {
     })
 }
 
-fn by() -> anyhow::Result<By> {
+pub(super) fn by() -> anyhow::Result<By> {
     let command = CommandId::parse("bench").ok_or_else(|| anyhow::anyhow!("no command id"))?;
     Ok(By {
         actor: Actor::System,

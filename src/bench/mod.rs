@@ -6,7 +6,10 @@
 
 mod baseline;
 mod commands;
+mod gateway;
 mod measure;
+mod nginx;
 
 pub use commands::{CommandsOptions, commands};
+pub use gateway::{GatewayBench, gateway};
 pub use measure::Figures;

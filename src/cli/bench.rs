@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use keyledger::bench::{CommandsOptions, Figures, commands};
+use keyledger::bench::{CommandsOptions, Figures, GatewayBench, commands, gateway};
 use keyledger::local::{PostgresOptions, PrivatePostgres};
 
 #[derive(Debug, Args)]
@@ -16,6 +16,27 @@ pub struct Bench {
 enum What {
     /// Durable commands a second: verify a key and hold credits, then charge
     Commands(Commands),
+    /// What the gateway adds to a request, beside a bare proxy of the same make and nginx where it is installed
+    Gateway(GatewayArgs),
+}
+
+#[derive(Debug, Args)]
+struct GatewayArgs {
+    /// Connections at once, one measurement each
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 64])]
+    connections: Vec<usize>,
+    /// How long each measurement takes
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+}
+
+impl Default for GatewayArgs {
+    fn default() -> GatewayArgs {
+        GatewayArgs {
+            connections: vec![1, 64],
+            seconds: 5,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -44,8 +65,76 @@ impl Default for Commands {
     }
 }
 
+/// Measures what is asked for, or everything.
 pub async fn run(bench: Bench) -> anyhow::Result<()> {
-    let What::Commands(asked) = bench.what.unwrap_or(What::Commands(Commands::default()));
+    match bench.what {
+        Some(What::Commands(asked)) => run_commands(asked).await,
+        Some(What::Gateway(asked)) => run_gateway(asked).await,
+        None => {
+            run_commands(Commands::default()).await?;
+            println!();
+            run_gateway(GatewayArgs::default()).await
+        }
+    }
+}
+
+async fn run_gateway(asked: GatewayArgs) -> anyhow::Result<()> {
+    let directory = keyledger::local::default_data_dir()?.with_file_name("bench-gateway");
+    remove(&directory)?;
+    let private = PrivatePostgres::start(PostgresOptions {
+        dir: directory.clone(),
+        durable: true,
+        port: None,
+        settings: Vec::new(),
+    })
+    .await?;
+    keyledger::migrate::migrate(&private.url()).await?;
+    let files = directory.with_file_name("bench-nginx");
+    let options = GatewayBench {
+        database_url: private.url(),
+        connections: asked.connections,
+        each: Duration::from_secs(asked.seconds.max(1)),
+        directory: files.clone(),
+    };
+    head("connections");
+    let mut seen: Vec<Figures> = Vec::new();
+    let measured = gateway(options, |figures| {
+        line(figures);
+        seen.push(figures.clone());
+    })
+    .await;
+    private.stop().await;
+    drop(private);
+    remove(&directory)?;
+    remove(&files)?;
+    measured?;
+    println!("\nthroughput of the gateway as a share of each other way, and what it adds to p50 and p99:");
+    for metered in seen.iter().filter(|figures| figures.what == "gateway") {
+        for other in seen.iter().filter(|other| other.concurrency == metered.concurrency) {
+            beside(metered, other);
+        }
+    }
+    Ok(())
+}
+
+fn beside(metered: &Figures, other: &Figures) {
+    if metered.what == other.what {
+        return;
+    }
+    let hundredths = metered.hundredths_of(other);
+    let added = |of: fn(&Figures) -> Duration| of(metered).saturating_sub(of(other)).as_micros();
+    println!(
+        "{:<34} {:>11} {:>7}.{:02} {:>+10} µs {:>+10} µs",
+        other.what,
+        other.concurrency,
+        hundredths / 100,
+        hundredths % 100,
+        added(|figures| figures.p50),
+        added(|figures| figures.p99)
+    );
+}
+
+async fn run_commands(asked: Commands) -> anyhow::Result<()> {
     let directory = keyledger::local::default_data_dir()?.with_file_name("bench");
     let private = match asked.database_url {
         Some(_) => None,
@@ -72,10 +161,7 @@ pub async fn run(bench: Bench) -> anyhow::Result<()> {
         concurrencies: asked.concurrency,
         each: Duration::from_secs(asked.seconds.max(1)),
     };
-    println!(
-        "{:<34} {:>7} {:>10} {:>10} {:>10} {:>8}",
-        "what", "callers", "per s", "p50 µs", "p99 µs", "refused"
-    );
+    head("callers");
     let figures = commands(options, line).await?;
     if let Some(private) = private {
         private.stop().await;
@@ -86,9 +172,16 @@ pub async fn run(bench: Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn head(callers: &str) {
+    println!(
+        "{:<34} {callers:>11} {:>10} {:>10} {:>10} {:>8}",
+        "what", "per s", "p50 µs", "p99 µs", "refused"
+    );
+}
+
 fn line(figures: &Figures) {
     println!(
-        "{:<34} {:>7} {:>10} {:>10} {:>10} {:>8}",
+        "{:<34} {:>11} {:>10} {:>10} {:>10} {:>8}",
         figures.what,
         figures.concurrency,
         figures.per_second(),

@@ -86,10 +86,13 @@ async fn start(
 ) -> anyhow::Result<Service> {
     let database_url = servers.postgres_url();
     keyledger::migrate::migrate(&database_url).await?;
-    let config = match &dev.config {
+    let mut config = match &dev.config {
         Some(path) => super::config::read(path)?,
         None => demo_config(stop_demo).await?,
     };
+    if let Some(gateway) = &mut config.gateway {
+        gateway.journal_dir.get_or_insert_with(|| data_dir.join("settlements"));
+    }
     let service = Service::start(
         ServiceOptions {
             database_url,

@@ -1,23 +1,69 @@
-//! Logs to standard error, and the recorder behind `/metrics`.
+//! Logs to standard error, the access log, and the recorder behind `/metrics`.
 
-use std::io::IsTerminal as _;
+use std::fs::File;
+use std::io::{self, IsTerminal as _};
+use std::sync::Arc;
 
+use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+
+type Logs = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// The target of the gateway's access lines; see `src/gateway/seen.rs`.
+const ACCESS: &str = "access";
 
 /// Starts logging. `KEYLEDGER_LOG` filters (`info` unless set, less from the NATS client), `KEYLEDGER_LOG_FORMAT=json` writes JSON lines.
-pub fn logs() {
+/// `KEYLEDGER_ACCESS_LOG` is `off` (unless set), `stderr`, or a file that JSON lines are appended to, one a request.
+pub fn logs() -> anyhow::Result<()> {
+    let access = access_log()?;
     let filter = EnvFilter::try_from_env("KEYLEDGER_LOG").unwrap_or_else(|_| EnvFilter::new("info,async_nats=warn"));
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    if std::env::var("KEYLEDGER_LOG_FORMAT").is_ok_and(|format| format == "json") {
-        logs.json().init();
+    let filter = filter.and(filter_fn(|metadata| metadata.target() != ACCESS));
+    let logs = fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    let logs: Logs = if std::env::var("KEYLEDGER_LOG_FORMAT").is_ok_and(|format| format == "json") {
+        logs.json().with_filter(filter).boxed()
     } else {
-        logs.compact().init();
-    }
+        logs.compact().with_filter(filter).boxed()
+    };
+    tracing_subscriber::registry()
+        .with(access.into_iter().chain([logs]).collect::<Vec<_>>())
+        .init();
+    Ok(())
 }
+
+/// Access lines are JSON whatever the rest is: they are read by programs. A line is one write, so that a file that is
+/// truncated by whoever rotates it goes on at its new end.
+fn access_log() -> anyhow::Result<Option<Logs>> {
+    let to = std::env::var("KEYLEDGER_ACCESS_LOG").unwrap_or_default();
+    let writer = match to.as_str() {
+        "" | "off" => return Ok(None),
+        "stderr" => BoxMakeWriter::new(io::stderr),
+        path => {
+            let file = File::options().create(true).append(true).open(path);
+            let file = file.with_context(|| format!("KEYLEDGER_ACCESS_LOG: {path} cannot be appended to"))?;
+            BoxMakeWriter::new(Arc::new(file))
+        }
+    };
+    let lines = fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_level(false)
+        .with_target(false)
+        .with_writer(writer);
+    let only_access = filter_fn(|metadata| metadata.is_event() && metadata.target() == ACCESS);
+    Ok(Some(lines.with_filter(only_access).boxed()))
+}
+
+/// A hold lives as long as its request: up to minutes.
+const HOLD_SECONDS: [f64; 10] = [0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 180.0, 600.0, 3600.0];
 
 /// Installs the metrics recorder of this process.
 pub fn metrics() -> anyhow::Result<PrometheusHandle> {
@@ -26,6 +72,10 @@ pub fn metrics() -> anyhow::Result<PrometheusHandle> {
     ];
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &seconds)?
+        .set_buckets_for_metric(
+            Matcher::Full("keyledger_gateway_hold_seconds".to_owned()),
+            &HOLD_SECONDS,
+        )?
         .set_buckets_for_metric(
             Matcher::Suffix("_commands".to_owned()),
             &[1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 2048.0],

@@ -7,18 +7,23 @@
 //!
 //! Not here: secrets and addresses of servers. They come from the environment.
 
+mod rates;
 mod section;
 mod tls;
 mod upstreams;
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use keyledger_events::KeyPrefix;
 use toml::{Table, Value};
 
+pub use rates::RateLimits;
 pub use section::Complaint;
 pub use tls::{ClientTls, ServerTls};
 pub use upstreams::{USUAL, UpstreamConfig};
 
-use crate::prices::{PriceBook, PriceEntry, QuantityEntry};
+use crate::prices::{PriceBook, PriceEntry, QuantityEntry, SettleAt};
 use section::Section;
 use upstreams::Names;
 
@@ -43,10 +48,27 @@ pub struct GatewayConfig {
     pub let_deleted_keys_finish: bool,
     /// `None`: clients speak plainly.
     pub tls: Option<ServerTls>,
+    pub rate_limits: RateLimits,
+    /// `journal_dir`: where settlements are kept that the ledger does not take at once. In memory only without.
+    pub journal_dir: Option<PathBuf>,
+    /// `[gateway.free_riders]`: off where it is absent.
+    pub free_riders: Option<FreeRiderConfig>,
+}
+
+/// When a key that keeps hanging up just before the end of a body pays from the first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FreeRiderConfig {
+    /// So many within the window are a habit.
+    pub hang_ups_max: usize,
+    /// `hang_up_window_seconds`: the window, and how long the habit costs.
+    pub hang_up_window: Duration,
 }
 
 const REQUEST_BODY_BYTES_MAX: u64 = 10 << 20;
 const CONNECTIONS_MAX: u64 = 10_000;
+const DAY_SECONDS: u64 = 24 * 60 * 60;
+const HANG_UPS_MAX: u64 = 5;
+const HANG_UP_WINDOW_SECONDS: u64 = 600;
 
 impl Config {
     /// Reads the file's text, or says all that is wrong with it.
@@ -103,6 +125,11 @@ fn read_gateway(file: &mut Section<'_>, value: Value) -> (Option<GatewayConfig>,
     let connections_max = section.count_within("connections_max", 1..=1_000_000, CONNECTIONS_MAX);
     let let_deleted_keys_finish = section.flag("let_deleted_keys_finish", false);
     let tls = tls::read_server(&mut section);
+    let journal_dir = read_journal_dir(&mut section);
+    let free_riders = section
+        .value("free_riders")
+        .and_then(|value| read_free_riders(&mut section, value));
+    let rate_limits = rates::read(&mut section);
     section.end();
     let gateway = GatewayConfig {
         upstreams,
@@ -110,8 +137,34 @@ fn read_gateway(file: &mut Section<'_>, value: Value) -> (Option<GatewayConfig>,
         connections_max: usize::try_from(connections_max).unwrap_or(usize::MAX),
         let_deleted_keys_finish,
         tls,
+        journal_dir,
+        free_riders,
+        rate_limits,
     };
     (Some(gateway), Some(names))
+}
+
+fn read_free_riders(gateway: &mut Section<'_>, value: Value) -> Option<FreeRiderConfig> {
+    let Value::Table(table) = value else {
+        gateway.complain("free_riders", "is a table");
+        return None;
+    };
+    let mut section = gateway.inner("[gateway.free_riders]", table);
+    let hang_ups_max = section.count_within("hang_ups_max", 1..=1_000, HANG_UPS_MAX);
+    let window_seconds = section.count_within("hang_up_window_seconds", 1..=DAY_SECONDS, HANG_UP_WINDOW_SECONDS);
+    section.end();
+    Some(FreeRiderConfig {
+        hang_ups_max: usize::try_from(hang_ups_max).unwrap_or(usize::MAX),
+        hang_up_window: Duration::from_secs(window_seconds),
+    })
+}
+
+fn read_journal_dir(section: &mut Section<'_>) -> Option<PathBuf> {
+    let directory = section.text("journal_dir")?;
+    if directory.is_empty() {
+        section.complain("journal_dir", "names a directory, or is left out");
+    }
+    Some(directory.into())
 }
 
 fn read_prices(file: &mut Section<'_>, upstreams: Option<&Names>) -> PriceBook {
@@ -150,6 +203,12 @@ fn read_price(mut section: Section<'_>) -> PriceEntry {
             QuantityEntry::Fixed
         }
     };
+    let settle = section
+        .text("settle")
+        .map_or(Some(SettleAt::Later), |text| SettleAt::parse(&text));
+    if settle.is_none() {
+        section.complain("settle", "is \"at-once\" or \"later\"");
+    }
     let entry = PriceEntry {
         endpoint: section.text("endpoint").unwrap_or_default(),
         pattern: section.text("match").unwrap_or_default(),
@@ -158,6 +217,11 @@ fn read_price(mut section: Section<'_>) -> PriceEntry {
         quantity,
         quantity_max: section.count("quantity_max"),
         upstream: section.text("upstream"),
+        when_more: section.text("when_more"),
+        once_per: section.text("once_per"),
+        rate_per_second: section.count("rate_per_second"),
+        rate_burst: section.count("rate_burst"),
+        settle: settle.unwrap_or_default(),
     };
     section.end();
     entry
@@ -239,6 +303,8 @@ mod tests {
             upstream_timeout = 5
             body_timeout_seconds = 0
             let_deleted_keys_finish = "no"
+            journal_dir = ""
+            free_riders = { hang_ups_max = 0, window = 5 }
             [[prices]]
             endpoint = "serp"
             match = "GET /serp"
@@ -249,16 +315,21 @@ mod tests {
             endpoint = "x"
             price = "1"
             quantity = { xml = "/a" }
+            settle = "never"
         "#;
         let expected = [
             "[keys] prefix",
             "[gateway] upstream",
             "[gateway] body_timeout_seconds",
             "[gateway] let_deleted_keys_finish",
+            "[gateway] journal_dir",
+            "[gateway.free_riders] hang_ups_max",
+            "[gateway.free_riders] window",
             "[gateway] upstream_timeout",
             "[[prices]] 1 price",
             "[[prices]] 1 colour",
             "[[prices]] 2 quantity",
+            "[[prices]] 2 settle",
             "[[prices]] 1 price",
             "typo",
         ];

@@ -13,12 +13,13 @@ use crate::ledger::Usage;
 const REQUEST_ID_CHARS_MAX: usize = 128;
 const USER_AGENT_CHARS_MAX: usize = 200;
 
-/// The client's own id of the request if it is fit to be repeated, else a new one.
-pub(super) fn request_id(headers: &HeaderMap) -> String {
+/// The client's own id of the request if it is fit to be repeated and no secret, else a new one.
+pub(super) fn request_id(headers: &HeaderMap, is_secret: impl Fn(&str) -> bool) -> String {
     let sent = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
     let fits =
         |id: &&str| (1..=REQUEST_ID_CHARS_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
     sent.filter(fits)
+        .filter(|id| !is_secret(id))
         .map_or_else(|| format!("{:032x}", clock::random_id_bits()), str::to_owned)
 }
 
@@ -67,10 +68,11 @@ mod tests {
         let with = |id: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(REQUEST_ID, HeaderValue::from_str(id).unwrap());
-            request_id(&headers)
+            request_id(&headers, |id| id == "secret")
         };
         assert_eq!(with("abc-1"), "abc-1");
         assert_eq!(with("a b").len(), 32);
+        assert_eq!(with("secret").len(), 32);
         assert_eq!(with(&"x".repeat(129)).len(), 32);
     }
 }

@@ -158,8 +158,17 @@ impl Connection {
             tokio::select! {
                 biased;
                 ended = serving.as_mut() => return ended,
-                () = poll_fn(|cx| line.poll_end(cx)) => return Ok(()),
-                () = self.give_up.cancelled() => return Ok(()),
+                () = poll_fn(|cx| line.poll_end(cx)) => {
+                    // A stream that ends the connection has said whose will that is.
+                    if !line.has_streams() {
+                        line.cut();
+                    }
+                    return Ok(());
+                }
+                () = self.give_up.cancelled() => {
+                    line.cut();
+                    return Ok(());
+                }
                 () = self.stop.cancelled(), if !going => {
                     going = true;
                     go_away(serving.as_mut());

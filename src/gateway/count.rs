@@ -1,13 +1,23 @@
 //! How many units an answer delivered, by the rule of its price.
 //!
-//! Doubt favours the customer: what cannot be counted is zero, with a warning for whoever set the price; what is more
-//! than was held for is charged as what was held for.
+//! Doubt favours the customer: what cannot be counted is zero, with a warning for whoever set the price.
+//!
+//! Not here: what becomes of units beyond those that were held for; see `top_up`.
 
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 
 use super::json_count::JsonCount;
 use crate::prices::{PriceRule, Quantity};
+
+/// What an answer's count comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Counted {
+    /// Units that the hold covers.
+    pub quantity: u64,
+    /// Units beyond it.
+    pub more: u64,
+}
 
 /// The count of one answer, while its body streams by.
 #[derive(Debug)]
@@ -49,7 +59,7 @@ impl Count {
         }
     }
 
-    /// What will be charged, where the head already says so.
+    /// What the hold will be charged, where the head already says so.
     pub(super) fn known(&self) -> Option<u64> {
         match &self.counting {
             Counting::Known(count) => Some(self.within(*count)),
@@ -64,8 +74,8 @@ impl Count {
         }
     }
 
-    /// The units to charge, once the body has ended whole.
-    pub(super) fn end(&mut self) -> u64 {
+    /// The units that were delivered, once the body has ended whole.
+    pub(super) fn end(&mut self) -> Counted {
         let count = match &mut self.counting {
             Counting::Known(count) => *count,
             Counting::Json(count) => count.end().unwrap_or_else(|| {
@@ -73,14 +83,11 @@ impl Count {
                 0
             }),
         };
-        if count > self.quantity_max {
-            tracing::warn!(
-                count,
-                held_for = self.quantity_max,
-                "more was delivered than was held for"
-            );
+        let quantity = self.within(count);
+        Counted {
+            quantity,
+            more: count - quantity,
         }
-        self.within(count)
     }
 
     fn within(&self, count: u64) -> u64 {

@@ -14,7 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use keyledger_events::ReleaseCause;
 
-use super::count::Count;
+use super::count::{Count, Counted};
 use super::headers::{self, CREDITS_CHARGED, CREDITS_REMAINING, set};
 use super::hold::{Hold, Settlement};
 use super::idle::Idle;
@@ -88,14 +88,28 @@ impl Delivery {
     fn ends_whole(&mut self) -> Option<HeaderMap> {
         self.ended = true;
         let mut payment = self.payment.take()?;
-        let quantity = payment.count.end();
+        let Counted { quantity, more } = payment.count.end();
         let trailers = payment.trailers.then(|| credits(&payment.hold, quantity));
-        let charge = Settlement::Charge { quantity };
+        let charge = Settlement::Charge { quantity, more };
         match payment.stream {
             Some(stream) => stream.ended(payment.hold, charge),
             None => payment.line.settle_when_flushed(payment.hold, charge),
         }
         trailers
+    }
+
+    /// Nothing more leaves. What is unsaid is said by the hold: whether its key was deleted, or its client left.
+    fn gives_up(&mut self) {
+        let Some(mut payment) = self.payment.take() else {
+            return;
+        };
+        let cut = payment
+            .stream
+            .as_ref()
+            .map_or_else(|| payment.line.is_cut(), |stream| stream.is_cut());
+        if cut {
+            payment.hold.nobody_hung_up();
+        }
     }
 
     fn breaks_off(&mut self, fault: DeliveryFault) -> Poll<Option<Result<Frame<Parcel>, DeliveryFault>>> {
@@ -105,6 +119,12 @@ impl Delivery {
             payment.hold.settle(Settlement::Release(ReleaseCause::Error));
         }
         Poll::Ready(Some(Err(fault)))
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.gives_up();
     }
 }
 
@@ -132,8 +152,7 @@ impl Body for Delivery {
         let stream = self.payment.as_ref().and_then(|payment| payment.stream.clone());
         if stream.as_ref().is_some_and(|stream| stream.has_to_end(cx)) {
             self.ended = true;
-            // What is unsaid is said by the hold: whether its key was deleted.
-            self.payment = None;
+            self.gives_up();
             return Poll::Ready(Some(Err(DeliveryFault::Cut)));
         }
         loop {
@@ -157,6 +176,7 @@ impl Body for Delivery {
                     };
                     if let Some(payment) = &mut self.payment {
                         payment.count.feed(&data);
+                        payment.hold.ride.pass(data.len());
                     }
                     self.idle.moved();
                     let parcel = Parcel::new(data, stream.as_ref());

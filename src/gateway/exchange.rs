@@ -6,7 +6,7 @@
 //! the hold that it made is settled.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -16,22 +16,26 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use keyledger_events::{KeyPrefix, ReleaseCause};
+use tracing::Instrument as _;
 
 use super::admit::{Admitted, admit, too_large};
 use super::count::Count;
 use super::delivery::{Delivery, DeliveryFault, Payment, credits};
 use super::headers;
 use super::hold::{Hold, Settlement, Settler};
+use super::limits::{self, Limits, Pass, Quota};
 use super::line::Line;
 use super::parcel::{Parcel, Stream};
+use super::seen::Seen;
+use super::trace::Trace;
 use super::upload::{Upload, UploadFault};
 use super::upstream::{Place, Upstream, Upstreams};
-use super::{caller, headers::REQUEST_ID};
+use super::{caller, headers::REQUEST_ID, key};
 use crate::clock;
 use crate::config::GatewayConfig;
-use crate::ledger::{Payer, Price, Refusal, ReserveCredits, SubmitError};
+use crate::ledger::{Held, Payer, Price, Refusal, ReserveCredits, SubmitError, Usage};
 use crate::prices::{PriceBook, PriceRule};
-use crate::problem::{BAD_REQUEST, Problem, REQUEST_TIMEOUT, UPSTREAM_TIMEOUT, UPSTREAM_UNREACHABLE};
+use crate::problem::{BAD_REQUEST, KEY_INVALID, Problem, REQUEST_TIMEOUT, UPSTREAM_TIMEOUT, UPSTREAM_UNREACHABLE};
 
 pub(super) type Body = UnsyncBoxBody<Parcel, DeliveryFault>;
 
@@ -46,6 +50,7 @@ pub(super) struct Shared {
     pub key_prefix: KeyPrefix,
     pub upstreams: Upstreams,
     pub settler: Arc<Settler>,
+    pub limits: Arc<Limits>,
 }
 
 /// A request while it is under way, and whom to tell about its connection.
@@ -54,6 +59,9 @@ struct Exchange<'a> {
     client: IpAddr,
     line: Line,
     request_id: String,
+    seen: Arc<Seen>,
+    /// What limits the caller, once that is known.
+    quotas: OnceLock<Vec<Quota>>,
 }
 
 /// Answers a request. Never fails: what goes wrong is a problem document.
@@ -63,47 +71,61 @@ pub(super) async fn exchange(
     line: Line,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let began = tokio::time::Instant::now();
+    let prefix = &shared.key_prefix;
+    let request_id = caller::request_id(request.headers(), |sent| key::is_shown(prefix, sent));
+    let trace = Trace::of(request.headers());
+    let seen = Seen::begin(&request_id, trace, request.method(), request.uri().path(), prefix);
     let exchange = Exchange {
         shared: &shared,
         client,
         line,
-        request_id: caller::request_id(request.headers()),
+        request_id,
+        seen: Arc::clone(&seen),
+        quotas: OnceLock::new(),
     };
-    let mut answer = exchange.answer(request).await.unwrap_or_else(|problem| {
+    let answering = exchange.answer(request).instrument(seen.span());
+    let mut answer = answering.await.unwrap_or_else(|problem| {
+        seen.refused(problem.code());
         let answer: Response<Full<Parcel>> = problem.into_http::<Parcel>().map(Full::new);
         answer.map(|body| body.map_err(|never| match never {}).boxed_unsync())
     });
     headers::set(answer.headers_mut(), REQUEST_ID, &exchange.request_id);
-    metrics::histogram!("keyledger_gateway_head_seconds").record(began.elapsed());
-    answer
+    limits::tell(exchange.quotas.get().map_or(&[], Vec::as_slice), answer.headers_mut());
+    let status = answer.status();
+    answer.map(|body| seen.answers(status, body).boxed_unsync())
 }
 
 impl Exchange<'_> {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
         let (head, body) = request.into_parts();
         let shared = self.shared;
-        let admitted = admit(&head, &shared.prices, &shared.config, &shared.key_prefix).map_err(refused)?;
+        let admitted = admit(&head, &shared.prices, &shared.config, &shared.key_prefix)
+            .map_err(|problem| self.not_admitted(problem))?;
         let rule = admitted.rule;
-        let upstream = shared.upstreams.named(rule.upstream.as_deref()).map_err(refused)?;
-        upstream.may_be_asked().map_err(refused)?;
+        self.seen.priced(&rule.endpoint);
+        let pass = self.pass(&admitted)?;
+        let upstream = shared.upstreams.named(rule.upstream.as_deref())?;
+        upstream.may_be_asked()?;
         let reserve = self.reserve(&admitted, &head, upstream);
         let cut = !shared.config.let_deleted_keys_finish;
-        let hold = shared
-            .settler
-            .hold(reserve, cut)
-            .await
-            .map_err(|error| refused(self.told(error)))?;
+        let hold = shared.settler.hold(reserve, cut).await;
+        pass_told(pass, hold.as_ref().map(Hold::held));
+        let hold = hold.map_err(|error| self.told(error))?.seen_by(&self.seen);
         let takes_trailers = headers::takes_trailers(&head.headers) && head.version >= Version::HTTP_11;
         let method = head.method.clone();
-        let (hold, place) = match upstream.enter() {
-            Ok(place) => (hold, place),
+        let mut hold = hold.priced_by(rule);
+        let place = match upstream.enter() {
+            Ok(place) => place,
             Err(problem) => {
                 hold.settle(Settlement::Release(ReleaseCause::Error));
                 return Err(problem);
             }
         };
+        let paid = hold.is_paid(rule, method.as_str(), head.uri.path());
         let (answer, hold) = self.forward(head, body, rule, upstream, hold).await?;
+        if paid && worth_data(answer.status()) {
+            return Ok(give(answer, hold, takes_trailers, (upstream, place)));
+        }
         Ok(self.deliver(answer, &method, rule, hold, takes_trailers, (upstream, place)))
     }
 
@@ -121,8 +143,32 @@ impl Exchange<'_> {
                 version: rule.version,
             },
             ttl_seconds: u32::try_from(longest).unwrap_or(u32::MAX),
-            usage: caller::usage(&head.headers, self.client, &self.request_id),
+            usage: self.usage(&head.headers),
         }
+    }
+
+    /// What a client says of itself is kept, but no key that it wrote there.
+    fn usage(&self, headers: &HeaderMap) -> Usage {
+        let mut usage = caller::usage(headers, self.client, &self.request_id);
+        let prefix = &self.shared.key_prefix;
+        usage.user_agent = usage.user_agent.filter(|text| !key::is_shown(prefix, text));
+        usage
+    }
+
+    /// A text that cannot be a key counts as a failed one.
+    fn not_admitted(&self, problem: Problem) -> Problem {
+        if problem.kind == KEY_INVALID {
+            self.shared.limits.bad_key(self.client).unwrap_or(problem)
+        } else {
+            problem
+        }
+    }
+
+    fn pass(&self, admitted: &Admitted<'_>) -> Result<Pass, Problem> {
+        let taken = self.shared.limits.take(admitted.key, admitted.rule, self.client);
+        // Set once a request.
+        let _ = self.quotas.set(taken.quotas);
+        taken.pass
     }
 
     fn told(&self, error: SubmitError) -> Problem {
@@ -146,14 +192,9 @@ impl Exchange<'_> {
     ) -> Result<(Response<Incoming>, Hold), Problem> {
         let config = &self.shared.config;
         let (upload, fault) = Upload::new(body, config.request_body_bytes_max, upstream.config.idle_body_timeout);
-        let headers = headers::for_upstream(
-            &head.headers,
-            rule,
-            &hold,
-            &upstream.host,
-            self.client,
-            &self.request_id,
-        );
+        let host = &upstream.host;
+        let mut headers = headers::for_upstream(&head.headers, rule, &hold, host, self.client, &self.request_id);
+        self.seen.trace().pass_on(&mut headers);
         let uri = Uri::builder()
             .scheme(upstream.config.scheme.clone())
             .authority(upstream.config.authority.clone())
@@ -214,7 +255,7 @@ impl Exchange<'_> {
         answer: Response<Incoming>,
         method: &Method,
         rule: &PriceRule,
-        hold: Hold,
+        mut hold: Hold,
         takes_trailers: bool,
         (upstream, place): (&Upstream, Place),
     ) -> Response<Body> {
@@ -228,6 +269,7 @@ impl Exchange<'_> {
             }
             Settlement::Charge { .. } => {
                 let count = Count::begin(rule, &head.headers);
+                hold.delivers(body.size_hint().exact(), count.known());
                 let trailers = count.known().is_none() && takes_trailers;
                 if let Some(quantity) = count.known() {
                     told.extend(credits(&hold, quantity));
@@ -265,6 +307,27 @@ impl Exchange<'_> {
     }
 }
 
+/// Passes on a result that was paid before.
+fn give(
+    answer: Response<Incoming>,
+    hold: Hold,
+    takes_trailers: bool,
+    (upstream, place): (&Upstream, Place),
+) -> Response<Body> {
+    let (head, body) = answer.into_parts();
+    let mut told = headers::for_client(&head.headers);
+    told.extend(credits(&hold, 0));
+    hold.settle(Settlement::Release(ReleaseCause::Requested));
+    if takes_trailers {
+        headers::announce_trailers(&mut told, &head.headers, false);
+    }
+    let delivery = Delivery::new(body, None, upstream.config.idle_body_timeout, place).with_trailers(takes_trailers);
+    let mut answer = Response::new(delivery.boxed_unsync());
+    *answer.status_mut() = head.status;
+    *answer.headers_mut() = told;
+    answer
+}
+
 /// What the client is told when its own body was what failed.
 fn not_uploaded(fault: UploadFault, config: &GatewayConfig) -> Problem {
     match fault {
@@ -274,10 +337,13 @@ fn not_uploaded(fault: UploadFault, config: &GatewayConfig) -> Problem {
     }
 }
 
-/// Counts a request that came to nothing before anything was held for it.
-fn refused(problem: Problem) -> Problem {
-    metrics::counter!("keyledger_gateway_requests_total", "outcome" => problem.code()).increment(1);
-    problem
+/// What the ledger said of a key bears on its later calls.
+fn pass_told(pass: Pass, said: Result<&Held, &SubmitError>) {
+    match said {
+        Ok(held) => pass.let_through(held.account, held.key),
+        Err(SubmitError::Refused { refusal, .. }) => pass.refused(refusal),
+        Err(SubmitError::Busy | SubmitError::Unavailable | SubmitError::OutcomeUnknown | SubmitError::Broken) => {}
+    }
 }
 
 /// The moment at which a delivery must be over: its key is deleted, or its hold would soon expire, after which reading
@@ -290,15 +356,22 @@ fn end_of_delivery(hold: &Hold, body_timeout: Duration) -> impl Future<Output = 
     }
 }
 
+fn worth_data(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION | StatusCode::PARTIAL_CONTENT
+    )
+}
+
 /// What an answer is worth, by its head alone. The quantity is counted later.
-fn verdict(method: &Method, status: StatusCode, ends_visibly: impl FnOnce() -> bool) -> Settlement {
+pub(super) fn verdict(method: &Method, status: StatusCode, ends_visibly: impl FnOnce() -> bool) -> Settlement {
     match status {
         StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION | StatusCode::PARTIAL_CONTENT => {
             // A HEAD has retrieved no data. A body that only ends with its connection may have been cut short.
             if method == Method::HEAD || !ends_visibly() {
                 Settlement::Release(ReleaseCause::Error)
             } else {
-                Settlement::Charge { quantity: 0 }
+                Settlement::Charge { quantity: 0, more: 0 }
             }
         }
         StatusCode::ACCEPTED => Settlement::Release(ReleaseCause::Queued),

@@ -3,36 +3,53 @@
 //! In: a reservation, made in a task of its own. Out: exactly one settlement, sent from a task that no client can cancel.
 //!
 //! Promise: a hold that exists is settled, whichever way its request ends: a `Hold` that is dropped without a word is
-//! released. Settling is retried with the same ids until the hold would have expired by itself, so an answer that was
-//! lost charges nobody twice, and a ledger that stays away charges nobody at all.
+//! released.
 //!
-//! Not here: what a request deserves; the exchange and the delivery say so.
+//! Not here: what a request deserves (the exchange and the delivery say so), and how it is settled: `settle`.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use keyledger_events::{Actor, CommandId, Credits, ReleaseCause, ReservationId};
+use keyledger_events::{Actor, CommandId, Credits, KeyId, ReleaseCause, ReservationId};
+use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::ledger::{By, ChargeReservation, Held, Ledger, ReleaseReservation, ReserveCredits, SubmitError, Working};
+use super::free_riders::{FreeRiders, Ride};
+use super::journal::Journal;
+use super::journal_line::Kept;
+use super::once::{Paid, ResultName};
+use super::seen::Seen;
+use super::top_up::Beyond;
+use crate::ledger::{By, Held, Ledger, ReserveCredits, SubmitError, Working};
+use crate::prices::PriceRule;
 
-const RETRY_FIRST: Duration = Duration::from_millis(50);
-const RETRY_LONGEST: Duration = Duration::from_secs(2);
+pub(super) const RETRY_FIRST: Duration = Duration::from_millis(50);
+pub(super) const RETRY_LONGEST: Duration = Duration::from_secs(2);
 
 /// Makes holds and settles them.
 #[derive(Debug)]
 pub(super) struct Settler {
-    ledger: Ledger,
-    tasks: TaskTracker,
-    runtime: Handle,
+    pub(super) ledger: Ledger,
+    pub(super) tasks: TaskTracker,
+    pub(super) runtime: Handle,
+    /// Where settlements are kept that the ledger has not taken; in memory only without.
+    pub(super) journal: OnceLock<Journal>,
+    /// `None` where nobody is looked after.
+    riders: Option<FreeRiders>,
+    paid: Paid,
 }
 
 /// How a hold ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum Settlement {
-    Charge { quantity: u64 },
+    Charge {
+        quantity: u64,
+        /// Units that were delivered beyond those that were held for.
+        more: u64,
+    },
     Release(ReleaseCause),
 }
 
@@ -45,14 +62,24 @@ pub(super) struct Hold {
     working: Option<Working>,
     expires: Instant,
     decided: Option<Settlement>,
+    beyond: Beyond,
+    pub(super) ride: Ride,
+    /// The result that a charge pays for, where it is paid once.
+    pub(super) result: Option<ResultName>,
+    made: Instant,
+    /// Whoever watches the request that this is for.
+    seen: Option<Arc<Seen>>,
 }
 
 impl Settler {
-    pub(super) fn new(ledger: Ledger) -> Settler {
+    pub(super) fn new(ledger: Ledger, riders: Option<FreeRiders>) -> Settler {
         Settler {
             ledger,
             tasks: TaskTracker::new(),
             runtime: Handle::current(),
+            journal: OnceLock::new(),
+            riders,
+            paid: Paid::new(),
         }
     }
 
@@ -86,6 +113,11 @@ impl Settler {
             working,
             expires,
             decided: None,
+            beyond: Beyond::default(),
+            ride: Ride::default(),
+            result: None,
+            made: Instant::now(),
+            seen: None,
         })
     }
 
@@ -107,71 +139,21 @@ impl Settler {
         tracing::warn!(reservation = %reserve.reservation, "a reservation's outcome stays unknown; it expires by itself");
     }
 
-    /// Settles, however long the ledger takes, until the hold's own time is over.
-    async fn settle(self: Arc<Self>, held: Held, settlement: Settlement, expires: Instant) {
-        let mut pause = RETRY_FIRST;
-        loop {
-            let reason = match self.try_to_settle(&held, settlement).await {
-                Ok(()) => {
-                    return;
-                }
-                Err(reason @ (SubmitError::Busy | SubmitError::Unavailable | SubmitError::OutcomeUnknown)) => reason,
-                // The hold is closed already, by time or by a deleted account. Whoever closed it has said what is so.
-                Err(reason @ (SubmitError::Refused { .. } | SubmitError::Broken)) => {
-                    tracing::warn!(reservation = %held.reservation, outcome = settlement.outcome(), %reason, "a hold could not be settled");
-                    metrics::counter!("keyledger_gateway_settlements_lost_total", "reason" => "refused").increment(1);
-                    return;
-                }
-            };
-            if Instant::now() + pause >= expires {
-                tracing::warn!(reservation = %held.reservation, outcome = settlement.outcome(), %reason, "a hold was not settled in time; it expires and costs nothing");
-                metrics::counter!("keyledger_gateway_settlements_lost_total", "reason" => "too-late").increment(1);
-                return;
-            }
-            tracing::debug!(reservation = %held.reservation, %reason, "settling is tried again");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RETRY_LONGEST);
-        }
-    }
-
-    async fn try_to_settle(&self, held: &Held, settlement: Settlement) -> Result<(), SubmitError> {
-        let (account, reservation) = (held.account, held.reservation);
-        match settlement {
-            Settlement::Charge { quantity } => {
-                let quantity = Some(quantity);
-                let charge = ChargeReservation {
-                    account,
-                    reservation,
-                    quantity,
-                };
-                self.ledger.submit(charge, by_gateway(reservation, "charge")).await?;
-            }
-            Settlement::Release(cause) => {
-                let release = ReleaseReservation {
-                    account,
-                    reservation,
-                    cause,
-                };
-                self.ledger.submit(release, by_gateway(reservation, "release")).await?;
-            }
-        }
-        Ok(())
-    }
-
     /// Waits for settlements under way, but not for ever: what is left expires.
     pub(super) async fn drain(&self, patience: Duration) {
         self.tasks.close();
         if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
             tracing::warn!(
                 left = self.tasks.len(),
-                "settlements were under way at the end; their holds expire"
+                journaled = self.journal.get().is_some(),
+                "settlements were under way at the end; those that are not journaled expire"
             );
         }
     }
 }
 
 impl Settlement {
-    fn outcome(self) -> &'static str {
+    pub(super) fn outcome(self) -> &'static str {
         match self {
             Settlement::Charge { .. } => "charged",
             Settlement::Release(cause) => cause.as_str(),
@@ -182,6 +164,67 @@ impl Settlement {
 impl Hold {
     pub(super) fn held(&self) -> &Held {
         &self.held
+    }
+
+    /// Says by which rule units beyond the hold are paid.
+    pub(super) fn priced_by(mut self, rule: &PriceRule) -> Hold {
+        self.beyond = Beyond::of(rule);
+        self
+    }
+
+    /// Begins a delivery that a charge stands for. A client that made a habit of leaving owes it from the first byte:
+    /// what the head says, or else what is held.
+    pub(super) fn delivers(&mut self, announced_bytes: Option<u64>, known: Option<u64>) {
+        let pays_at_once = self
+            .rider()
+            .is_some_and(|(riders, key)| riders.pays_at_once(key, Instant::now()));
+        let charge = Settlement::Charge {
+            quantity: known.unwrap_or(self.held.quantity),
+            more: 0,
+        };
+        self.ride = Ride::begin(announced_bytes, pays_at_once.then_some(charge));
+    }
+
+    /// The platform cut the delivery off: it is released, and is nobody's habit.
+    pub(super) fn nobody_hung_up(&mut self) {
+        self.ride = Ride::default();
+    }
+
+    /// Names the result that this request is for, by a rule that charges for it once. True where it is paid already.
+    pub(super) fn is_paid(&mut self, rule: &PriceRule, method: &str, path: &str) -> bool {
+        let name = self.held.key.filter(|_| rule.once_per_path);
+        self.result = name.map(|key| ResultName::new(key, method, path));
+        self.result
+            .is_some_and(|name| self.settler.paid.is_paid(name, Instant::now()))
+    }
+
+    fn rider(&self) -> Option<(&FreeRiders, KeyId)> {
+        Some((self.settler.riders.as_ref()?, self.held.key?))
+    }
+
+    /// What it comes to when nobody has said how it ends: the client left, or the platform cut it off.
+    fn unsaid(&self) -> Settlement {
+        if self.ended_by_deletion() {
+            return Settlement::Release(ReleaseCause::Error);
+        }
+        if let Some((riders, key)) = self.rider().filter(|_| self.ride.is_near_end()) {
+            riders.hung_up(key, Instant::now());
+        }
+        match self.ride.owed() {
+            None => Settlement::Release(ReleaseCause::ClientGone),
+            Some(charge) => {
+                tracing::info!(reservation = %self.held.reservation, key = ?self.held.key, "a client left that pays from the first byte; it is charged");
+                metrics::counter!("keyledger_gateway_free_rides_charged_total").increment(1);
+                charge
+            }
+        }
+    }
+
+    /// Tells its watcher of itself now, and of its end.
+    pub(super) fn seen_by(mut self, seen: &Arc<Seen>) -> Hold {
+        seen.held(&self.held);
+        self.seen = Some(Arc::clone(seen));
+        self
     }
 
     /// Says how it ends, and ends it.
@@ -216,21 +259,37 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let unsaid = if self.ended_by_deletion() {
-            ReleaseCause::Error
-        } else {
-            ReleaseCause::ClientGone
+        let settlement = self.decided.unwrap_or_else(|| self.unsaid());
+        if let Some(seen) = &self.seen {
+            let charged = match settlement {
+                Settlement::Charge { quantity, .. } => self.after_charge(quantity).map(|(charged, _)| charged),
+                Settlement::Release(_) => None,
+            };
+            seen.settled(settlement.outcome(), charged.unwrap_or(Credits::ZERO));
+        }
+        if let (Some(name), Settlement::Charge { quantity: 1.., .. }) = (self.result, settlement) {
+            self.settler.paid.pays(name, Instant::now());
+        }
+        let owed = Kept {
+            account: self.held.account,
+            reservation: self.held.reservation,
+            settlement,
+            top_up: self.beyond.owed(&self.held, settlement),
+            expires_at: self.held.expires_at,
         };
-        let settlement = self.decided.unwrap_or(Settlement::Release(unsaid));
-        metrics::counter!("keyledger_gateway_requests_total", "outcome" => settlement.outcome()).increment(1);
-        let settling = Arc::clone(&self.settler).settle(self.held.clone(), settlement, self.expires);
+        let settling = Arc::clone(&self.settler).settle(owed, self.expires);
+        let (made, endpoint) = (self.made, self.held.endpoint.to_string());
+        let settling = async move {
+            settling.await;
+            metrics::histogram!("keyledger_gateway_hold_seconds", "endpoint" => endpoint).record(made.elapsed());
+        };
         self.settler.tasks.spawn_on(settling, &self.settler.runtime);
     }
 }
 
 /// Commands of one exchange are named after its reservation, never after what a client sends: two clients may choose
 /// the same request id.
-fn by_gateway(reservation: ReservationId, what: &str) -> By {
+pub(super) fn by_gateway(reservation: ReservationId, what: &str) -> By {
     let command = CommandId::parse(&format!("gateway:{reservation}:{what}"));
     By {
         actor: Actor::System,

@@ -47,6 +47,48 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
     (scheme.eq_ignore_ascii_case(b"bearer") && separated).then(|| rest.trim_ascii())
 }
 
+/// Whether a text shows a key of ours, or the beginning of one, as it is or percent-encoded. For what is kept of a
+/// request although a client may have put its key there.
+pub(super) fn is_shown(prefix: &KeyPrefix, text: &str) -> bool {
+    let (once, prefix) = (decoded(text.as_bytes()), prefix.as_str());
+    let twice = decoded(&once);
+    ["live", "test"].iter().any(|environment| {
+        let beginning = format!("{prefix}_{environment}_").into_bytes();
+        [text.as_bytes(), &once, &twice]
+            .iter()
+            .any(|bytes| bytes.windows(beginning.len()).any(|window| window == beginning))
+    })
+}
+
+/// Longer paths are cut in logs.
+const PATH_CHARS_SHOWN: usize = 1_024;
+
+/// A path for the eyes of an operator: segments that show a key are left out.
+pub(super) fn masked(prefix: &KeyPrefix, path: &str) -> String {
+    let segments = path
+        .split('/')
+        .map(|segment| if is_shown(prefix, segment) { "[key]" } else { segment });
+    let path = segments.collect::<Vec<_>>().join("/");
+    path.chars().take(PATH_CHARS_SHOWN).collect()
+}
+
+/// Percent-decoding that takes what cannot be decoded as it is.
+fn decoded(text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        let encoded = (*first == b'%').then(|| after.first_chunk::<2>()).flatten();
+        let byte = encoded.and_then(|two| u8::from_str_radix(str::from_utf8(two).ok()?, 16).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() {
+            after.get(2..).unwrap_or_default()
+        } else {
+            after
+        };
+    }
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +110,17 @@ mod tests {
             headers.append(name, HeaderValue::from_str(value).unwrap());
         }
         find(&headers, &KeyPrefix::default()).map_err(|problem| problem.code())
+    }
+
+    #[test]
+    fn a_key_in_a_path_is_not_for_an_operators_eyes() {
+        let (prefix, key) = (KeyPrefix::default(), text(1));
+        let encoded = key.replace('_', "%5F");
+        let twice = key.replace('_', "%255f");
+        for shown in [key.as_str(), &encoded, &twice, &format!("x{key}")] {
+            assert_eq!(masked(&prefix, &format!("/a/{shown}/b")), "/a/[key]/b");
+        }
+        assert_eq!(masked(&prefix, "/serp/100%/b%zz"), "/serp/100%/b%zz");
     }
 
     #[test]

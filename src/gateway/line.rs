@@ -37,6 +37,8 @@ struct State {
     leaving: Vec<(Hold, Settlement)>,
     /// Completes when the connection must not go on.
     end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// It ends by our will: nobody hung up.
+    cut: bool,
 }
 
 impl std::fmt::Debug for Line {
@@ -53,6 +55,7 @@ impl Line {
             waker: None,
             leaving: Vec::new(),
             end: None,
+            cut: false,
         })))
     }
 
@@ -106,6 +109,15 @@ impl Line {
         }
     }
 
+    /// Says that the connection ends by our will, before it does.
+    pub(super) fn cut(&self) {
+        self.state().cut = true;
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.state().cut
+    }
+
     fn flushed(&self) {
         let left = {
             let mut state = self.state();
@@ -125,10 +137,13 @@ impl Line {
 
     /// The connection is over: what has not left never will.
     pub(super) fn over(&self) {
-        let (left, end) = {
+        let (mut left, end, cut) = {
             let mut state = self.state();
-            (std::mem::take(&mut state.leaving), state.end.take())
+            (std::mem::take(&mut state.leaving), state.end.take(), state.cut)
         };
+        if cut {
+            left.iter_mut().for_each(|(hold, _)| hold.nobody_hung_up());
+        }
         drop((left, end));
     }
 }

@@ -10,10 +10,17 @@
 //! | file | does |
 //! | --- | --- |
 //! | `admit`, `key`, `path` | refuse what needs no ledger to be refused |
-//! | `hold` | credits held, and settled exactly once |
+//! | `hold`, `settle` | credits held, and settled exactly once |
+//! | `journal`, `journal_line` | settlements that the ledger has not taken yet, on disk |
+//! | `top_up` | units that were delivered beyond those that were held for |
+//! | `free_riders` | keys that keep hanging up just before the end |
+//! | `once` | results that were paid already |
+//! | `limits` | who may ask how often |
 //! | `exchange` | one request's way |
+//! | `decide` | the same decisions for a proxy that forwards by itself |
 //! | `headers`, `caller` | what passes, and what is kept of the client |
 //! | `upload`, `delivery`, `count`, `json_count`, `idle` | bodies, up and down, counted as they stream |
+//! | `seen`, `trace` | what operators see of it: figures, access log, traces |
 //! | `upstream`, `connector` | the data APIs: connections, bounds, whether they can be reached |
 //! | `connection` | a client's connection: TLS, HTTP/1.1 or HTTP/2 |
 //! | `line`, `parcel` | the client's socket and what it takes: when bytes have left, and when it must end |
@@ -23,21 +30,32 @@ mod caller;
 mod connection;
 mod connector;
 mod count;
+mod decide;
 mod delivery;
 mod exchange;
+mod free_riders;
 mod headers;
 mod hold;
 mod idle;
+mod journal;
+mod journal_line;
 mod json_count;
 mod key;
+mod limits;
 mod line;
+mod once;
 mod parcel;
 mod path;
+mod seen;
+mod settle;
+mod top_up;
+mod trace;
 mod upload;
 mod upstream;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,8 +70,13 @@ use crate::ledger::Ledger;
 use crate::prices::PriceBook;
 
 use connection::Connection;
+pub(crate) use decide::{Asked, Delivered, decide, release_for};
 use exchange::Shared;
+use free_riders::FreeRiders;
 use hold::Settler;
+use journal::Journal;
+pub use journal::JournalError;
+use limits::Limits;
 use upstream::Upstreams;
 
 /// What a gateway is made of.
@@ -79,16 +102,27 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 impl Gateway {
     /// Makes a gateway. Has to be called within a runtime, in which its settlements will run.
     pub fn new(options: GatewayOptions) -> Gateway {
+        let riders = options.config.free_riders.map(FreeRiders::new);
+        let signals = Arc::clone(options.ledger.key_signals());
         let shared = Shared {
+            limits: Arc::new(Limits::new(options.config.rate_limits, signals)),
             prices: options.prices,
             upstreams: Upstreams::new(options.config.upstreams.clone()),
             config: options.config,
             key_prefix: options.key_prefix,
-            settler: Arc::new(Settler::new(options.ledger)),
+            settler: Arc::new(Settler::new(options.ledger, riders)),
         };
         Gateway {
             shared: Arc::new(shared),
         }
+    }
+
+    /// Keeps settlements that the ledger does not take at once in this directory, and goes on with those that are there.
+    /// Before `serve`, and once. The directory belongs to this process until the gateway is gone.
+    pub fn keep_settlements(&self, directory: &Path) -> Result<(), JournalError> {
+        let (journal, left) = Journal::open(directory)?;
+        self.shared.settler.keep(journal, left);
+        Ok(())
     }
 
     /// Serves until `stop` is cancelled, then lets answers under way end and settles what is left, for 10 s each. The

@@ -44,6 +44,8 @@ struct State {
     /// The body has ended whole, and this is how it settles.
     ended: Option<(Hold, Settlement)>,
     has_to_end: bool,
+    /// It ends by our will: nobody hung up.
+    cut: bool,
     waker: Option<Waker>,
 }
 
@@ -129,6 +131,11 @@ impl Stream {
         state.waker = Some(cx.waker().clone());
         state.has_to_end
     }
+
+    /// Whether it, or its connection with it, ends by our will. A client that takes nothing has left by its own.
+    pub(super) fn is_cut(&self) -> bool {
+        self.state().cut || self.line.is_cut()
+    }
 }
 
 impl Drop for Stream {
@@ -136,17 +143,23 @@ impl Drop for Stream {
         if let Some(watch) = self.watch.get() {
             watch.abort();
         }
+        if self.is_cut()
+            && let Some((hold, _)) = &mut self.state().ended
+        {
+            hold.nobody_hung_up();
+        }
     }
 }
 
 async fn watch(stream: Weak<Stream>, end: impl Future<Output = ()>) {
-    tokio::select! {
-        () = end => {}
-        () = stalled(&stream) => {}
-    }
+    let cut = tokio::select! {
+        () = end => true,
+        () = stalled(&stream) => false,
+    };
     let Some(line) = stream.upgrade().map(|stream| {
         let mut state = stream.state();
         state.has_to_end = true;
+        state.cut = cut;
         let waker = state.waker.take();
         drop(state);
         if let Some(waker) = waker {
@@ -158,6 +171,9 @@ async fn watch(stream: Weak<Stream>, end: impl Future<Output = ()>) {
     };
     tokio::time::sleep(RESET_PATIENCE).await;
     if stream.upgrade().is_some() {
+        if cut {
+            line.cut();
+        }
         line.end_now();
     }
 }

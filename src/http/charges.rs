@@ -137,6 +137,7 @@ pub(super) async fn charge_at_once(
 ) -> Result<Answered<ChargedAtOnceBody>, Failure> {
     let command = ChargeAtOnce {
         account: body.account,
+        key: None,
         reservation: body.id.unwrap_or_else(clock::fresh_reservation_id),
         price: price_of(&app, &body.endpoint)?,
         endpoint: body.endpoint,

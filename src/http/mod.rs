@@ -14,6 +14,7 @@ mod charges;
 mod cursor;
 mod events;
 mod extract;
+mod forward_auth;
 mod grants;
 mod health;
 mod keys;

@@ -4,7 +4,9 @@
 use utoipa::ToResponse;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
-use utoipa::openapi::security::{Http, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, Http, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, Header, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, Required, Response,
     ResponseBuilder,
@@ -13,6 +15,7 @@ use utoipa::openapi::{
 use crate::problem::Problem;
 
 const TOKEN: &str = "access_token";
+const FORWARD_AUTH: &str = "forward_auth";
 const PROBLEM: &str = "Problem";
 
 const DESCRIPTION: &str = "API keys and credits on one ledger. Amounts are decimal strings of credits. Every answer \
@@ -23,6 +26,7 @@ const DESCRIPTION: &str = "API keys and credits on one ledger. Amounts are decim
 pub(super) fn head() -> OpenApi {
     let components = ComponentsBuilder::new()
         .security_scheme(TOKEN, SecurityScheme::Http(token()))
+        .security_scheme(FORWARD_AUTH, SecurityScheme::ApiKey(ApiKey::Header(proxy())))
         .schema(PROBLEM, problem_schema())
         .response(PROBLEM, problem_response())
         .build();
@@ -46,6 +50,13 @@ fn token() -> Http {
              release; `billing` grant, and read all; `auditor` read all.",
         ))
         .build()
+}
+
+fn proxy() -> ApiKeyValue {
+    ApiKeyValue::with_description(
+        "X-Keyledger-Forward-Auth",
+        "An access token of role `metering`, shown by a proxy: `Authorization` holds the key of its client.",
+    )
 }
 
 fn problem_schema() -> ObjectBuilder {

@@ -9,7 +9,7 @@ use super::answer::{Answered, Failure};
 use super::extract::{Allowed, Read};
 use super::{App, problems};
 use crate::ledger::Price;
-use crate::prices::{PriceRule, Quantity};
+use crate::prices::{PriceRule, Quantity, Rate, WhenMore};
 use crate::problem::Problem;
 
 /// The whole book, in the order in which it is searched.
@@ -32,8 +32,45 @@ pub(super) struct PriceBody {
     /// Units that the gateway holds credits for before the work.
     #[schema(example = 50)]
     quantity_max: u64,
+    /// How often one key may call it through the gateway, where the endpoint has a limit of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate: Option<RateBody>,
+    /// When a proxy that asks with forward-auth is charged: `at-once` or `later`.
+    #[schema(example = "later")]
+    settle: &'static str,
+    /// What becomes of units beyond those: not charged, or charged from what is available.
+    when_more: WhenMoreBody,
+    /// A key pays once a day for what stands at one path. Absent where each answer is charged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    once_per: Option<OncePerBody>,
     /// The version of the book; 0 is the config file.
     version: u64,
+}
+
+/// A token bucket.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RateBody {
+    /// Calls a second in the long run.
+    #[schema(example = 10)]
+    per_second: u32,
+    /// Calls at once, after a rest.
+    #[schema(example = 20)]
+    burst: u32,
+}
+
+/// What becomes of units that were delivered beyond those that were held for.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+enum WhenMoreBody {
+    Shortfall,
+    TopUp,
+}
+
+/// What is charged once.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+enum OncePerBody {
+    Path,
 }
 
 /// How the delivered units of an answer are counted.
@@ -61,6 +98,15 @@ impl From<&PriceRule> for PriceBody {
                 Quantity::Json(pointer) => CountBody::Json(pointer.as_str().to_owned()),
             },
             quantity_max: rule.quantity_max,
+            rate: rule
+                .rate
+                .map(|Rate { per_second, burst }| RateBody { per_second, burst }),
+            settle: rule.settle.as_str(),
+            when_more: match rule.when_more {
+                WhenMore::Shortfall => WhenMoreBody::Shortfall,
+                WhenMore::TopUp => WhenMoreBody::TopUp,
+            },
+            once_per: rule.once_per_path.then_some(OncePerBody::Path),
             version: rule.version,
         }
     }

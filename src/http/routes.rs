@@ -15,7 +15,8 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::measure::measure;
 use super::openapi::{finish, head};
 use super::{
-    App, accounts, balance, charges, events, grants, health, keys, pages, prices, problems, reservations, settlements,
+    App, accounts, balance, charges, events, forward_auth, grants, health, keys, pages, prices, problems, reservations,
+    settlements,
 };
 
 fn all() -> OpenApiRouter<App> {
@@ -32,6 +33,8 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(reservations::show_reservation))
         .routes(routes!(settlements::charge_reservation))
         .routes(routes!(settlements::release_reservation))
+        .routes(routes!(forward_auth::forward_auth))
+        .routes(routes!(forward_auth::settle_forwarded))
         .routes(routes!(charges::charge_at_once))
         .routes(routes!(charges::list_charges))
         .routes(routes!(events::list_account_events))
@@ -61,6 +64,9 @@ pub fn router(app: App) -> Router {
     let router = router
         .route("/openapi.json", get(served.clone()))
         .route("/v1/openapi.json", get(served))
+        .route("/v1/forward-auth", forward_auth::other_methods())
+        .route("/v1/forward-auth/", forward_auth::prefixed())
+        .route("/v1/forward-auth/{*original}", forward_auth::prefixed())
         .merge(docs)
         .fallback(|| async { problems::not_found() })
         .method_not_allowed_fallback(|| async { problems::method_not_allowed() });

@@ -54,6 +54,11 @@ impl KeySignals {
         }
     }
 
+    /// Whether a key's end was heard of within the last minute, at least.
+    pub fn has_ended(&self, key: KeyId) -> bool {
+        self.state().ended.contains_key(&key)
+    }
+
     /// Ends all work of a key: it was deleted.
     pub(super) fn end(&self, key: KeyId) {
         let mut state = self.state();

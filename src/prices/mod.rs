@@ -9,12 +9,14 @@
 
 mod pattern;
 mod pointer;
+mod rate;
 
 use http::HeaderName;
 use keyledger_events::{Credits, Endpoint};
 
 pub use pattern::METHODS;
 pub use pointer::JsonPointer;
+pub use rate::Rate;
 
 use pattern::Pattern;
 
@@ -29,6 +31,40 @@ pub struct PriceEntry {
     pub quantity_max: Option<u64>,
     /// The gateway's upstream that answers; its usual one where none is named.
     pub upstream: Option<String>,
+    /// `shortfall` or `top-up`; shortfall when absent.
+    pub when_more: Option<String>,
+    /// `path`: the same key pays for a result once a day. Each time when absent.
+    pub once_per: Option<String>,
+    /// Calls a second of one key to this endpoint; no limit of its own where not said.
+    pub rate_per_second: Option<u64>,
+    /// Calls at once; as many as a second allows where not said.
+    pub rate_burst: Option<u64>,
+    pub settle: SettleAt,
+}
+
+/// When a hold is charged that was made for a proxy of somebody else's. The gateway itself always knows better.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SettleAt {
+    /// As soon as it is held, whatever becomes of the answer.
+    AtOnce,
+    /// When the proxy, or the data API, says what became of the answer.
+    #[default]
+    Later,
+}
+
+impl SettleAt {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            SettleAt::AtOnce => "at-once",
+            SettleAt::Later => "later",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<SettleAt> {
+        [SettleAt::AtOnce, SettleAt::Later]
+            .into_iter()
+            .find(|rule| rule.as_str() == text)
+    }
 }
 
 /// How a person said that units are counted.
@@ -51,6 +87,12 @@ pub struct PriceRule {
     pub quantity: Quantity,
     /// Units that are held for before the work; at least 1.
     pub quantity_max: u64,
+    pub when_more: WhenMore,
+    /// A key that asks for the same path again within a day is given it.
+    pub once_per_path: bool,
+    /// How often one key may call this endpoint, beside the gateway's own limits.
+    pub rate: Option<Rate>,
+    pub settle: SettleAt,
     /// The version of the book that this rule stands in; 0 is the config file.
     pub version: u64,
     /// The name of the upstream that answers, if it is not the usual one.
@@ -66,6 +108,16 @@ pub enum Quantity {
     Header(HeaderName),
     /// A number, or the length of an array, in the answer's JSON.
     Json(JsonPointer),
+}
+
+/// What becomes of units that were delivered beyond those that were held for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WhenMore {
+    /// They are delivered and not charged, and the log of the gateway says so.
+    #[default]
+    Shortfall,
+    /// They are charged from what is available, as a charge of their own. What the balance lacks is a shortfall.
+    TopUp,
 }
 
 /// All prices, in order.
@@ -161,6 +213,10 @@ impl Reading<'_> {
         let unit = self.told("unit", read_unit(&entry.unit));
         let quantity = self.told("quantity", read_quantity(&entry.quantity));
         let quantity_max = self.told("quantity_max", read_quantity_max(entry));
+        let when_more = self.told("when_more", read_when_more(entry));
+        let once_per_path = self.told("once_per", read_once_per(entry));
+        let rate = self.told("rate_per_second", Rate::read(entry.rate_per_second, entry.rate_burst));
+        let settle = self.told("settle", read_settle(entry));
         let (price, quantity_max) = (price?, quantity_max?);
         let held = price.times(quantity_max);
         let held = held.ok_or_else(|| "times the price is more credits than there can be".to_owned());
@@ -171,6 +227,10 @@ impl Reading<'_> {
             unit: unit?,
             quantity: quantity?,
             quantity_max,
+            when_more: when_more?,
+            once_per_path: once_per_path?,
+            rate: rate?,
+            settle: settle?,
             version,
             upstream: entry.upstream.clone(),
         };
@@ -223,6 +283,34 @@ fn read_quantity_max(entry: &PriceEntry) -> Result<u64, String> {
     }
 }
 
+fn read_once_per(entry: &PriceEntry) -> Result<bool, String> {
+    match entry.once_per.as_deref() {
+        None => Ok(false),
+        Some("path") => Ok(true),
+        Some(_) => Err("is \"path\", or left out".to_owned()),
+    }
+}
+
+fn read_when_more(entry: &PriceEntry) -> Result<WhenMore, String> {
+    match (entry.when_more.as_deref(), &entry.quantity) {
+        (None, _) => Ok(WhenMore::default()),
+        (Some(_), QuantityEntry::Fixed) => Err("is said only where the quantity is counted".to_owned()),
+        (Some("shortfall"), _) => Ok(WhenMore::Shortfall),
+        (Some("top-up"), _) => Ok(WhenMore::TopUp),
+        (Some(_), _) => Err("is \"shortfall\" or \"top-up\"".to_owned()),
+    }
+}
+
+/// Before an answer is there, nothing can be counted in it.
+fn read_settle(entry: &PriceEntry) -> Result<SettleAt, String> {
+    match (entry.settle, &entry.quantity) {
+        (SettleAt::AtOnce, QuantityEntry::Header(_) | QuantityEntry::Json(_)) => {
+            Err("is \"later\" where the quantity is counted".to_owned())
+        }
+        (settle, QuantityEntry::Fixed | QuantityEntry::Header(_) | QuantityEntry::Json(_)) => Ok(settle),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,6 +324,10 @@ mod tests {
             quantity: QuantityEntry::Fixed,
             quantity_max: None,
             upstream: None,
+            when_more: None,
+            once_per: None,
+            settle: SettleAt::Later,
+            ..PriceEntry::default()
         }
     }
 
@@ -266,9 +358,12 @@ mod tests {
         let mut dear = entry("dear", "GET /dear", "9000000000");
         dear.quantity = QuantityEntry::Header("X-Result-Count".into());
         dear.quantity_max = Some(2);
+        dear.settle = SettleAt::AtOnce;
         let mut bad = entry("Bad Name", "GET serp", "-1");
         bad.unit = String::new();
         bad.quantity_max = Some(3);
+        bad.when_more = Some("top-up".into());
+        bad.once_per = Some("day".into());
         let complaints = PriceBook::new(&[bad, counted, dear], 0).unwrap_err();
         let told: Vec<_> = complaints.iter().map(|c| (c.entry, c.field)).collect();
         let expected = [
@@ -277,8 +372,11 @@ mod tests {
             (1, "price"),
             (1, "unit"),
             (1, "quantity_max"),
+            (1, "when_more"),
+            (1, "once_per"),
             (2, "quantity"),
             (2, "quantity_max"),
+            (3, "settle"),
             (3, "quantity_max"),
         ];
         assert_eq!(told, expected);

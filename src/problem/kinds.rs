@@ -61,6 +61,9 @@ kinds! {
     FORBIDDEN = FORBIDDEN "forbidden", "The access token's role does not allow this",
         "The access token is right, and its role may not make this call. Use a token with a role that may.";
 
+    FORWARD_AUTH_UNTRUSTED = FORBIDDEN "forward-auth-untrusted", "The proxy is not known",
+        "Only a proxy that the platform runs may ask here: it shows an access token of role `metering` in one `X-Keyledger-Forward-Auth` header. A client that sees this has met a proxy without one.";
+
     // Credits and reservations
     INSUFFICIENT_CREDITS = PAYMENT_REQUIRED "insufficient-credits", "Not enough credits are available",
         "The request may cost as many credits as `required` says, and the account has as many as `available` says. Nothing was charged. Add credits, or wait until requests under way have settled.";
@@ -76,6 +79,9 @@ kinds! {
         "A charge spends at most what was held. The reservation is still open: charge less, or release it.";
     TOO_MANY_OPEN_RESERVATIONS = TOO_MANY_REQUESTS "too-many-open-reservations", "Too many requests are under way",
         "A key and an account may each have a limited number of open reservations. Wait until some have settled, then repeat the request.";
+
+    RATE_LIMITED = TOO_MANY_REQUESTS "rate-limited", "Too many calls in too short a time",
+        "A key, an account, an endpoint, or a client that shows wrong keys may call so often and no more; where a route has limits, `RateLimit-Policy` names them and `RateLimit` says what is left. Nothing was held or charged. Wait for as many seconds as `Retry-After` says.";
 
     // Other things
     UNKNOWN_ACCOUNT = NOT_FOUND "unknown-account", "There is no such account",

@@ -179,12 +179,16 @@ impl Service {
             let listener = TcpListener::bind(options.gateway).await?;
             gateway = Some(listener.local_addr()?);
             let key_prefix = options.config.key_prefix;
+            let journal_dir = config.journal_dir.clone();
             let running = Gateway::new(GatewayOptions {
                 ledger: ledger.clone(),
                 prices,
                 config,
                 key_prefix,
             });
+            if let Some(directory) = journal_dir {
+                running.keep_settlements(&directory)?;
+            }
             face_tasks.push(tokio::spawn(running.serve(listener, faces.clone())));
         }
         Ok(Service {

@@ -12,7 +12,8 @@ async fn the_upstream_sees_who_asks_and_not_the_key() {
     let spoofed = "X-Keyledger-Account: acct_evil\r\nx_keyledger_key: key_evil\r\nX-Forwarded-For: 127.0.0.9\r\n\
         Forwarded: for=127.0.0.9\r\nX-Original-URI: /free\r\nX-HTTP-Method-Override: DELETE\r\n\
         Connection: X-Keyledger-Key, X-Keyledger-Account, Authorization, X-Mine\r\nX-Mine: 1\r\n\
-        TE: trailers\r\nAccept: application/json\r\nX-Request-Id: mine-1\r\n";
+        TE: trailers\r\nAccept: application/json\r\nX-Request-Id: mine-1\r\n\
+        Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n";
     let answer = stage.send(&stage.request("GET", "/echo?a=b%20c", spoofed)).await;
     let seen = answer.json();
     assert_eq!((&seen["path"], &seen["query"]), (&"/echo".into(), &"a=b%20c".into()));
@@ -20,6 +21,7 @@ async fn the_upstream_sees_who_asks_and_not_the_key() {
     let expected = serde_json::json!({
         "accept": ["application/json"],
         "host": [seen["headers"]["host"][0]],
+        "traceparent": ["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"],
         "x-forwarded-for": ["127.0.0.1"],
         "x-keyledger-account": [stage.customer.account.to_string()],
         "x-keyledger-key": [stage.key.to_string()],

@@ -146,3 +146,26 @@ async fn http2_answers_of_a_stop_are_finished_and_settled() {
     assert!(slow.into_body().collect().await.is_ok());
     assert_eq!(stage.settled(1).await, [charged(1, "0.5")]);
 }
+
+#[tokio::test]
+async fn http2_streams_that_the_gateway_cuts_are_nobodys_habit_and_those_that_a_client_leaves_are() {
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}", "x".repeat(95));
+    let silent = Stub::falling_silent_after(&answer).await.address;
+    let config = format!(
+        "upstream = \"http://{silent}\"\nbody_timeout_seconds = 1\n\
+         free_riders = {{ hang_ups_max = 1, hang_up_window_seconds = 60 }}"
+    );
+    let stage = Stage::configured(&config, "").await;
+    let (mut sender, _) = client(&stage, 1 << 20).await;
+    for cut in 1..=2 {
+        let answer = get(&mut sender, request(&stage, "/serp")).await;
+        assert!(answer.into_body().collect().await.is_err(), "it does not look whole");
+        assert_eq!(stage.settled(cut).await[cut - 1], released("client-gone"));
+    }
+    for (left, settled) in [(3, released("client-gone")), (4, charged(1, "0.5"))] {
+        let mut answer = get(&mut sender, request(&stage, "/serp")).await;
+        assert!(answer.body_mut().frame().await.is_some());
+        drop(answer);
+        assert_eq!(stage.settled(left).await[left - 1], settled);
+    }
+}

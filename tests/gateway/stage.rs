@@ -11,8 +11,7 @@ use keyledger::gateway::{Gateway, GatewayOptions};
 use keyledger::ledger::{CreateKey, Ledger};
 use keyledger::log::Log;
 use keyledger_events::{
-    AccountId, CreditsCharged, CreditsReleased, Environment, Event, KeyDigest, KeyId, KeyName, KeyUsed, Position,
-    Recorded, base62_secret,
+    AccountId, CreditsCharged, CreditsReleased, Environment, Event, KeyDigest, KeyId, KeyName, KeyUsed, base62_secret,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -20,11 +19,12 @@ use tokio_util::sync::CancellationToken;
 use super::raw::{self, Answer};
 use crate::harness::{Harness, until};
 use crate::ledger::customer::{Customer, by_system};
+use crate::ledger::writers::whole_log;
 
 pub struct Stage {
     log: Log,
     /// Whatever has to live as long as the stage.
-    _around: Option<Harness>,
+    around: Option<Harness>,
     pub ledger: Ledger,
     pub customer: Customer,
     pub key: KeyId,
@@ -58,6 +58,25 @@ const PRICES: &str = r#"
     quantity = { header = "X-Result-Count" }
     quantity_max = 20
     [[prices]]
+    endpoint = "serp_result"
+    match = "GET /serp/results/{id}"
+    price = "0.5"
+    once_per = "path"
+    [[prices]]
+    endpoint = "short"
+    match = "GET /capped/shortfall"
+    price = "0.5"
+    quantity = { header = "X-Result-Count" }
+    quantity_max = 2
+    when_more = "shortfall"
+    [[prices]]
+    endpoint = "topped"
+    match = "GET /capped/top-up"
+    price = "0.5"
+    quantity = { header = "X-Result-Count" }
+    quantity_max = 2
+    when_more = "top-up"
+    [[prices]]
     endpoint = "serp"
     match = "ANY /serp"
     price = "0.5"
@@ -72,6 +91,12 @@ const PRICES: &str = r#"
     match = "ANY /echo"
     price = "0.5"
     unit = "request"
+    [[prices]]
+    endpoint = "limited"
+    match = "GET /limited"
+    price = "0.5"
+    unit = "request"
+    rate_per_second = 1
 "#;
 
 impl Stage {
@@ -89,7 +114,8 @@ impl Stage {
         Stage::start(upstream, "100").await
     }
 
-    async fn start(upstream: SocketAddr, credits: &str) -> Stage {
+    /// In front of this, with so many credits.
+    pub async fn start(upstream: SocketAddr, credits: &str) -> Stage {
         let harness = Harness::start().await;
         let (log, ledger) = (harness.log(), harness.ledger());
         Stage::on(log, ledger, Some(harness), upstream, credits).await
@@ -103,32 +129,26 @@ impl Stage {
         Stage::on_config(log, ledger, Some(harness), &text, "100").await
     }
 
+    /// In front of the demo data API, with these lines in `[gateway.rate_limits]`.
+    pub async fn limited(limits: &str) -> Stage {
+        let upstream = demo_data_api().await;
+        let more = format!("[gateway.rate_limits]\n{limits}");
+        Stage::start(upstream, "100").await.with(upstream, &more).await
+    }
+
     /// On a ledger that was started elsewhere.
     pub async fn on(log: Log, ledger: Ledger, around: Option<Harness>, upstream: SocketAddr, credits: &str) -> Stage {
-        let text = format!(
-            "[gateway]\nupstream = \"http://{upstream}\"\nupstream_timeout_seconds = 1\n\
-             idle_body_timeout_seconds = 1\nrequest_body_bytes_max = 1000\n{PRICES}"
-        );
-        Stage::on_config(log, ledger, around, &text, credits).await
+        Stage::on_config(log, ledger, around, &before(upstream, ""), credits).await
     }
 
     async fn on_config(log: Log, ledger: Ledger, around: Option<Harness>, text: &str, credits: &str) -> Stage {
         let customer = Customer::open(&ledger, credits).await;
         let (key, secret) = generate_key(&ledger, customer.account).await;
-        let config = Config::parse(text).unwrap();
-        let gateway = Gateway::new(GatewayOptions {
-            ledger: ledger.clone(),
-            prices: Arc::new(config.prices),
-            config: config.gateway.unwrap(),
-            key_prefix: config.key_prefix,
-        });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let served = tokio::spawn(gateway.serve(listener, stop.clone()));
+        let (address, served) = serve(ledger.clone(), text, stop.clone()).await;
         Stage {
             log,
-            _around: around,
+            around,
             ledger,
             customer,
             key,
@@ -136,6 +156,16 @@ impl Stage {
             gateway: address,
             stop,
             served,
+        }
+    }
+
+    /// The same in front of this upstream, with more lines for `[gateway]`.
+    pub async fn with(self, upstream: SocketAddr, more: &str) -> Stage {
+        let (gateway, served) = serve(self.ledger.clone(), &before(upstream, more), self.stop.clone()).await;
+        Stage {
+            gateway,
+            served,
+            ..self
         }
     }
 
@@ -155,11 +185,14 @@ impl Stage {
         raw::send(self.gateway, request).await
     }
 
+    /// From now on nobody reaches the database.
+    pub async fn without_database(&self) {
+        self.around.as_ref().expect("a harness").close_database().await;
+    }
+
     pub async fn events(&self) -> Vec<Event> {
-        let page = self.log.read(Position::START, 10_000).await.unwrap();
-        page.iter()
-            .map(|stored| Recorded::decode(&stored.body).unwrap().event)
-            .collect()
+        let log = whole_log(&self.log).await;
+        log.into_iter().map(|recorded| recorded.event).collect()
     }
 
     async fn settled_so_far(&self) -> Vec<Settled> {
@@ -201,6 +234,27 @@ impl Stage {
     }
 }
 
+/// The usual `[gateway]` in front of this upstream, with more lines in it.
+fn before(upstream: SocketAddr, more: &str) -> String {
+    format!(
+        "[gateway]\nupstream = \"http://{upstream}\"\nupstream_timeout_seconds = 1\n\
+         idle_body_timeout_seconds = 1\nrequest_body_bytes_max = 1000\n{more}\n{PRICES}"
+    )
+}
+
+async fn serve(ledger: Ledger, text: &str, stop: CancellationToken) -> (SocketAddr, tokio::task::JoinHandle<()>) {
+    let config = Config::parse(text).unwrap();
+    let gateway = Gateway::new(GatewayOptions {
+        ledger,
+        prices: Arc::new(config.prices),
+        config: config.gateway.unwrap(),
+        key_prefix: config.key_prefix,
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (address, tokio::spawn(gateway.serve(listener, stop)))
+}
+
 fn settled(event: Event) -> Option<Settled> {
     if let Event::CreditsCharged(CreditsCharged { quantity, charged, .. }) = event {
         Some(Settled::Charged {
@@ -225,7 +279,7 @@ pub fn released(cause: &'static str) -> Settled {
     Settled::Released { cause }
 }
 
-async fn generate_key(ledger: &Ledger, account: AccountId) -> (KeyId, String) {
+pub async fn generate_key(ledger: &Ledger, account: AccountId) -> (KeyId, String) {
     let secret = base62_secret("sk_live_", clock::random_secret_bits());
     let key = clock::fresh_key_id();
     let create = CreateKey {

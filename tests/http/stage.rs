@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use keyledger::http::{App, Check, Health, Readiness, router, serve};
-use keyledger::prices::{PriceBook, PriceEntry, QuantityEntry};
+use keyledger::prices::{PriceBook, PriceEntry, QuantityEntry, SettleAt};
 use keyledger::projector::{Projector, ProjectorOptions};
 use keyledger::tokens::{Role, Tokens};
 use keyledger_events::{KeyPrefix, TokenId};
@@ -53,15 +53,23 @@ fn prices() -> PriceBook {
         quantity,
         quantity_max,
         upstream: None,
+        when_more: None,
+        once_per: None,
+        ..PriceEntry::default()
     };
     PriceBook::new(
         &[
             entry("serp", QuantityEntry::Fixed, None),
+            entry("echo", QuantityEntry::Fixed, None),
             entry(
                 "ai_visibility",
                 QuantityEntry::Json("/conversations".to_owned()),
                 Some(50),
             ),
+            PriceEntry {
+                settle: SettleAt::AtOnce,
+                ..entry("conversions", QuantityEntry::Fixed, None)
+            },
         ],
         0,
     )
@@ -82,7 +90,11 @@ impl Stage {
     }
 
     pub async fn with_health(ready: bool) -> Stage {
-        let harness = Harness::start().await;
+        Stage::on(Harness::start().await, ready).await
+    }
+
+    /// On servers that were started elsewhere.
+    pub async fn on(harness: Harness, ready: bool) -> Stage {
         let projecting = harness.stop.child_token();
         let options = ProjectorOptions {
             log: harness.log(),

@@ -62,6 +62,11 @@ impl Dev {
         Box::leak(Box::new(self.directory.path().join("data")))
     }
 
+    /// The access log, a JSON document a line.
+    pub fn access_log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("access")).unwrap()
+    }
+
     pub fn log(&self) -> PathBuf {
         self.directory.path().join("log")
     }
@@ -96,6 +101,7 @@ async fn run(directory: &Path) -> (Child, Value) {
         .arg("--ready-file")
         .arg(&ready_file)
         .env("KEYLEDGER_LOG", "trace")
+        .env("KEYLEDGER_ACCESS_LOG", directory.join("access"))
         .stdout(File::create(directory.join("told")).unwrap())
         .stderr(log)
         .kill_on_drop(true)

@@ -54,7 +54,11 @@ pub async fn ready(path: &Path, child: &mut Child, log: &Path) -> Value {
 
 impl Site {
     pub async fn start() -> Site {
-        let harness = Harness::start().await;
+        Site::on(Harness::start().await, "").await
+    }
+
+    /// On servers of the test's own, with more lines for `[gateway]`.
+    pub async fn on(harness: Harness, more: &str) -> Site {
         let directory = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = format!("http://{}", listener.local_addr().unwrap());
@@ -64,7 +68,9 @@ impl Site {
             Default::default(),
             stop.clone().cancelled_owned(),
         ));
-        let text = include_str!("../../examples/keyledger.toml").replace("http://127.0.0.1:9000", &upstream);
+        let text = include_str!("../../examples/keyledger.toml")
+            .replace("http://127.0.0.1:9000", &upstream)
+            .replace("[gateway]\n", &format!("[gateway]\n{more}\n"));
         let config = directory.path().join("keyledger.toml");
         std::fs::write(&config, text).unwrap();
         let (_, operator) = Tokens::new(harness.service_pool())

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::client::Client;
@@ -42,6 +42,7 @@ async fn a_keys_text_is_nowhere_but_in_the_creating_response() {
     assert_eq!(client.get("/serp?q=rust").await.status, 200);
     assert_eq!(client.get("/serp?fail=500").await.status, 500);
     assert_eq!(client.get("/nothing-here").await.status, 404);
+    assert_eq!(client.get(&format!("/{secret}?key={secret}")).await.status, 404);
     let reserve = json!({ "secret": secret, "endpoint": "serp" });
     assert_eq!(operator.post("/v1/reservations", reserve).await.status, 201);
     for wrong in [
@@ -97,4 +98,37 @@ async fn a_keys_text_is_nowhere_but_in_the_creating_response() {
     let log = fs::read_to_string(dev.log()).unwrap();
     assert!(log.contains("TRACE"), "the log was as talkative as it can be");
     assert!(!log.contains(random_part), "a log line holds it");
+    assert!(!log.contains("duration_ms"), "access lines are in their own log");
+    let access = dev.access_log();
+    assert!(!access.contains(random_part) && !access.contains("q=rust"), "{access}");
+    let lines: Vec<Value> = access.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let seen = |status: u64, path: &str| {
+        lines
+            .iter()
+            .find(|line| line["status"] == status && line["path"] == path)
+    };
+    let charged = seen(200, "/serp").unwrap();
+    assert_eq!(
+        (&charged["outcome"], &charged["charged"]),
+        (&json!("charged"), &json!("0.5"))
+    );
+    assert_eq!(
+        (&charged["account"], &charged["key"]),
+        (&json!(account), &made.json["key"]["id"])
+    );
+    assert_eq!(
+        (&charged["method"], &charged["endpoint"]),
+        (&json!("GET"), &json!("serp"))
+    );
+    assert!(charged["bytes"].as_u64().unwrap() > 100 && charged["duration_ms"].is_u64());
+    for id in ["request", "trace", "reservation", "timestamp"] {
+        assert!(charged[id].as_str().unwrap().len() >= 20, "{id}");
+    }
+    let refused = seen(401, "/serp").unwrap();
+    assert_eq!(
+        (&refused["outcome"], &refused["key"]),
+        (&json!("key-deleted"), &Value::Null)
+    );
+    assert!(seen(404, "/[key]").is_some());
+    assert_eq!(lines.len(), 5);
 }

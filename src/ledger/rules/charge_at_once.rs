@@ -1,6 +1,7 @@
-//! Reserving and charging in one command: the dashboard's own use of the same credits.
+//! Reserving and charging in one command: the dashboard's own use of the same credits, and what a key's request brought
+//! beyond its hold.
 
-use keyledger_events::{AccountId, Channel, CreditsReserved, Endpoint, Event, PaidWork, ReservationId};
+use keyledger_events::{AccountId, Channel, CreditsReserved, Endpoint, Event, KeyId, PaidWork, ReservationId};
 
 use super::charge::charge_facts;
 use super::reserve::{Price, room_for_new, take};
@@ -13,6 +14,8 @@ use crate::ledger::refusal::Refusal;
 #[derive(Debug, Clone)]
 pub struct ChargeAtOnce {
     pub account: AccountId,
+    /// Whose request it was; none for the dashboard's own use.
+    pub key: Option<KeyId>,
     pub reservation: ReservationId,
     pub endpoint: Endpoint,
     /// Units; 1 or more.
@@ -52,11 +55,14 @@ impl Command for ChargeAtOnce {
                 Outcome::Released { .. } => Err(closed(reservation, settled)),
             };
         }
+        if let Some(key) = self.key.filter(|key| !account.keys.contains_key(key)) {
+            return Err(Refusal::UnknownKey { key });
+        }
         room_for_new(&given, reservation, None)?;
         let (from, on_limit) = take(account, amount)?;
         let work = PaidWork {
-            key: None,
-            channel: Channel::Dashboard,
+            key: self.key,
+            channel: self.key.map_or(Channel::Dashboard, |_| Channel::Api),
             endpoint: self.endpoint.clone(),
             unit_price: self.price.unit,
             price_version: self.price.version,

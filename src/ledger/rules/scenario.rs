@@ -280,6 +280,7 @@ pub(crate) fn charge_at_once(reservation: ReservationId, quantity: u64, unit: &s
     };
     ChargeAtOnce {
         account: account_id(),
+        key: None,
         reservation,
         endpoint: endpoint(),
         quantity,

@@ -1,0 +1,304 @@
+//! Who may ask how often, decided in memory before the ledger is asked.
+//!
+//! In: a key's digest, a price rule, a client's address. Out: a pass, or a problem.
+//!
+//! Promise: a call that is denied here costs nothing: no hold, no event, no look-up. One key cannot use up what others
+//! share. A pass lets nobody in: the hold that follows decides about the key, so what is remembered here can be out of
+//! date without harm.
+//!
+//! Not here: limits over all processes together. Each process counts for itself, so N of them let N times as much
+//! through.
+//!
+//! Bad keys. A key that the ledger has just refused is refused again from memory for 2 s. That cannot hide a key
+//! that another process has created meanwhile: the ledger refuses after it has read all events, and a key's text is
+//! drawn by us and known to nobody before its creation is one of them. A key that is *not known to be right* also takes
+//! from its client's own bucket, and gives it back when it turns out right; so a flood of ever new wrong keys becomes
+//! no more look-ups than that bucket lets through, while right keys from the same address (a proxy, a
+//! load balancer) pass untouched.
+
+mod bucket;
+mod quota;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use keyledger_events::{AccountId, Endpoint, KeyDigest, KeyId};
+use lru::LruCache;
+use tokio::time::Instant;
+
+pub(super) use quota::{Quota, tell};
+
+use crate::config::RateLimits;
+use crate::ledger::{KeySignals, Refusal};
+use crate::prices::{PriceRule, Rate};
+use crate::problem::{Problem, RATE_LIMITED};
+use bucket::{Buckets, Level};
+use quota::whole_seconds;
+
+/// Buckets and memories of each kind: about 10 MB when all are in use.
+const REMEMBERED_MAX: NonZeroUsize = match NonZeroUsize::new(50_000) {
+    Some(most) => most,
+    None => NonZeroUsize::MIN,
+};
+/// How long a refused key is refused from memory.
+const REFUSED_FRESH: Duration = Duration::from_secs(2);
+
+/// All limits of one gateway.
+#[derive(Debug)]
+pub(super) struct Limits {
+    rates: RateLimits,
+    signals: Arc<KeySignals>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// By digest and not by key id: a digest is there before the ledger has said whose it is.
+    keys: Buckets<KeyDigest>,
+    endpoints: Buckets<(KeyDigest, Endpoint)>,
+    accounts: Buckets<AccountId>,
+    clients: Buckets<IpAddr>,
+    /// Keys that the ledger let through of late.
+    known: LruCache<KeyDigest, (AccountId, KeyId)>,
+    /// Keys that the ledger refused of late, and how.
+    refused: LruCache<KeyDigest, (Instant, Refusal)>,
+    /// Unknown keys that the ledger is being asked about, and by how many. Only the first takes from its client.
+    asked: HashMap<KeyDigest, usize>,
+}
+
+/// What became of asking for a pass, and what to tell of the limits either way.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub quotas: Vec<Quota>,
+    pub pass: Result<Pass, Problem>,
+}
+
+/// Lets one call ask the ledger. It is told what the ledger said; dropped without a word, it was no failed key.
+#[derive(Debug)]
+pub(super) struct Pass {
+    limits: Arc<Limits>,
+    key: KeyDigest,
+    client: IpAddr,
+    account: Option<AccountId>,
+    /// The key was not known, so this one is counted among the `asked`.
+    asks: bool,
+    /// It took from its client's bucket for bad keys.
+    took_from_client: bool,
+}
+
+impl Limits {
+    pub(super) fn new(rates: RateLimits, signals: Arc<KeySignals>) -> Limits {
+        let state = State {
+            keys: Buckets::new(REMEMBERED_MAX),
+            endpoints: Buckets::new(REMEMBERED_MAX),
+            accounts: Buckets::new(REMEMBERED_MAX),
+            clients: Buckets::new(REMEMBERED_MAX),
+            known: LruCache::new(REMEMBERED_MAX),
+            refused: LruCache::new(REMEMBERED_MAX),
+            asked: HashMap::new(),
+        };
+        Limits {
+            rates,
+            signals,
+            state: Mutex::new(state),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Counts only: the worst that a panic elsewhere leaves here is a token too few.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes one call from every bucket that it falls under, or from none.
+    pub(super) fn take(self: &Arc<Self>, key: KeyDigest, rule: &PriceRule, client: IpAddr) -> Taken {
+        let (client, now) = (network(client), Instant::now());
+        let mut state = self.state();
+        if let Some(refusal) = state.refused_of_late(&key, now) {
+            let denied = (refusal == Refusal::KeyInvalid).then(|| self.failure(&mut state, client, now));
+            return Taken {
+                quotas: Vec::new(),
+                pass: Err(denied.flatten().unwrap_or_else(|| refusal.into())),
+            };
+        }
+        let account = self.account_of(&mut state, &key);
+        let asks = account.is_none();
+        let from_client = asks && !state.asked.contains_key(&key);
+        if from_client && let Some(wait) = self.client_wait(&state, client, now) {
+            return Taken {
+                quotas: Vec::new(),
+                pass: Err(too_often(wait)),
+            };
+        }
+        let levels = self.levels(&state, key, account, rule, now);
+        let wait = levels.iter().map(|(.., level)| level.wait).max().unwrap_or_default();
+        let passes = wait.is_zero();
+        let quotas = levels
+            .into_iter()
+            .map(|(name, rate, level)| Quota::after(name, rate, level, passes))
+            .collect();
+        if !passes {
+            let pass = Err(too_often(wait));
+            return Taken { quotas, pass };
+        }
+        self.take_all(&mut state, key, account, rule, now);
+        if from_client {
+            state.clients.take(client, self.rates.bad_keys, now);
+        }
+        if asks {
+            *state.asked.entry(key).or_default() += 1;
+        }
+        let pass = Pass {
+            limits: Arc::clone(self),
+            key,
+            client,
+            account,
+            asks,
+            took_from_client: from_client,
+        };
+        Taken { quotas, pass: Ok(pass) }
+    }
+
+    /// Counts a text that cannot be a key. Says so when its client has shown too many.
+    pub(super) fn bad_key(&self, client: IpAddr) -> Option<Problem> {
+        self.failure(&mut self.state(), network(client), Instant::now())
+    }
+
+    fn failure(&self, state: &mut State, client: IpAddr, now: Instant) -> Option<Problem> {
+        let wait = self.client_wait(state, client, now);
+        if wait.is_none() {
+            state.clients.take(client, self.rates.bad_keys, now);
+        }
+        wait.map(too_often)
+    }
+
+    fn client_wait(&self, state: &State, client: IpAddr, now: Instant) -> Option<Duration> {
+        let wait = state.clients.level(&client, self.rates.bad_keys, now).wait;
+        (!wait.is_zero()).then_some(wait)
+    }
+
+    /// Whose a key is, if that was heard of late and its end was not.
+    fn account_of(&self, state: &mut State, key: &KeyDigest) -> Option<AccountId> {
+        let (account, id) = *state.known.get(key)?;
+        if self.signals.has_ended(id) {
+            state.known.pop(key);
+            return None;
+        }
+        Some(account)
+    }
+
+    fn levels(
+        &self,
+        state: &State,
+        key: KeyDigest,
+        account: Option<AccountId>,
+        rule: &PriceRule,
+        now: Instant,
+    ) -> Vec<(&'static str, Rate, Level)> {
+        let endpoint = rule.rate.map(|rate| {
+            let name = (key, rule.endpoint.clone());
+            ("endpoint", rate, state.endpoints.level(&name, rate, now))
+        });
+        let by_key = self
+            .rates
+            .per_key
+            .map(|rate| ("key", rate, state.keys.level(&key, rate, now)));
+        let by_account = self
+            .rates
+            .per_account
+            .zip(account)
+            .map(|(rate, account)| ("account", rate, state.accounts.level(&account, rate, now)));
+        [endpoint, by_key, by_account].into_iter().flatten().collect()
+    }
+
+    fn take_all(&self, state: &mut State, key: KeyDigest, account: Option<AccountId>, rule: &PriceRule, now: Instant) {
+        if let Some(rate) = rule.rate {
+            state.endpoints.take((key, rule.endpoint.clone()), rate, now);
+        }
+        if let Some(rate) = self.rates.per_key {
+            state.keys.take(key, rate, now);
+        }
+        if let Some((rate, account)) = self.rates.per_account.zip(account) {
+            state.accounts.take(account, rate, now);
+        }
+    }
+}
+
+impl State {
+    fn refused_of_late(&mut self, key: &KeyDigest, now: Instant) -> Option<Refusal> {
+        let (at, refusal) = self.refused.peek(key)?;
+        if now.saturating_duration_since(*at) < REFUSED_FRESH {
+            return Some(refusal.clone());
+        }
+        self.refused.pop(key);
+        None
+    }
+}
+
+impl Pass {
+    /// The ledger let the key through, and said whose it is. A call whose account was not known yet is taken from the
+    /// account's bucket now.
+    pub(super) fn let_through(self, account: AccountId, key: Option<KeyId>) {
+        let Some(key) = key else { return };
+        let mut state = self.limits.state();
+        state.known.put(self.key, (account, key));
+        if let (None, Some(rate)) = (self.account, self.limits.rates.per_account) {
+            state.accounts.take(account, rate, Instant::now());
+        }
+    }
+
+    /// The ledger refused. Only what it says of the key itself is remembered, and only a key that never was one is
+    /// held against its client: whoever shows a right one that has ended is told so, however often.
+    pub(super) fn refused(mut self, refusal: &Refusal) {
+        if !matches!(refusal, Refusal::KeyInvalid | Refusal::KeyDeleted | Refusal::KeyExpired) {
+            return;
+        }
+        let now = Instant::now();
+        let limits = Arc::clone(&self.limits);
+        let mut state = limits.state();
+        state.known.pop(&self.key);
+        state.refused.put(self.key, (now, refusal.clone()));
+        if *refusal != Refusal::KeyInvalid {
+            return;
+        }
+        if !self.took_from_client {
+            state.clients.take(self.client, limits.rates.bad_keys, now);
+        }
+        // What was taken stays taken.
+        self.took_from_client = false;
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        let mut state = self.limits.state();
+        if self.took_from_client {
+            state.clients.give_back(&self.client, self.limits.rates.bad_keys);
+        }
+        if self.asks
+            && let Some(count) = state.asked.get_mut(&self.key)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                state.asked.remove(&self.key);
+            }
+        }
+    }
+}
+
+fn too_often(wait: Duration) -> Problem {
+    Problem::new(RATE_LIMITED, "more calls were made than the limit allows").retry_after_seconds(whole_seconds(wait))
+}
+
+/// One subscriber of IPv6 has a whole /64 to ask from.
+fn network(client: IpAddr) -> IpAddr {
+    match client {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! How often a key, an account and a client may ask, and what being denied costs.
+
+use keyledger::clock;
+use keyledger::ledger::DeleteKey;
+use keyledger_events::{DeleteReason, Event, base62_secret};
+
+use super::raw::{Answer, send};
+use super::stage::{Stage, charged, generate_key};
+use crate::ledger::customer::by_system;
+
+async fn with_key(stage: &Stage, key: &str) -> Answer {
+    let head = format!("GET /echo HTTP/1.1\r\nHost: a\r\nX-API-Key: {key}\r\nConnection: close\r\n\r\n");
+    send(stage.gateway, &head).await
+}
+
+fn wrong_key() -> String {
+    base62_secret("sk_live_", clock::random_secret_bits())
+}
+
+async fn holds(stage: &Stage) -> usize {
+    let events = stage.events().await;
+    events
+        .iter()
+        .filter(|event| matches!(event, Event::CreditsReserved(_)))
+        .count()
+}
+
+#[tokio::test]
+async fn rates_a_call_beyond_the_keys_limit_is_told_when_to_come_back_and_costs_nothing() {
+    let stage = Stage::limited("per_key_per_second = 1\nper_key_burst = 2\n").await;
+    let first = stage.get("/echo").await;
+    assert_eq!(first.status, 200);
+    assert_eq!(first.header("ratelimit"), Some("\"key\";r=1;t=1"));
+    assert_eq!(first.header("ratelimit-policy"), Some("\"key\";q=2;w=2"));
+    assert_eq!(stage.get("/echo").await.status, 200);
+    let denied = stage.get("/echo").await;
+    assert_eq!((denied.status, denied.code().as_str()), (429, "rate-limited"));
+    assert_eq!(denied.header("retry-after"), Some("1"));
+    assert_eq!(denied.header("ratelimit"), Some("\"key\";r=0;t=2"));
+    assert_eq!(denied.header("content-type"), Some("application/problem+json"));
+    assert!(denied.header("x-request-id").is_some());
+    assert_eq!(stage.settled(2).await, [charged(1, "0.5"), charged(1, "0.5")]);
+    assert_eq!((holds(&stage).await, stage.uses().await.len()), (2, 2));
+    // Whoever comes back when told to is let through.
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert_eq!(stage.get("/echo").await.status, 200);
+}
+
+#[tokio::test]
+async fn rates_one_key_cannot_starve_another() {
+    let stage = Stage::limited("per_key_per_second = 1\nper_key_burst = 2\n").await;
+    let (_, other) = generate_key(&stage.ledger, stage.customer.account).await;
+    let flood: Vec<_> = (0..20).map(|_| stage.get("/echo")).collect();
+    let passed = futures_util::future::join_all(flood).await;
+    assert_eq!(passed.iter().filter(|answer| answer.status == 200).count(), 2);
+    assert_eq!(with_key(&stage, &other).await.status, 200);
+}
+
+#[tokio::test]
+async fn rates_all_keys_of_an_account_share_its_limit() {
+    let stage = Stage::limited("per_account_per_second = 1\nper_account_burst = 3\n").await;
+    let (_, other) = generate_key(&stage.ledger, stage.customer.account).await;
+    for key in [&stage.secret, &other, &stage.secret] {
+        assert_eq!(with_key(&stage, key).await.status, 200);
+    }
+    let denied = with_key(&stage, &other).await;
+    assert_eq!(
+        (denied.status, denied.header("ratelimit")),
+        (429, Some("\"account\";r=0;t=3"))
+    );
+}
+
+#[tokio::test]
+async fn rates_an_endpoint_may_have_a_limit_of_its_own() {
+    let stage = Stage::limited("per_key_per_second = 50\n").await;
+    let first = stage.get("/serp?q=a").await;
+    assert_eq!(first.header("ratelimit"), Some("\"key\";r=49;t=1"));
+    let limited = stage.get("/limited").await;
+    assert_eq!(
+        limited.header("ratelimit"),
+        Some("\"endpoint\";r=0;t=1, \"key\";r=48;t=1")
+    );
+    assert_eq!(stage.get("/limited").await.status, 429);
+    assert_eq!(stage.get("/serp?q=a").await.status, 200);
+}
+
+#[tokio::test]
+async fn rates_a_flood_of_wrong_keys_is_no_work_for_the_ledger_and_no_harm_to_right_ones() {
+    let stage = Stage::limited("bad_keys_per_second = 1\nbad_keys_burst = 5\n").await;
+    assert_eq!(stage.get("/echo").await.status, 200);
+    let keys: Vec<String> = (0..40).map(|_| wrong_key()).collect();
+    let answers = futures_util::future::join_all(keys.iter().map(|key| with_key(&stage, key))).await;
+    let count = |status| answers.iter().filter(|answer| answer.status == status).count();
+    assert!((5..=6).contains(&count(401)), "{} were looked up", count(401));
+    assert_eq!(count(401) + count(429), 40);
+    let denied = answers.iter().find(|answer| answer.status == 429).unwrap();
+    assert_eq!(
+        (denied.code().as_str(), denied.header("retry-after")),
+        ("rate-limited", Some("1"))
+    );
+    // The same address, a right key.
+    assert_eq!(stage.get("/echo").await.status, 200);
+    // Texts that cannot be keys count as well, and are told the same.
+    assert_eq!(with_key(&stage, "nonsense").await.status, 429);
+}
+
+#[tokio::test]
+async fn rates_a_refused_key_is_refused_again_without_the_ledger() {
+    let stage = Stage::open().await;
+    let wrong = wrong_key();
+    assert_eq!(with_key(&stage, &wrong).await.code(), "key-invalid");
+    let (_, right) = generate_key(&stage.ledger, stage.customer.account).await;
+    stage.without_database().await;
+    assert_eq!(with_key(&stage, &wrong).await.code(), "key-invalid");
+    assert_eq!(with_key(&stage, &right).await.status, 503);
+}
+
+#[tokio::test]
+async fn rates_a_new_key_works_at_once_whatever_was_refused_before() {
+    let stage = Stage::open().await;
+    for _ in 0..10 {
+        assert_eq!(with_key(&stage, &wrong_key()).await.status, 401);
+        let (_, right) = generate_key(&stage.ledger, stage.customer.account).await;
+        assert_eq!(with_key(&stage, &right).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn rates_a_deleted_key_is_told_so_and_never_let_through() {
+    let stage = Stage::limited("per_key_per_second = 1\nper_key_burst = 3\nbad_keys_per_second = 1\n").await;
+    assert_eq!(stage.get("/echo").await.status, 200);
+    let delete = DeleteKey {
+        account: stage.customer.account,
+        key: stage.key,
+        reason: DeleteReason::Requested,
+    };
+    stage.ledger.submit(delete, by_system()).await.unwrap();
+    // Its holder may ask as often as it likes: it is no guess at a key.
+    for _ in 0..10 {
+        assert_eq!(stage.get("/echo").await.code(), "key-deleted");
+    }
+    assert_eq!(holds(&stage).await, 1);
+}

@@ -1,0 +1,332 @@
+//! What another proxy is told, in the shapes in which nginx, Caddy, Traefik and Envoy ask.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use keyledger::local::{PostgresOptions, PrivatePostgres};
+use keyledger::tokens::Role;
+use keyledger_events::base62_secret;
+use serde_json::Value;
+
+use super::client::{Answer, Client};
+use super::stage::{Stage, id_of, secret_of};
+use crate::harness::Harness;
+
+/// A customer behind a proxy that has a token.
+pub struct Behind {
+    pub stage: Stage,
+    proxy: Client,
+    token: String,
+    account: String,
+    key: String,
+    secret: String,
+}
+
+const ASK: &str = "/v1/forward-auth";
+
+impl Behind {
+    async fn proxy(credits: &str) -> Behind {
+        Behind::on(Stage::open().await, credits).await
+    }
+
+    async fn on(stage: Stage, credits: &str) -> Behind {
+        let (_, token) = stage.tokens.create(Role::Metering, "proxy").await.unwrap();
+        let (account, made) = stage.customer(credits).await;
+        Behind {
+            proxy: stage.stranger(),
+            token: token.expose_text_to_its_maker().to_owned(),
+            account,
+            key: id_of(&made["key"]).to_owned(),
+            secret: secret_of(&made).to_owned(),
+            stage,
+        }
+    }
+
+    async fn send(&self, method: &str, path: &str, more: &[(&str, &str)]) -> Answer {
+        let bearer = format!("Bearer {}", self.secret);
+        let mut headers = more.to_vec();
+        if !more.iter().any(|(name, _)| *name == "authorization") {
+            headers.push(("authorization", &bearer));
+        }
+        if !more.iter().any(|(name, _)| *name == "x-keyledger-forward-auth") {
+            headers.push(("x-keyledger-forward-auth", &self.token));
+        }
+        self.proxy.send(method.parse().unwrap(), path, &headers, "").await
+    }
+
+    /// As nginx asks.
+    async fn ask(&self, method: &str, target: &str) -> Answer {
+        self.send("GET", ASK, &[("x-original-method", method), ("x-original-uri", target)])
+            .await
+    }
+
+    async fn settle(&self, asked: &Answer, more: &[(&str, &str)]) -> Answer {
+        let mut headers = more.to_vec();
+        for name in ["x-keyledger-account", "x-keyledger-reservation"] {
+            headers.push((name, asked.header(name)));
+        }
+        self.send("POST", "/v1/forward-auth-settle", &headers).await
+    }
+
+    async fn balance(&self) -> Value {
+        let head = self.stage.harness.log().head().await.unwrap().position;
+        let path = format!("{}/balance?after=0:{head}", self.account);
+        self.stage.operator.get(&path).await.json(200)
+    }
+
+    async fn nothing_moved(&self) {
+        let balance = self.balance().await;
+        assert_eq!((&balance["reserved"], &balance["charged"]), (&"0".into(), &"0".into()));
+    }
+}
+
+#[tokio::test]
+async fn forward_auth_holds_and_hands_on_who_pays() {
+    let behind = Behind::proxy("10").await;
+    let answer = behind.ask("GET", "/serp?q=a").await;
+    assert_eq!((answer.status.as_u16(), answer.text.as_str()), (200, ""));
+    assert!(behind.account.ends_with(answer.header("x-keyledger-account")));
+    assert_eq!(answer.header("x-keyledger-key"), behind.key);
+    assert!(answer.header("x-keyledger-reservation").starts_with("rsv_"));
+    assert_eq!(
+        (answer.header("credits-held"), answer.header("credits-remaining")),
+        ("0.5", "9.5")
+    );
+    assert_eq!(behind.balance().await["reserved"], "0.5");
+}
+
+#[tokio::test]
+async fn forward_auth_is_asked_in_the_shape_of_each_proxy() {
+    let behind = Behind::proxy("10").await;
+    let caddy_and_traefik = [
+        ("x-forwarded-method", "GET"),
+        ("x-forwarded-uri", "/serp?q=a"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "api.example"),
+        ("x-forwarded-for", "203.0.113.9"),
+    ];
+    let answers = [
+        behind.ask("GET", "/serp?q=a").await,
+        behind.send("GET", ASK, &caddy_and_traefik).await,
+        // Envoy sends the original method and path behind its prefix.
+        behind.send("GET", "/v1/forward-auth/serp?q=a", &[]).await,
+        // Any method may be used for asking about a GET.
+        behind.send("POST", ASK, &caddy_and_traefik).await,
+        behind.send("PUT", ASK, &caddy_and_traefik).await,
+    ];
+    for answer in &answers {
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    assert_eq!(behind.balance().await["reserved"], "2.5");
+    let unpriced = behind.send("POST", "/v1/forward-auth/serp", &[]).await;
+    assert_eq!(unpriced.problem(404), "unpriced");
+}
+
+#[tokio::test]
+async fn forward_auth_believes_no_proxy_without_a_token() {
+    let behind = Behind::proxy("10").await;
+    let (_, auditor) = behind.stage.tokens.create(Role::Auditor, "auditor").await.unwrap();
+    let unknown = base62_secret("klt_", [7; 32]);
+    let original = [("x-original-method", "GET"), ("x-original-uri", "/serp")];
+    for token in ["", "x", &unknown, auditor.expose_text_to_its_maker(), &behind.secret] {
+        let mut headers = original.to_vec();
+        headers.push(("x-keyledger-forward-auth", token));
+        let answer = behind.send("GET", ASK, &headers).await;
+        assert_eq!(answer.problem(403), "forward-auth-untrusted");
+        let settle = behind.send("POST", "/v1/forward-auth-settle", &headers).await;
+        assert_eq!(settle.problem(403), "forward-auth-untrusted");
+    }
+    let mut twice = original.to_vec();
+    twice.push(("x-keyledger-forward-auth", &behind.token));
+    twice.push(("x-keyledger-forward-auth", &behind.token));
+    assert_eq!(behind.send("GET", ASK, &twice).await.status, 403);
+    // In the address it is not read.
+    let in_address = format!("{ASK}?token={}", behind.token);
+    let mut headers = original.to_vec();
+    headers.push(("x-keyledger-forward-auth", ""));
+    assert_eq!(behind.send("GET", &in_address, &headers).await.status, 403);
+    behind.nothing_moved().await;
+}
+
+#[tokio::test]
+async fn forward_auth_refuses_as_the_gateway_does() {
+    let behind = Behind::proxy("0.4").await;
+    let lack = behind.ask("GET", "/serp").await;
+    assert_eq!(lack.problem(402), "insufficient-credits");
+    assert_eq!(lack.json(402)["required"], "0.5");
+    assert_eq!(behind.ask("GET", "/nothing").await.problem(404), "unpriced");
+    assert_eq!(behind.ask("BREW", "/serp").await.problem(405), "method-not-allowed");
+    for path in ["/serp/../x", "//serp", "/a%2fserp", "/serp;a", "serp"] {
+        assert_eq!(behind.ask("GET", path).await.problem(400), "bad-path", "{path}");
+    }
+    let long = format!("/serp?q={}", "x".repeat(5_000));
+    assert_eq!(behind.ask("GET", &long).await.problem(414), "uri-too-long");
+    let original = [("x-original-method", "GET"), ("x-original-uri", "/serp")];
+    for (secret, code) in [
+        ("Bearer sk_live_mistyped", "key-invalid"),
+        ("Basic eA==", "key-missing"),
+    ] {
+        let mut headers = original.to_vec();
+        headers.push(("authorization", secret));
+        assert_eq!(behind.send("GET", ASK, &headers).await.problem(401), code);
+    }
+    behind.nothing_moved().await;
+}
+
+#[tokio::test]
+async fn forward_auth_refuses_a_request_that_is_told_in_two_ways() {
+    let behind = Behind::proxy("10").await;
+    let spoofed = [
+        ("x-original-method", "GET"),
+        ("x-original-uri", "/serp"),
+        ("x-forwarded-method", "GET"),
+        ("x-forwarded-uri", "/free"),
+    ];
+    assert_eq!(behind.send("GET", ASK, &spoofed).await.problem(400), "bad-request");
+    let behind_prefix = behind.send("GET", "/v1/forward-auth/free", &spoofed[..2]).await;
+    assert_eq!(behind_prefix.problem(400), "bad-request");
+    assert_eq!(behind.send("GET", ASK, &[]).await.problem(400), "bad-request");
+    behind.nothing_moved().await;
+}
+
+#[tokio::test]
+async fn forward_auth_tells_a_deleted_key_at_once() {
+    let behind = Behind::proxy("10").await;
+    assert_eq!(behind.ask("GET", "/serp").await.status, 200);
+    let path = format!("{}/keys/{}", behind.account, behind.key);
+    behind.stage.operator.delete(&path).await.json(200);
+    assert_eq!(behind.ask("GET", "/serp").await.problem(401), "key-deleted");
+}
+
+#[tokio::test]
+async fn forward_auth_speaks_401_and_403_alone_to_those_who_ask_for_it() {
+    let behind = Behind::proxy("0.4").await;
+    let original = [("x-original-method", "GET"), ("x-original-uri", "/serp")];
+    let mut by_header = original.to_vec();
+    by_header.push(("x-keyledger-refuse-as", "403"));
+    let by_query = format!("{ASK}?refuse=401-403");
+    for answer in [
+        behind.send("GET", ASK, &by_header).await,
+        behind.send("GET", &by_query, &original).await,
+    ] {
+        assert_eq!(answer.status, 403);
+        assert_eq!(answer.header("x-keyledger-status"), "402");
+        assert_eq!(answer.header("x-keyledger-code"), "insufficient-credits");
+        assert!(answer.text.contains(r#""status":402"#));
+    }
+    by_header.push(("authorization", "Bearer x"));
+    let key = behind.send("GET", ASK, &by_header).await;
+    assert_eq!(
+        (key.problem(401), key.header("x-keyledger-status")),
+        ("key-invalid".to_owned(), "401")
+    );
+}
+
+#[tokio::test]
+async fn forward_auth_is_settled_by_the_gateways_table() {
+    let behind = Behind::proxy("10").await;
+    for (status, delivered, outcome) in [
+        ("200", "whole", "charged"),
+        ("203", "whole", "charged"),
+        ("206", "whole", "charged"),
+        ("202", "whole", "queued"),
+        ("204", "whole", "error"),
+        ("304", "whole", "error"),
+        ("404", "whole", "error"),
+        ("502", "whole", "error"),
+        ("200", "client-gone", "client-gone"),
+        ("200", "broken", "error"),
+    ] {
+        let asked = behind.ask("GET", "/serp").await;
+        let told = [
+            ("x-keyledger-upstream-status", status),
+            ("x-keyledger-delivered", delivered),
+        ];
+        let settled = behind.settle(&asked, &told).await;
+        assert_eq!(settled.json(200)["outcome"], outcome, "{status} {delivered}");
+        // A lost answer is asked for again, and nothing happens twice.
+        let again = behind.settle(&asked, &told).await.json(200);
+        assert_eq!(again["outcome"], outcome);
+    }
+    let balance = behind.balance().await;
+    assert_eq!(
+        (&balance["charged"], &balance["reserved"]),
+        (&"1.5".into(), &"0".into())
+    );
+}
+
+#[tokio::test]
+async fn forward_auth_is_told_how_many_units_were_delivered() {
+    let behind = Behind::proxy("100").await;
+    let plain = behind.ask("GET", "/serp").await;
+    assert_eq!(plain.header("x-keyledger-quantity"), "1");
+    let asked = behind.ask("GET", "/ai_visibility").await;
+    assert_eq!(
+        (asked.header("credits-held"), asked.header("x-keyledger-quantity")),
+        ("25", "0")
+    );
+    let status = ("x-keyledger-upstream-status", "200");
+    let settled = behind.settle(&asked, &[status, ("x-keyledger-quantity", "3")]).await;
+    assert_eq!(settled.json(200)["charged"], "1.5");
+    // More than was held for is charged as what was held for.
+    let asked = behind.ask("GET", "/ai_visibility").await;
+    let settled = behind.settle(&asked, &[status, ("x-keyledger-quantity", "60")]).await;
+    assert_eq!(settled.json(200)["charged"], "25");
+    let otherwise = behind.settle(&asked, &[("x-keyledger-upstream-status", "500")]).await;
+    assert_eq!(otherwise.problem(409), "reservation-closed");
+    for wrong in [
+        &[][..],
+        &[("x-keyledger-upstream-status", "20")],
+        &[status, ("x-keyledger-quantity", "-1")],
+        &[status, ("x-keyledger-delivered", "half")],
+    ] {
+        assert_eq!(behind.settle(&plain, wrong).await.problem(400), "bad-request");
+    }
+}
+
+#[tokio::test]
+async fn forward_auth_at_once_is_charged_when_it_is_held() {
+    let behind = Behind::proxy("10").await;
+    let answer = behind.ask("GET", "/conversions").await;
+    assert_eq!(
+        (answer.header("credits-charged"), answer.header("credits-remaining")),
+        ("0.5", "9.5")
+    );
+    let balance = behind.balance().await;
+    assert_eq!(
+        (&balance["charged"], &balance["reserved"]),
+        (&"0.5".into(), &"0".into())
+    );
+    // Settling what is settled changes nothing.
+    let again = behind.settle(&answer, &[("x-keyledger-upstream-status", "200")]).await;
+    assert_eq!(again.json(200)["charged"], "0.5");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crash_of_the_log_lets_nothing_through_forward_auth() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+    let options = PostgresOptions {
+        dir: directory.path().join("postgres"),
+        durable: true,
+        port: None,
+        settings: Vec::new(),
+    };
+    let postgres = PrivatePostgres::start(options).await.unwrap();
+    keyledger::migrate::migrate(&postgres.url()).await.unwrap();
+    let harness = Harness::on("away".to_owned(), postgres.url(), "nats://127.0.0.1:1".to_owned());
+    let behind = Behind::on(Stage::on(harness, true).await, "10").await;
+    assert_eq!(behind.ask("GET", "/serp").await.status, 200);
+    postgres.kill_9().await;
+    for _ in 0..2 {
+        let answer = behind.ask("GET", "/serp").await;
+        assert_eq!(answer.status, 503, "{}", answer.text);
+        assert_eq!(answer.header("retry-after"), "1");
+        assert_eq!(answer.header("x-keyledger-account"), "");
+    }
+    postgres.start_again().await.unwrap();
+    crate::harness::until("the ledger is back", async || {
+        behind.ask("GET", "/serp").await.status == 200
+    })
+    .await;
+    postgres.stop().await;
+}
