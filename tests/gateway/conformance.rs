@@ -68,7 +68,13 @@ async fn conformance_every_status_and_every_end_of_a_body_settles_as_the_table_s
 async fn run(gateway: SocketAddr, request: &str, status: u16, end: End) {
     if end != End::ClientGone || matches!(status, 204 | 304) {
         let answer = raw::send(gateway, request).await;
-        assert!(answer.status == status || answer.status == 502, "{}", answer.status);
+        let breaks = matches!(end, End::Short | End::ShortChunked | End::Reset | End::Stalled);
+        let cut = breaks && answer.status == 0;
+        assert!(
+            cut || answer.status == status || answer.status == 502,
+            "{}",
+            answer.status
+        );
         return;
     }
     let mut socket = connect(gateway).await;

@@ -70,8 +70,16 @@ pub async fn send(to: SocketAddr, request: &str) -> Answer {
 }
 
 fn parse(bytes: &[u8], head_only: bool) -> Answer {
-    let at = bytes.windows(4).position(|four| four == b"\r\n\r\n");
-    let at = at.unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(bytes)));
+    let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
+        // A reset may take with it what the client has not read yet, the head too.
+        return Answer {
+            status: 0,
+            head: String::new(),
+            body: bytes.to_vec(),
+            whole: false,
+            trailers: String::new(),
+        };
+    };
     let head = String::from_utf8(bytes[..at].to_vec()).unwrap();
     let rest = &bytes[at + 4..];
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
