@@ -44,6 +44,17 @@ fn find<'a>(lines: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
+/// The stub closes after its answer. Unless it says so, the gateway may send its next request on that connection, and
+/// whether the close or the request comes first is anybody's guess.
+fn saying_that_it_closes(answer: Vec<u8>) -> Vec<u8> {
+    match std::str::from_utf8(&answer) {
+        Ok(text) if text.starts_with("HTTP/1.1 ") && !text.to_lowercase().contains("connection:") => {
+            text.replacen("\r\n", "\r\nConnection: close\r\n", 1).into_bytes()
+        }
+        Ok(_) | Err(_) => answer,
+    }
+}
+
 pub async fn connect(to: SocketAddr) -> TcpStream {
     TcpStream::connect(to).await.unwrap()
 }
@@ -153,6 +164,11 @@ impl Stub {
     }
 
     fn on(listener: TcpListener, answer: Vec<u8>, open: Duration) -> Stub {
+        let answer = if open.is_zero() {
+            saying_that_it_closes(answer)
+        } else {
+            answer
+        };
         let stub = Stub {
             address: listener.local_addr().unwrap(),
             seen: Arc::default(),
