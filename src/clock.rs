@@ -4,7 +4,9 @@
     reason = "this is the file that the lint sends everyone to"
 )]
 
-use keyledger_events::{AccountId, CommandId, EventId, GrantId, KeyId, ReservationId, Timestamp, TokenId};
+use keyledger_events::{
+    AccountId, CommandId, EventId, GrantId, KeyId, PortalSessionId, ReservationId, Timestamp, TokenId,
+};
 
 /// The wall clock in whole microseconds. A machine that believes in a time before 1970 gets 1970.
 pub fn now() -> Timestamp {
@@ -41,6 +43,7 @@ fresh! {
     fresh_grant_id -> GrantId,
     fresh_reservation_id -> ReservationId,
     fresh_token_id -> TokenId,
+    fresh_portal_session_id -> PortalSessionId,
 }
 
 /// A name for a command that brought none.

@@ -13,6 +13,7 @@ mod harness;
 mod http;
 mod ledger;
 mod local;
+mod pages;
 mod projector;
 mod relay;
 mod service;

@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::event::Event;
-use crate::ids::{AccountId, EventId, KeyId, TokenId};
+use crate::ids::{AccountId, EventId, KeyId, PortalSessionId, TokenId};
 use crate::time::Timestamp;
 
 /// An independent part of the log, from 0.
@@ -63,11 +63,13 @@ impl fmt::Display for Seq {
     }
 }
 
-/// Who caused an event. Text: `key_…`, `tok_…` or `system`.
+/// Who caused an event. Text: `key_…`, `tok_…`, `ses_…` or `system`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Actor {
     Key(KeyId),
     Token(TokenId),
+    /// Somebody on the customer's pages.
+    Portal(PortalSessionId),
     System,
 }
 
@@ -76,6 +78,7 @@ impl fmt::Display for Actor {
         match self {
             Actor::Key(key) => fmt::Display::fmt(key, f),
             Actor::Token(token) => fmt::Display::fmt(token, f),
+            Actor::Portal(session) => fmt::Display::fmt(session, f),
             Actor::System => f.write_str("system"),
         }
     }
@@ -90,6 +93,9 @@ impl FromStr for Actor {
         }
         if let Ok(key) = text.parse() {
             return Ok(Actor::Key(key));
+        }
+        if let Ok(session) = text.parse() {
+            return Ok(Actor::Portal(session));
         }
         text.parse()
             .map(Actor::Token)

@@ -282,6 +282,19 @@ fn recorded(n: u64, event: Event) -> Recorded {
 }
 
 #[test]
+fn every_actor_reads_back() {
+    for text in [
+        "system",
+        "key_01JDE5Z8W4M3X7Q2V9T6R1K0PA",
+        "tok_01JDE5Z8W4M3X7Q2V9T6R1K0PA",
+        "ses_01JDE5Z8W4M3X7Q2V9T6R1K0PA",
+    ] {
+        assert_eq!(text.parse::<Actor>().unwrap().to_string(), text);
+    }
+    assert!("acct_01JDE5Z8W4M3X7Q2V9T6R1K0PA".parse::<Actor>().is_err());
+}
+
+#[test]
 fn canonical_bytes_are_the_released_ones() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden");
     let mut types: Vec<&str> = Vec::new();

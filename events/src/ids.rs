@@ -114,6 +114,11 @@ id!(
     "tok_"
 );
 id!(
+    /// A person's stay on the customer's pages, opened by the platform for one account.
+    PortalSessionId,
+    "ses_"
+);
+id!(
     /// An event, for ever. A bare ULID, as CloudEvents shows it.
     EventId,
     ""

@@ -20,7 +20,7 @@ mod time;
 pub use credits::{Credits, CreditsError};
 pub use envelope::{Actor, CommandId, DecodeError, Position, Recorded, Seq, Shard};
 pub use event::*;
-pub use ids::{AccountId, EventId, GrantId, IdError, KeyId, ReservationId, TokenId};
+pub use ids::{AccountId, EventId, GrantId, IdError, KeyId, PortalSessionId, ReservationId, TokenId};
 pub use key::{Environment, KeyDigest, KeyPrefix, KeySecret, MalformedKey, base62_secret, is_base62_secret};
 pub use leaf::leaf_hash;
 pub use text::{AccountName, Endpoint, KeyName, TextError};

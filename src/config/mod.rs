@@ -7,6 +7,7 @@
 //!
 //! Not here: secrets and addresses of servers. They come from the environment.
 
+mod pages;
 mod rates;
 mod section;
 mod tls;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use keyledger_events::KeyPrefix;
 use toml::{Table, Value};
 
+pub use pages::{Colour, PagesConfig, is_web};
 pub use rates::RateLimits;
 pub use section::Complaint;
 pub use tls::{ClientTls, ServerTls};
@@ -34,6 +36,7 @@ pub struct Config {
     /// `None` where the file has no `[gateway]`.
     pub gateway: Option<GatewayConfig>,
     pub prices: PriceBook,
+    pub pages: PagesConfig,
 }
 
 /// How the gateway forwards.
@@ -87,12 +90,14 @@ impl Config {
             None => (None, None),
         };
         let prices = read_prices(&mut file, names.as_ref());
+        let pages = pages::read(&mut file);
         file.end();
         if complaints.is_empty() {
             Ok(Config {
                 key_prefix,
                 gateway,
                 prices,
+                pages,
             })
         } else {
             Err(complaints)

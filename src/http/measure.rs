@@ -17,7 +17,7 @@ fn method_label(method: &Method) -> &'static str {
 }
 
 /// Counts and times a request. A client that hangs up is counted with the status `499`.
-pub(super) async fn measure(request: Request, next: Next) -> Response {
+pub async fn measure(request: Request, next: Next) -> Response {
     let path = request
         .extensions()
         .get::<MatchedPath>()

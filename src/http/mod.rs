@@ -23,6 +23,7 @@ mod measure;
 mod openapi;
 mod pages;
 mod place;
+mod portal_sessions;
 mod prices;
 mod problems;
 mod reservations;
@@ -36,6 +37,9 @@ use std::sync::Arc;
 use keyledger_events::KeyPrefix;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+pub use measure::measure;
+pub(crate) use place::Place;
+
 pub use health::{Check, Health, Readiness};
 pub use routes::{openapi, router};
 pub use serve::serve;
@@ -43,6 +47,7 @@ pub use serve::serve;
 use crate::ledger::Ledger;
 use crate::log::Log;
 use crate::prices::PriceBook;
+use crate::sessions::Sessions;
 use crate::tokens::Tokens;
 use crate::views::Views;
 
@@ -54,6 +59,9 @@ pub struct App {
     pub views: Views,
     pub prices: Arc<PriceBook>,
     pub tokens: Tokens,
+    pub sessions: Sessions,
+    /// Where browsers find the customer's pages, without `/portal`; where a caller finds us, unless said.
+    pub pages_url: Option<String>,
     pub key_prefix: KeyPrefix,
     pub health: Arc<dyn Health>,
     pub metrics: PrometheusHandle,

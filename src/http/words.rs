@@ -3,6 +3,8 @@
 use keyledger_events::{Credits, Position};
 use serde::{Deserialize, Serialize};
 
+use crate::config::is_web;
+
 /// A value that does not fit, in words for whoever sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -35,6 +37,31 @@ impl TryFrom<String> for Reference {
 impl From<Reference> for String {
     fn from(reference: Reference) -> String {
         reference.0
+    }
+}
+
+/// Where a person may be sent: an address of the web and nothing that a browser would run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct WebAddress(String);
+
+impl TryFrom<String> for WebAddress {
+    type Error = Unfit;
+
+    fn try_from(text: String) -> Result<WebAddress, Unfit> {
+        if is_web(&text) {
+            Ok(WebAddress(text))
+        } else {
+            Err(Unfit(
+                "must begin with https:// or http:// and have at most 500 characters",
+            ))
+        }
+    }
+}
+
+impl From<WebAddress> for String {
+    fn from(address: WebAddress) -> String {
+        address.0
     }
 }
 

@@ -24,8 +24,10 @@ use crate::gateway::{Gateway, GatewayOptions};
 use crate::http;
 use crate::ledger::{Ledger, LedgerOptions};
 use crate::log::{Log, open_pool, service_options};
+use crate::pages::{self, PagesOptions};
 use crate::projector::{Projector, ProjectorHandle, ProjectorOptions};
 use crate::relay::{Relay, RelayHandle, RelayOptions};
+use crate::sessions::Sessions;
 use crate::tokens::Tokens;
 use crate::views::Views;
 use health::Parts;
@@ -37,6 +39,8 @@ pub struct Roles {
     pub gateway: bool,
     pub relay: bool,
     pub projector: bool,
+    /// The customer's pages: on the API's listener, where there is one.
+    pub pages: bool,
 }
 
 impl Roles {
@@ -45,15 +49,17 @@ impl Roles {
         gateway: true,
         relay: true,
         projector: true,
+        pages: true,
     };
 
-    /// Reads `api,gateway,relay,projector`, any of them.
+    /// Reads `api,gateway,relay,projector,pages`, any of them.
     pub fn parse(text: &str) -> Option<Roles> {
         let mut roles = Roles {
             api: false,
             gateway: false,
             relay: false,
             projector: false,
+            pages: false,
         };
         for word in text.split(',') {
             match word.trim() {
@@ -62,6 +68,7 @@ impl Roles {
                 "gateway" => roles.gateway = true,
                 "relay" => roles.relay = true,
                 "projector" => roles.projector = true,
+                "pages" => roles.pages = true,
                 _ => return None,
             }
         }
@@ -120,6 +127,7 @@ impl Service {
         let (ledger, writer) = Ledger::start(writer_log, options.ledger, rest.clone());
         let views = Views::new(queries.clone(), shard);
         let tokens = Tokens::new(queries.clone());
+        let sessions = Sessions::new(queries.clone(), options.config.pages.lifetimes);
 
         let bus = Bus::connect(&options.nats_url, &options.stream_prefix).await?;
         let work_pool = open_pool(database, PROJECTOR_CONNECTIONS_MAX);
@@ -162,16 +170,29 @@ impl Service {
                 relay: relay.clone(),
                 projector: projector.clone(),
             };
-            let router = http::router(http::App {
+            let mut router = http::router(http::App {
                 ledger: ledger.clone(),
-                log: reading_log,
+                log: reading_log.clone(),
                 views: views.clone(),
                 prices: Arc::clone(&prices),
                 tokens: tokens.clone(),
+                sessions: sessions.clone(),
+                pages_url: options.config.pages.public_url.clone(),
                 key_prefix: options.config.key_prefix.clone(),
                 health: Arc::new(health),
                 metrics,
             });
+            if options.roles.pages {
+                let pages = PagesOptions {
+                    ledger: ledger.clone(),
+                    log: reading_log,
+                    views: views.clone(),
+                    sessions,
+                    key_prefix: options.config.key_prefix.clone(),
+                    config: options.config.pages.clone(),
+                };
+                router = router.nest("/portal", pages::router(pages));
+            }
             face_tasks.push(tokio::spawn(http::serve(listener, router, faces.clone())));
         }
         let mut gateway = None;

@@ -5,9 +5,12 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
+use keyledger::config;
 use keyledger::http::{App, Check, Health, Readiness, router, serve};
+use keyledger::pages::{self, PagesOptions};
 use keyledger::prices::{PriceBook, PriceEntry, QuantityEntry, SettleAt};
 use keyledger::projector::{Projector, ProjectorOptions};
+use keyledger::sessions::{Lifetimes, Sessions};
 use keyledger::tokens::{Role, Tokens};
 use keyledger_events::{KeyPrefix, TokenId};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -103,12 +106,15 @@ impl Stage {
         };
         Projector::start(options, projecting.clone());
         let tokens = Tokens::new(harness.service_pool());
+        let sessions = Sessions::new(harness.service_pool(), Lifetimes::default());
         let app = App {
             ledger: harness.ledger(),
             log: harness.log(),
             views: harness.views(),
             prices: Arc::new(prices()),
             tokens: tokens.clone(),
+            sessions: sessions.clone(),
+            pages_url: None,
             key_prefix: KeyPrefix::default(),
             health: Arc::new(Ready(ready)),
             metrics: metrics(),
@@ -116,7 +122,16 @@ impl Stage {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = harness.stop.child_token();
-        let served = tokio::spawn(serve(listener, router(app), stop.clone()));
+        let pages = PagesOptions {
+            ledger: app.ledger.clone(),
+            log: harness.log(),
+            views: harness.views(),
+            sessions,
+            key_prefix: KeyPrefix::default(),
+            config: config::PagesConfig::default(),
+        };
+        let router = router(app).nest("/portal", pages::router(pages));
+        let served = tokio::spawn(serve(listener, router, stop.clone()));
         let (id, secret) = tokens.create(Role::Operator, "tests").await.unwrap();
         let operator_token = (id, secret.expose_text_to_its_maker().to_owned());
         Stage {

@@ -23,6 +23,8 @@ pub struct Demo {
     /// The key's text, on its way from the creating response to the one who started this.
     pub secret: String,
     pub operator_token: TokenSecret,
+    /// Opens the demo customer's pages, once.
+    pub pages: String,
 }
 
 const CREDITS: &str = "100";
@@ -52,7 +54,12 @@ impl Demo {
         };
         let keys = format!("/v1/accounts/{account}/keys");
         let (created, position) = api.send(Method::POST, &keys, Some(json!({ "name": KEY_NAME }))).await?;
+        let sessions = format!("/v1/accounts/{account}/portal-sessions");
+        let invited = api
+            .call(Method::POST, &sessions, Some(json!({ "name": "Demo" })))
+            .await?;
         let demo = Demo {
+            pages: text(&invited, "/url")?,
             account,
             key: text(&created, "/key/id")?,
             secret: text(&created, "/secret")?,

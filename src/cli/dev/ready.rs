@@ -24,6 +24,8 @@ struct DemoReady {
     account: String,
     key: String,
     secret: String,
+    /// Good once, for five minutes.
+    pages: String,
 }
 
 impl Ready {
@@ -42,6 +44,7 @@ impl Ready {
                 account: demo.account,
                 key: demo.key,
                 secret: demo.secret,
+                pages: demo.pages,
             },
         })
     }
@@ -59,6 +62,7 @@ impl Ready {
         println!("\nKeyledger is ready.\n");
         println!("  API docs   {api}/docs");
         println!("  Health     {api}/readyz");
+        println!("  Pages      {}   (this link works once, within 5 minutes)", demo.pages);
         println!("  Gateway    {gateway}");
         println!("  Postgres   psql -d '{postgres}'");
         println!("\nFetch data with the demo customer's key (half a credit):\n");

@@ -1,0 +1,135 @@
+//! What every page has around its own part: head, brand, navigation, the balance, and who is looking.
+
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use keyledger_events::Credits;
+
+use super::Pages;
+use super::assets::Assets;
+use super::fault::Fault;
+use super::name::Shown;
+use super::viewer::Viewer;
+use crate::config::PagesConfig;
+
+/// The way from the page that is asked for back to `/portal/`, as every address on a page begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Root(String);
+
+impl Root {
+    /// Of a path below `/portal`, such as `/keys/new`.
+    pub(super) fn of(path: &str) -> Root {
+        Root("../".repeat(path.matches('/').count().saturating_sub(1)))
+    }
+}
+
+impl std::fmt::Display for Root {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Root {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Root, Infallible> {
+        Ok(Root::of(parts.uri.path()))
+    }
+}
+
+/// All that `frame.html` shows.
+pub(super) struct Frame<'a> {
+    pub(super) root: Root,
+    pub(super) title: String,
+    pub(super) brand: &'a PagesConfig,
+    pub(super) assets: &'a Assets,
+    /// The part of the navigation that this page belongs to.
+    pub(super) here: &'static str,
+    /// Nobody on the pages that stand outside.
+    pub(super) inside: Option<Inside>,
+}
+
+/// Who is looking, at whose account.
+pub(super) struct Inside {
+    pub(super) account: Shown,
+    pub(super) person: Option<Shown>,
+    pub(super) read_only: bool,
+    pub(super) return_url: Option<String>,
+    pub(super) available: Credits,
+    pub(super) held: Credits,
+    pub(super) form_token: String,
+}
+
+impl<'a> Frame<'a> {
+    /// Of a page that anybody may see.
+    pub(super) fn outside(pages: &'a Pages, root: Root, title: &str) -> Frame<'a> {
+        Frame {
+            root,
+            title: title.to_owned(),
+            brand: &pages.config,
+            assets: pages.assets(),
+            here: "",
+            inside: None,
+        }
+    }
+
+    /// Of a page of an account. One round to the database.
+    pub(super) async fn inside(
+        pages: &'a Pages,
+        root: Root,
+        here: &'static str,
+        title: &str,
+        viewer: &Viewer,
+    ) -> Result<Frame<'a>, Fault> {
+        let account = viewer.session.account;
+        let (named, balance) = tokio::try_join!(pages.views.account(account), pages.views.balance(account))?;
+        // An account that was opened a moment ago may not be in the views yet.
+        let (Some(named), Some(balance)) = (named.value, balance.value) else {
+            return Err(Fault::Behind);
+        };
+        let inside = Inside {
+            account: Shown::new(&named.name),
+            person: viewer.session.name.as_deref().map(Shown::new),
+            read_only: viewer.session.read_only,
+            return_url: viewer.session.return_url.clone(),
+            available: balance.available,
+            held: balance.reserved,
+            form_token: viewer.cookie.form_token(),
+        };
+        Ok(Frame {
+            here,
+            inside: Some(inside),
+            ..Frame::outside(pages, root, title)
+        })
+    }
+
+    pub(super) fn is_at(&self, here: &str) -> bool {
+        self.here == here
+    }
+
+    pub(super) fn form_token(&self) -> &str {
+        self.inside.as_ref().map_or("", |inside| inside.form_token.as_str())
+    }
+
+    pub(super) fn may_change(&self) -> bool {
+        self.inside.as_ref().is_some_and(|inside| !inside.read_only)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_finds_its_way_back() {
+        for (path, root) in [
+            ("/", ""),
+            ("/keys", ""),
+            ("/keys/new", "../"),
+            ("/keys/key_1/delete", "../../"),
+        ] {
+            assert_eq!(Root::of(path).to_string(), root, "{path}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! A new key. Its text is let out here, once, in the answer to the form, and never in an address.
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+use keyledger_events::{CommandId, Environment, KeyDigest, KeyId, KeyName, KeySecret};
+
+use crate::clock;
+use crate::http::Place;
+use crate::ledger::{CreateKey, Refusal, SubmitError, idempotent_command_id};
+use crate::pages::Pages;
+use crate::pages::dress::page;
+use crate::pages::fault::Fault;
+use crate::pages::frame::{Frame, Root};
+use crate::pages::name::Shown;
+use crate::pages::posted::{Change, Posted};
+use crate::pages::viewer::Viewer;
+
+#[derive(Template)]
+#[template(path = "new_key.html")]
+struct NewKeyPage<'a> {
+    frame: Frame<'a>,
+    request: String,
+    name: String,
+    test: bool,
+    error: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "key_created.html")]
+struct CreatedPage<'a> {
+    frame: Frame<'a>,
+    name: Shown,
+    id: KeyId,
+    preview: String,
+    after: Place,
+    /// `None` on a repetition: the text is gone.
+    secret: Option<KeySecret>,
+}
+
+impl CreatedPage<'_> {
+    fn text(&self) -> Option<&str> {
+        let secret = self.secret.as_ref();
+        secret.map(KeySecret::expose_text_in_the_creating_response)
+    }
+}
+
+/// Asks what the key is for. 200. 401 no session. 403 a session that may only look.
+pub(in crate::pages) async fn ask_name(
+    State(pages): State<Pages>,
+    viewer: Viewer,
+    root: Root,
+) -> Result<Response, Fault> {
+    if viewer.session.read_only {
+        return Err(Fault::ReadOnly);
+    }
+    let shown = NewKeyPage {
+        frame: Frame::inside(&pages, root, "keys", "Generate a new key", &viewer).await?,
+        request: clock::fresh_command_id().as_str().to_owned(),
+        name: String::new(),
+        test: false,
+        error: None,
+    };
+    page(StatusCode::OK, &shown)
+}
+
+/// Names the command by the form as it was shown, so that loading the answer again makes no second key.
+fn command_of(posted: &Posted, environment: Environment) -> Option<CommandId> {
+    let digits = |text: String, count: usize| {
+        let mut hex = KeyDigest::of(&text).to_string();
+        hex.truncate(count);
+        hex
+    };
+    let (session, fields) = (&posted.viewer.session, &posted.fields);
+    let scope = digits(
+        format!("{}\n{}\nportal keys\n{}", session.id, session.account, fields.request),
+        40,
+    );
+    let asked = digits(format!("{}\n{}", environment.as_str(), fields.name), 24);
+    idempotent_command_id(&scope, &asked)
+}
+
+/// Makes a key and shows its text.
+///
+/// 201 made. 200 the same form again: the key, without its text. 409 too many keys. 422 the name cannot be taken, or the
+/// form was used for another key. 503 nothing was written, or nobody knows.
+pub(in crate::pages) async fn create(
+    State(pages): State<Pages>,
+    root: Root,
+    Change(posted): Change,
+) -> Result<Response, Fault> {
+    let environment = match posted.fields.environment.as_str() {
+        "" | "live" => Environment::Live,
+        "test" => Environment::Test,
+        _ => return Err(Fault::BadForm),
+    };
+    let name = match KeyName::parse(&posted.fields.name) {
+        Ok(name) => name,
+        Err(error) => return again(&pages, root, posted, format!("The name {error}.")).await,
+    };
+    let command = command_of(&posted, environment).ok_or(Fault::Internal)?;
+    let secret = KeySecret::from_random(&pages.key_prefix, environment, clock::random_secret_bits());
+    let key = clock::fresh_key_id();
+    let asked = CreateKey {
+        account: posted.viewer.session.account,
+        key,
+        name,
+        preview: secret.preview(),
+        digest: secret.digest(),
+        environment,
+        expires_at: None,
+    };
+    let answer = match pages.ledger.submit(asked, posted.viewer.by_command(command)).await {
+        Ok(answer) => answer,
+        Err(SubmitError::Refused {
+            refusal: Refusal::TooManyKeys { limit },
+            ..
+        }) => {
+            let text = format!("You have {limit} keys, which is the most there can be. Delete one that is not used.");
+            return again(&pages, root, posted, text).await;
+        }
+        Err(error) => return Err(error.into()),
+    };
+    // The text belongs to the key that was made for it. A repetition shows the first one's key, whose text is gone.
+    let made = answer.reply.key;
+    let ours = made.id == key;
+    let shown = CreatedPage {
+        frame: Frame::inside(&pages, root, "keys", "Your new key", &posted.viewer).await?,
+        name: Shown::new(made.name.as_str()),
+        id: made.id,
+        preview: made.preview,
+        after: Place {
+            shard: answer.shard,
+            position: answer.position,
+        },
+        secret: ours.then_some(secret),
+    };
+    page(if ours { StatusCode::CREATED } else { StatusCode::OK }, &shown)
+}
+
+/// The form once more, with what was wrong with it.
+async fn again(pages: &Pages, root: Root, posted: Posted, error: String) -> Result<Response, Fault> {
+    // `/portal/keys` takes the form; its page stands one step up.
+    let shown = NewKeyPage {
+        frame: Frame::inside(pages, root, "keys", "Generate a new key", &posted.viewer).await?,
+        request: posted.fields.request,
+        name: posted.fields.name,
+        test: posted.fields.environment == "test",
+        error: Some(error),
+    };
+    page(StatusCode::UNPROCESSABLE_ENTITY, &shown)
+}

@@ -1,0 +1,82 @@
+//! The list of the keys that work.
+
+use askama::Template;
+use axum::extract::{Query, State};
+use axum::response::Response;
+use http::StatusCode;
+use keyledger_events::KeyId;
+use serde::Deserialize;
+
+use super::row::Row;
+use crate::clock;
+use crate::http::Place;
+use crate::pages::Pages;
+use crate::pages::dress::page;
+use crate::pages::fault::Fault;
+use crate::pages::frame::{Frame, Root};
+use crate::pages::viewer::Viewer;
+use crate::views::ViewName;
+
+/// As many as weigh little and are read at once.
+const KEYS_A_PAGE: u32 = 25;
+
+/// What the address of the list may say.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::pages) struct Look {
+    /// Show only what the views know at this place or later.
+    after: Option<Place>,
+    /// Go on below this key.
+    below: Option<KeyId>,
+    /// What was done just now.
+    done: Option<Done>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Done {
+    Renamed,
+    Deleted,
+}
+
+#[derive(Template)]
+#[template(path = "keys.html")]
+struct KeysPage<'a> {
+    frame: Frame<'a>,
+    rows: Vec<Row>,
+    older: Option<KeyId>,
+    first: bool,
+    done: Option<&'static str>,
+    /// Of the form in the dialog.
+    request: String,
+}
+
+/// The keys that work, the newest first. 200. 401 no session. 404 an address of no list. 503 the view is behind.
+pub(in crate::pages) async fn list(
+    State(pages): State<Pages>,
+    viewer: Viewer,
+    root: Root,
+    look: Result<Query<Look>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Fault> {
+    let Query(look) = look.map_err(|_| Fault::NotFound)?;
+    pages.wait_for(ViewName::KeyList, look.after).await?;
+    let now = clock::now();
+    let account = viewer.session.account;
+    let (frame, keys) = tokio::join!(
+        Frame::inside(&pages, root, "keys", "API access", &viewer),
+        pages.views.keys(account, false, now, KEYS_A_PAGE, look.below),
+    );
+    let (frame, keys) = (frame?, keys?.value.ok_or(Fault::Behind)?);
+    let shown = KeysPage {
+        frame,
+        rows: keys.items.into_iter().map(|key| Row::new(key, now)).collect(),
+        older: keys.next,
+        first: look.below.is_none(),
+        done: look.done.map(|done| match done {
+            Done::Renamed => "The key has its new name.",
+            Done::Deleted => "The key is deleted. It stopped working at once.",
+        }),
+        request: clock::fresh_command_id().as_str().to_owned(),
+    };
+    page(StatusCode::OK, &shown)
+}

@@ -1,0 +1,74 @@
+//! A key as a line of the list.
+
+use keyledger_events::{KeyId, Timestamp};
+
+use crate::pages::moment::{DAY, Moment, seconds_between, thousands};
+use crate::pages::name::Shown;
+use crate::views::Key;
+
+/// The help page's advice: a key that was not used for so long may be one that nobody needs.
+const UNUSED_DAYS: i64 = 90;
+
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) id: KeyId,
+    pub(super) name: Shown,
+    /// As it was given, for a field in which it is changed.
+    pub(super) given: String,
+    pub(super) preview: String,
+    pub(super) environment: String,
+    pub(super) created: Moment,
+    pub(super) last_used: Option<Moment>,
+    pub(super) uses: String,
+    pub(super) unused: bool,
+}
+
+impl Row {
+    pub(super) fn new(key: Key, now: Timestamp) -> Row {
+        let since = key.last_used_at.unwrap_or(key.created_at);
+        Row {
+            id: key.id,
+            name: Shown::new(&key.name),
+            given: key.name,
+            preview: key.preview,
+            environment: key.environment,
+            created: Moment::new(key.created_at, now),
+            last_used: key.last_used_at.map(|at| Moment::new(at, now)),
+            uses: thousands(key.uses),
+            unused: seconds_between(since, now) >= UNUSED_DAYS * DAY,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keyledger_events::AccountId;
+
+    fn row(created_days_ago: i64, used_days_ago: Option<i64>) -> Row {
+        let now: Timestamp = "2026-11-24T14:03:07Z".parse().unwrap();
+        let back = |days: i64| Timestamp::from_micros(now.micros() - days * DAY * 1_000_000).unwrap();
+        let key = Key {
+            id: KeyId::from_parts(1, 1),
+            account: AccountId::from_parts(1, 1),
+            name: "n".to_owned(),
+            preview: "sk_live_abc...".to_owned(),
+            environment: "live".to_owned(),
+            created_at: back(created_days_ago),
+            created_by: "system".to_owned(),
+            expires_at: None,
+            deleted_at: None,
+            delete_reason: None,
+            replaces: None,
+            last_used_at: used_days_ago.map(back),
+            uses: 0,
+        };
+        Row::new(key, now)
+    }
+
+    #[test]
+    fn a_key_that_nobody_used_for_ninety_days_is_hinted_at() {
+        assert!(row(200, Some(90)).unused && row(90, None).unused);
+        assert!(!row(200, Some(89)).unused && !row(89, None).unused);
+    }
+}

@@ -1,0 +1,122 @@
+//! The customer's pages: HTML for people, made on the server, complete without a script.
+//!
+//! In: a one-time link, then a cookie and forms. Out: pages, and commands signed by the session.
+//!
+//! Promise: the session alone says whose account this is; nothing changes but by a form of ours, sent from a page of
+//! ours; a key's text is in one response; every text that somebody chose is shown as text. Addresses are relative, so
+//! the pages work behind any prefix.
+//!
+//! Not here: rules, SQL, who may be invited.
+
+mod assets;
+mod dress;
+mod entrance;
+mod fault;
+mod frame;
+mod keys;
+mod moment;
+mod name;
+mod posted;
+mod viewer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::routing::{get, post};
+use keyledger_events::KeyPrefix;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::config::PagesConfig;
+use crate::http::{Place, measure};
+use crate::ledger::Ledger;
+use crate::log::Log;
+use crate::sessions::Sessions;
+use crate::views::{ViewName, Views};
+use assets::Assets;
+use fault::Fault;
+
+/// What the pages are made from.
+#[derive(Debug)]
+pub struct PagesOptions {
+    pub ledger: Ledger,
+    pub log: Log,
+    pub views: Views,
+    pub sessions: Sessions,
+    pub key_prefix: KeyPrefix,
+    pub config: PagesConfig,
+}
+
+/// What the handlers call. Cheap to clone.
+#[derive(Debug, Clone)]
+struct Pages(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    options: PagesOptions,
+    assets: Assets,
+}
+
+impl std::ops::Deref for Pages {
+    type Target = PagesOptions;
+
+    fn deref(&self) -> &PagesOptions {
+        &self.0.options
+    }
+}
+
+/// A form of ours is a few hundred bytes.
+const FORM_BYTES_MAX: usize = 16 << 10;
+
+/// How long a page waits for its view before it says that the view is behind.
+const VIEW_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// All pages, to be nested under `/portal`.
+pub fn router(options: PagesOptions) -> Router {
+    let assets = Assets::new(&options.config);
+    let pages = Pages(Arc::new(Inner { options, assets }));
+    Router::new()
+        .route("/", get(home))
+        .route("/open/{link}", get(entrance::open).head(entrance::peek))
+        .route("/sign-out", post(entrance::sign_out))
+        .route("/keys", get(keys::list).post(keys::create))
+        .route("/keys/new", get(keys::ask_name))
+        .route("/keys/{key}/rename", get(keys::ask_new_name).post(keys::rename))
+        .route("/keys/{key}/delete", get(keys::ask_to_delete).post(keys::delete))
+        .route("/assets/{name}", get(assets::serve))
+        .fallback(|| async { Fault::NotFound })
+        .method_not_allowed_fallback(|| async { Fault::NotFound })
+        .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
+        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
+            tracing::error!("a page panicked");
+            Fault::Internal.into_response()
+        }))
+        .layer(axum::middleware::from_fn_with_state(pages.clone(), dress::dress))
+        .layer(axum::middleware::from_fn(measure))
+        .with_state(pages)
+}
+
+async fn home(uri: axum::extract::OriginalUri) -> Response {
+    // Relative to the address that was asked, of which there are two.
+    let slash = uri.path().ends_with('/');
+    Redirect::to(if slash { "keys" } else { "portal/keys" }).into_response()
+}
+
+impl Pages {
+    fn assets(&self) -> &Assets {
+        &self.0.assets
+    }
+
+    /// Waits until the views know of what this person did a moment ago.
+    async fn wait_for(&self, view: ViewName, after: Option<Place>) -> Result<(), Fault> {
+        match after {
+            Some(place) if place.shard == self.views.shard() => {
+                Ok(self.views.wait_for(view, place.position, VIEW_WAIT_MAX).await?)
+            }
+            Some(_) => Err(Fault::NotFound),
+            None => Ok(()),
+        }
+    }
+}

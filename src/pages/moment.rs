@@ -1,0 +1,112 @@
+//! Moments in words: how long ago, and the day. In UTC; the script puts the viewer's own time zone in its place.
+
+use keyledger_events::Timestamp;
+use time::OffsetDateTime;
+
+const MINUTE: i64 = 60;
+const HOUR: i64 = 60 * MINUTE;
+pub(super) const DAY: i64 = 24 * HOUR;
+const MONTH: i64 = 30 * DAY;
+const YEAR: i64 = 365 * DAY;
+
+/// A moment as a page shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Moment {
+    /// For machines.
+    pub(super) iso: String,
+    /// `3 minutes ago`.
+    pub(super) ago: String,
+    /// `24 Nov 2026`.
+    pub(super) day: String,
+    /// `24 Nov 2026, 14:03:07 UTC`.
+    pub(super) exact: String,
+}
+
+impl Moment {
+    pub(super) fn new(at: Timestamp, now: Timestamp) -> Moment {
+        let civil = OffsetDateTime::from_unix_timestamp(at.micros() / 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let month: String = civil.month().to_string().chars().take(3).collect();
+        let day = format!("{} {month} {}", civil.day(), civil.year());
+        let exact = format!(
+            "{day}, {:02}:{:02}:{:02} UTC",
+            civil.hour(),
+            civil.minute(),
+            civil.second()
+        );
+        Moment {
+            iso: at.to_string(),
+            ago: ago(seconds_between(at, now)),
+            day,
+            exact,
+        }
+    }
+}
+
+pub(super) fn seconds_between(earlier: Timestamp, later: Timestamp) -> i64 {
+    later.micros().saturating_sub(earlier.micros()) / 1_000_000
+}
+
+/// The script has the same words, so that nothing jumps when it takes over.
+fn ago(seconds: i64) -> String {
+    let (count, unit) = match seconds {
+        ..45 => return "just now".to_owned(),
+        45..HOUR => ((seconds / MINUTE).max(1), "minute"),
+        HOUR..DAY => (seconds / HOUR, "hour"),
+        DAY..MONTH => (seconds / DAY, "day"),
+        MONTH..YEAR => (seconds / MONTH, "month"),
+        YEAR.. => (seconds / YEAR, "year"),
+    };
+    format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" })
+}
+
+/// A count with its thousands apart.
+pub(super) fn thousands(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_past_is_told_in_words() {
+        for (seconds, words) in [
+            (-5, "just now"),
+            (44, "just now"),
+            (50, "1 minute ago"),
+            (3 * MINUTE, "3 minutes ago"),
+            (HOUR, "1 hour ago"),
+            (DAY + HOUR, "1 day ago"),
+            (89 * DAY, "2 months ago"),
+            (400 * DAY, "1 year ago"),
+        ] {
+            assert_eq!(ago(seconds), words);
+        }
+    }
+
+    #[test]
+    fn a_moment_has_its_day_and_its_second() {
+        let at: Timestamp = "2026-11-24T14:03:07.5Z".parse().unwrap();
+        let moment = Moment::new(at, at);
+        assert_eq!(
+            (moment.day.as_str(), moment.exact.as_str()),
+            ("24 Nov 2026", "24 Nov 2026, 14:03:07 UTC")
+        );
+    }
+
+    #[test]
+    fn thousands_stand_apart() {
+        assert_eq!(
+            [0, 999, 1_000, 1_234_567].map(thousands),
+            ["0", "999", "1,000", "1,234,567"]
+        );
+    }
+}

@@ -1,0 +1,145 @@
+//! Who is looking: the session of the cookie. Comes first in every handler, so nothing is read for a stranger.
+
+use axum::extract::FromRequestParts;
+use http::header::{COOKIE, SET_COOKIE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
+use keyledger_events::{Actor, CommandId};
+
+use super::Pages;
+use super::fault::Fault;
+use crate::clock;
+use crate::config::PagesConfig;
+use crate::ledger::By;
+use crate::sessions::{CookieSecret, Session};
+
+/// A person with a session that lasts.
+#[derive(Debug)]
+pub(super) struct Viewer {
+    pub(super) session: Session,
+    pub(super) cookie: CookieSecret,
+}
+
+impl Viewer {
+    /// Signs a command that has no name of its own.
+    pub(super) fn by(&self) -> By {
+        self.by_command(clock::fresh_command_id())
+    }
+
+    pub(super) fn by_command(&self, command: CommandId) -> By {
+        By {
+            actor: Actor::Portal(self.session.id),
+            command,
+        }
+    }
+}
+
+impl FromRequestParts<Pages> for Viewer {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, pages: &Pages) -> Result<Viewer, Fault> {
+        let cookie = cookie(&parts.headers, &pages.config).ok_or(Fault::SignedOut)?;
+        let session = pages.sessions.visit(&cookie, clock::now()).await?;
+        let session = session.ok_or(Fault::SignedOut)?;
+        Ok(Viewer { session, cookie })
+    }
+}
+
+fn over_https(config: &PagesConfig) -> bool {
+    config
+        .public_url
+        .as_deref()
+        .is_some_and(|url| url.starts_with("https://"))
+}
+
+/// `__Host-` makes a browser refuse the cookie from anybody but this very host; it works over https only.
+fn cookie_name(config: &PagesConfig) -> &'static str {
+    if over_https(config) {
+        "__Host-keyledger"
+    } else {
+        "keyledger"
+    }
+}
+
+/// The cookie of the request that has the shape of ours.
+pub(super) fn cookie(headers: &HeaderMap, config: &PagesConfig) -> Option<CookieSecret> {
+    let name = cookie_name(config);
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(found, _)| *found == name)
+        .find_map(|(_, value)| CookieSecret::parse(value))
+}
+
+/// The header that gives the cookie to a browser.
+pub(super) fn set_cookie(headers: &mut HeaderMap, pages: &Pages, cookie: &CookieSecret) {
+    let value = cookie.expose_text_to_its_holder();
+    insert(headers, &pages.config, value, pages.sessions.absolute().as_secs());
+}
+
+/// The header that takes it away.
+pub(super) fn remove_cookie(headers: &mut HeaderMap, pages: &Pages) {
+    insert(headers, &pages.config, "", 0);
+}
+
+fn insert(headers: &mut HeaderMap, config: &PagesConfig, value: &str, seconds: u64) {
+    let name = cookie_name(config);
+    let site = match (over_https(config), config.frame_ancestors.is_empty()) {
+        (true, true) => "Secure; SameSite=Lax",
+        // In another site's frame a browser sends nothing less.
+        (true, false) => "Secure; SameSite=None; Partitioned",
+        (false, _) => "SameSite=Lax",
+    };
+    let text = format!("{name}={value}; Path=/; HttpOnly; {site}; Max-Age={seconds}");
+    if let Ok(mut value) = HeaderValue::from_str(&text) {
+        value.set_sensitive(true);
+        headers.insert(SET_COOKIE, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(public_url: &str, frame: &[&str]) -> PagesConfig {
+        PagesConfig {
+            public_url: Some(public_url.to_owned()),
+            frame_ancestors: frame.iter().map(|&origin| origin.to_owned()).collect(),
+            ..PagesConfig::default()
+        }
+    }
+
+    fn set(config: &PagesConfig) -> String {
+        let mut headers = HeaderMap::new();
+        insert(&mut headers, config, "v", 60);
+        headers[SET_COOKIE].to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn the_cookie_is_as_strict_as_its_place_lets_it_be() {
+        let lax = "__Host-keyledger=v; Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=60";
+        assert_eq!(set(&config("https://k.example", &[])), lax);
+        let framed = set(&config("https://k.example", &["https://a.example"]));
+        assert!(framed.contains("SameSite=None; Partitioned"), "{framed}");
+        assert_eq!(
+            set(&config("http://k.example", &[])),
+            "keyledger=v; Path=/; HttpOnly; SameSite=Lax; Max-Age=60"
+        );
+    }
+
+    #[test]
+    fn our_cookie_is_found_among_others() {
+        let secret = CookieSecret::from_random([1; 32]);
+        let config = config("https://k.example", &[]);
+        let text = format!("a=b; __Host-keyledger={}; c", secret.expose_text_to_its_holder());
+        let mut headers = HeaderMap::new();
+        headers.append(COOKIE, HeaderValue::from_str(&text).unwrap());
+        assert_eq!(cookie(&headers, &config).unwrap().digest(), secret.digest());
+        headers.clear();
+        headers.append(COOKIE, HeaderValue::from_str(&text.replace("__Host-", "")).unwrap());
+        assert!(cookie(&headers, &config).is_none());
+    }
+}

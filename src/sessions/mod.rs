@@ -1,0 +1,261 @@
+//! Portal sessions: a platform opens one for an account, a person follows its link once and then shows a cookie.
+//!
+//! In: an account and what the platform says of the person; a link; a cookie. Out: whose pages these are.
+//!
+//! Promise: a link is good once and for five minutes, decided by one statement; a stay ends after its idle time, after
+//! its whole time, and at sign-out, at once and in every process. Only digests are stored.
+//!
+//! Not here: HTTP, cookies' attributes, what the pages show.
+
+mod secret;
+
+use std::time::Duration;
+
+use keyledger_events::{AccountId, PortalSessionId, Timestamp, TokenId};
+use sqlx::postgres::PgRow;
+use sqlx::{PgPool, Row as _};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::clock;
+pub use secret::{CookieSecret, LinkSecret};
+
+/// How long a link may wait to be followed.
+pub const LINK_SECONDS: u32 = 5 * 60;
+
+/// A stay is written down as seen at most this often: a page view need not be a write.
+const SEEN_AGAIN: time::Duration = time::Duration::minutes(1);
+
+/// How long a stay lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// Without a page being looked at.
+    pub idle: Duration,
+    /// In all.
+    pub absolute: Duration,
+}
+
+impl Default for Lifetimes {
+    fn default() -> Lifetimes {
+        Lifetimes {
+            idle: Duration::from_secs(30 * 60),
+            absolute: Duration::from_secs(12 * 60 * 60),
+        }
+    }
+}
+
+/// The portal sessions of an installation. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Sessions {
+    pool: PgPool,
+    lifetimes: Lifetimes,
+}
+
+/// What a platform asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invitation {
+    pub account: AccountId,
+    /// Who this is, for the account's history.
+    pub name: Option<String>,
+    /// Where the pages lead back to.
+    pub return_url: Option<String>,
+    pub read_only: bool,
+    pub by: TokenId,
+}
+
+/// A stay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    pub id: PortalSessionId,
+    pub account: AccountId,
+    pub name: Option<String>,
+    pub return_url: Option<String>,
+    pub read_only: bool,
+}
+
+/// The sessions could not be read or written. Nothing is known about who this is; ask again.
+#[derive(Debug, thiserror::Error)]
+#[error("the portal sessions cannot be reached: {0}")]
+pub struct SessionsAway(#[from] sqlx::Error);
+
+/// Why a link opens nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// Never issued, mistyped, or removed long ago.
+    #[error("no such link")]
+    Unknown,
+    /// It was followed before, and opened this session.
+    #[error("the link was used before")]
+    Used { session: PortalSessionId },
+    #[error("the link has expired")]
+    Expired,
+    #[error(transparent)]
+    Away(#[from] SessionsAway),
+}
+
+fn column(moment: Timestamp) -> OffsetDateTime {
+    let nanos = i128::from(moment.micros()) * 1_000;
+    OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+fn session(row: &PgRow) -> Result<Session, sqlx::Error> {
+    Ok(Session {
+        id: PortalSessionId::from_bytes(row.try_get::<Uuid, _>("session_id")?.into_bytes()),
+        account: AccountId::from_bytes(row.try_get::<Uuid, _>("account_id")?.into_bytes()),
+        name: row.try_get("name")?,
+        return_url: row.try_get("return_url")?,
+        read_only: row.try_get("read_only")?,
+    })
+}
+
+impl Sessions {
+    /// Looks at the sessions through a pool of the service's role.
+    pub fn new(pool: PgPool, lifetimes: Lifetimes) -> Sessions {
+        Sessions { pool, lifetimes }
+    }
+
+    /// How long a browser has any use for the cookie.
+    pub fn absolute(&self) -> Duration {
+        self.lifetimes.absolute
+    }
+
+    /// Makes a link: its text exists nowhere else. When the answer is lost, the link expires unseen.
+    pub async fn invite(
+        &self,
+        asked: Invitation,
+        now: Timestamp,
+    ) -> Result<(PortalSessionId, LinkSecret, Timestamp), SessionsAway> {
+        let id = clock::fresh_portal_session_id();
+        let link = LinkSecret::from_random(clock::random_secret_bits());
+        let expires_at = now.plus_seconds(LINK_SECONDS);
+        sqlx::query(
+            "with unopened as (
+                 delete from portal_sessions where opened_at is null and link_expires_at < $8 - interval '1 day'
+             )
+             insert into portal_sessions
+                 (session_id, account_id, name, return_url, read_only, created_by, link_digest, created_at, link_expires_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        )
+        .bind(Uuid::from_bytes(id.to_bytes()))
+        .bind(Uuid::from_bytes(asked.account.to_bytes()))
+        .bind(asked.name)
+        .bind(asked.return_url)
+        .bind(asked.read_only)
+        .bind(Uuid::from_bytes(asked.by.to_bytes()))
+        .bind(link.digest().as_bytes().as_slice())
+        .bind(column(now))
+        .bind(column(expires_at))
+        .execute(&self.pool)
+        .await?;
+        Ok((id, link, expires_at))
+    }
+
+    /// Follows a link. Of any number who try, one gets the cookie.
+    pub async fn open(&self, link: &LinkSecret, now: Timestamp) -> Result<CookieSecret, LinkError> {
+        let cookie = CookieSecret::from_random(clock::random_secret_bits());
+        if self.take(link, &cookie, now).await? {
+            return Ok(cookie);
+        }
+        match self.taken(link).await? {
+            None => Err(LinkError::Unknown),
+            Some((_, false)) => Err(LinkError::Expired),
+            Some((session, true)) => Err(LinkError::Used { session }),
+        }
+    }
+
+    async fn take(&self, link: &LinkSecret, cookie: &CookieSecret, now: Timestamp) -> Result<bool, SessionsAway> {
+        let opened = sqlx::query(
+            "update portal_sessions set opened_at = $2, last_seen_at = $2, ends_at = $3, cookie_digest = $4
+             where link_digest = $1 and opened_at is null and link_expires_at > $2",
+        )
+        .bind(link.digest().as_bytes().as_slice())
+        .bind(column(now))
+        .bind(column(now) + self.lifetimes.absolute)
+        .bind(cookie.digest().as_bytes().as_slice())
+        .execute(&self.pool)
+        .await?;
+        Ok(opened.rows_affected() == 1)
+    }
+
+    /// The session of a link that could not be taken, and whether it was ever opened.
+    async fn taken(&self, link: &LinkSecret) -> Result<Option<(PortalSessionId, bool)>, SessionsAway> {
+        let row =
+            sqlx::query("select session_id, opened_at is not null as used from portal_sessions where link_digest = $1")
+                .bind(link.digest().as_bytes().as_slice())
+                .fetch_optional(&self.pool)
+                .await?;
+        let Some(row) = row else { return Ok(None) };
+        let id: Uuid = row.try_get("session_id")?;
+        Ok(Some((
+            PortalSessionId::from_bytes(id.into_bytes()),
+            row.try_get("used")?,
+        )))
+    }
+
+    /// Whose pages a cookie opens now, and notes that somebody was here. `None`: the stay is over, or never was.
+    pub async fn visit(&self, cookie: &CookieSecret, now: Timestamp) -> Result<Option<Session>, SessionsAway> {
+        let row = sqlx::query(
+            "with alive as (
+                 select * from portal_sessions where cookie_digest = $1 and ends_at > $2 and last_seen_at > $3
+             ), seen as (
+                 update portal_sessions set last_seen_at = $2
+                 where session_id in (select session_id from alive where last_seen_at < $4)
+             )
+             select * from alive",
+        )
+        .bind(cookie.digest().as_bytes().as_slice())
+        .bind(column(now))
+        .bind(column(now) - self.lifetimes.idle)
+        .bind(column(now) - SEEN_AGAIN)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.as_ref().map(session).transpose()?)
+    }
+
+    /// Whether a stay still lasts. Asking is no visit: a page left open does not keep its session alive.
+    pub async fn lasts(&self, cookie: &CookieSecret, now: Timestamp) -> Result<bool, SessionsAway> {
+        let row = sqlx::query(
+            "select 1 from portal_sessions where cookie_digest = $1 and ends_at > $2 and last_seen_at > $3",
+        )
+        .bind(cookie.digest().as_bytes().as_slice())
+        .bind(column(now))
+        .bind(column(now) - self.lifetimes.idle)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.is_some())
+    }
+
+    /// Ends a stay, for every process at once.
+    pub async fn end(&self, cookie: &CookieSecret, now: Timestamp) -> Result<(), SessionsAway> {
+        sqlx::query(
+            "update portal_sessions set cookie_digest = null, ends_at = least(ends_at, $2) where cookie_digest = $1",
+        )
+        .bind(cookie.digest().as_bytes().as_slice())
+        .bind(column(now))
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// What the platform called the people of these sessions of one account.
+    pub async fn names(
+        &self,
+        account: AccountId,
+        sessions: &[PortalSessionId],
+    ) -> Result<Vec<(PortalSessionId, String)>, SessionsAway> {
+        let ids: Vec<Uuid> = sessions.iter().map(|id| Uuid::from_bytes(id.to_bytes())).collect();
+        let rows = sqlx::query(
+            "select session_id, name from portal_sessions
+             where session_id = any($1) and account_id = $2 and name is not null",
+        )
+        .bind(&ids)
+        .bind(Uuid::from_bytes(account.to_bytes()))
+        .fetch_all(&self.pool)
+        .await?;
+        let read = |row: &PgRow| -> Result<_, SessionsAway> {
+            let id: Uuid = row.try_get("session_id")?;
+            Ok((PortalSessionId::from_bytes(id.into_bytes()), row.try_get("name")?))
+        };
+        rows.iter().map(read).collect()
+    }
+}
