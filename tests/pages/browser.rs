@@ -53,7 +53,8 @@ impl Browser {
     pub async fn inside(stage: &Stage, account: &str) -> Browser {
         let link = invite(stage, account, json!({"name": "Ada"})).await;
         let mut browser = Browser::new(stage);
-        assert_eq!(browser.open(&link).await.status, 303);
+        let entered = browser.open(&link).await;
+        browser.follow(&entered).await;
         browser
     }
 
