@@ -19,7 +19,6 @@ use tokio_util::task::TaskTracker;
 use super::free_riders::{FreeRiders, Ride};
 use super::journal::Journal;
 use super::journal_line::Kept;
-use super::once::{Paid, ResultName};
 use super::seen::Seen;
 use super::top_up::Beyond;
 use crate::ledger::{By, Held, Ledger, ReserveCredits, SubmitError, Working};
@@ -38,7 +37,6 @@ pub(super) struct Settler {
     pub(super) journal: OnceLock<Journal>,
     /// `None` where nobody is looked after.
     riders: Option<FreeRiders>,
-    paid: Paid,
 }
 
 /// How a hold ends.
@@ -64,8 +62,6 @@ pub(super) struct Hold {
     decided: Option<Settlement>,
     beyond: Beyond,
     pub(super) ride: Ride,
-    /// The result that a charge pays for, where it is paid once.
-    pub(super) result: Option<ResultName>,
     made: Instant,
     /// Whoever watches the request that this is for.
     seen: Option<Arc<Seen>>,
@@ -79,7 +75,6 @@ impl Settler {
             runtime: Handle::current(),
             journal: OnceLock::new(),
             riders,
-            paid: Paid::new(),
         }
     }
 
@@ -115,7 +110,6 @@ impl Settler {
             decided: None,
             beyond: Beyond::default(),
             ride: Ride::default(),
-            result: None,
             made: Instant::now(),
             seen: None,
         })
@@ -190,14 +184,6 @@ impl Hold {
         self.ride = Ride::default();
     }
 
-    /// Names the result that this request is for, by a rule that charges for it once. True where it is paid already.
-    pub(super) fn is_paid(&mut self, rule: &PriceRule, method: &str, path: &str) -> bool {
-        let name = self.held.key.filter(|_| rule.once_per_path);
-        self.result = name.map(|key| ResultName::new(key, method, path));
-        self.result
-            .is_some_and(|name| self.settler.paid.is_paid(name, Instant::now()))
-    }
-
     fn rider(&self) -> Option<(&FreeRiders, KeyId)> {
         Some((self.settler.riders.as_ref()?, self.held.key?))
     }
@@ -266,9 +252,6 @@ impl Drop for Hold {
                 Settlement::Release(_) => None,
             };
             seen.settled(settlement.outcome(), charged.unwrap_or(Credits::ZERO));
-        }
-        if let (Some(name), Settlement::Charge { quantity: 1.., .. }) = (self.result, settlement) {
-            self.settler.paid.pays(name, Instant::now());
         }
         let owed = Kept {
             account: self.held.account,
