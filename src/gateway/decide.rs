@@ -43,7 +43,7 @@ pub(crate) enum Delivered {
 }
 
 /// What is to be held for a request, or why it is refused before anything is looked up.
-pub(crate) fn decide<'a>(
+pub(super) fn decide<'a>(
     asked: &Asked<'_>,
     prices: &'a PriceBook,
     key_prefix: &KeyPrefix,
