@@ -270,10 +270,10 @@ impl Exchange<'_> {
             }
             Settlement::Charge { .. } => {
                 let count = Count::begin(rule, &head.headers);
-                hold.delivers(body.size_hint().exact(), count.known());
+                hold.delivers(body.size_hint().exact(), count.known().map(|counted| counted.quantity));
                 let trailers = count.known().is_none() && takes_trailers;
-                if let Some(quantity) = count.known() {
-                    told.extend(credits(&hold, quantity));
+                if let Some(counted) = count.known() {
+                    told.extend(credits(&hold, counted));
                 }
                 if trailers {
                     told.remove(CONTENT_LENGTH);

@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use super::count::Counted;
 use super::free_riders::{FreeRiders, Ride};
 use super::journal::Journal;
 use super::journal_line::Kept;
@@ -218,11 +219,14 @@ impl Hold {
         self.decided = Some(settlement);
     }
 
-    /// What the client pays for a quantity, and what is available then.
-    pub(super) fn after_charge(&self, quantity: u64) -> Option<(Credits, Credits)> {
-        let charged = self.held.unit_price.times(quantity)?;
+    /// What the client pays for an answer, and what is available then. A top-up is in it as far as can be told: by the
+    /// balance as it stood when this was held.
+    pub(super) fn after_charge(&self, counted: Counted) -> Option<(Credits, Credits)> {
+        let charged = self.held.unit_price.times(counted.quantity)?;
         let returned = self.held.amount.minus(charged)?;
-        Some((charged, self.held.available.plus(returned)?))
+        let top_up = self.beyond.top_up(&self.held, counted.more);
+        let available = self.held.available.plus(returned)?.minus(top_up)?;
+        Some((charged.plus(top_up)?, available))
     }
 
     /// Completes when the key is deleted, or never.
@@ -248,7 +252,9 @@ impl Drop for Hold {
         let settlement = self.decided.unwrap_or_else(|| self.unsaid());
         if let Some(seen) = &self.seen {
             let charged = match settlement {
-                Settlement::Charge { quantity, .. } => self.after_charge(quantity).map(|(charged, _)| charged),
+                Settlement::Charge { quantity, more } => self
+                    .after_charge(Counted { quantity, more })
+                    .map(|(charged, _)| charged),
                 Settlement::Release(_) => None,
             };
             seen.settled(settlement.outcome(), charged.unwrap_or(Credits::ZERO));
