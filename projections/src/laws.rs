@@ -122,6 +122,7 @@ impl History {
                 from,
                 on_limit: Credits::ZERO,
                 expires_at: Timestamp::MAX,
+                once: None,
             },
         );
     }
@@ -334,6 +335,7 @@ fn a_grant_that_repays_the_credit_limit_has_only_the_rest() {
         from,
         on_limit,
         expires_at: Timestamp::MAX,
+        once: None,
     };
     let all = vec![GrantPart {
         grant: grant(1),

@@ -7,6 +7,7 @@
 //!
 //! Not here: secrets and addresses of servers. They come from the environment.
 
+mod network;
 mod rates;
 mod section;
 mod tls;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use keyledger_events::KeyPrefix;
 use toml::{Table, Value};
 
+pub use network::{ForwardAuthConfig, MalformedNetwork, Network};
 pub use rates::RateLimits;
 pub use section::Complaint;
 pub use tls::{ClientTls, ServerTls};
@@ -34,6 +36,7 @@ pub struct Config {
     /// `None` where the file has no `[gateway]`.
     pub gateway: Option<GatewayConfig>,
     pub prices: PriceBook,
+    pub forward_auth: ForwardAuthConfig,
 }
 
 /// How the gateway forwards.
@@ -86,6 +89,7 @@ impl Config {
             Some(value) => read_gateway(&mut file, value),
             None => (None, None),
         };
+        let forward_auth = network::read(&mut file);
         let prices = read_prices(&mut file, names.as_ref());
         file.end();
         if complaints.is_empty() {
@@ -93,6 +97,7 @@ impl Config {
                 key_prefix,
                 gateway,
                 prices,
+                forward_auth,
             })
         } else {
             Err(complaints)

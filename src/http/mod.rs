@@ -36,6 +36,7 @@ use std::sync::Arc;
 use keyledger_events::KeyPrefix;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+pub use forward_auth::ForwardAuth;
 pub use health::{Check, Health, Readiness};
 pub use routes::{openapi, router};
 pub use serve::serve;
@@ -57,6 +58,7 @@ pub struct App {
     pub key_prefix: KeyPrefix,
     pub health: Arc<dyn Health>,
     pub metrics: PrometheusHandle,
+    pub forward_auth: ForwardAuth,
 }
 
 impl std::fmt::Debug for App {

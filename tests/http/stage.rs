@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
-use keyledger::http::{App, Check, Health, Readiness, router, serve};
+use keyledger::config::{ForwardAuthConfig, RateLimits};
+use keyledger::http::{App, Check, ForwardAuth, Health, Readiness, router, serve};
 use keyledger::prices::{PriceBook, PriceEntry, QuantityEntry, SettleAt};
 use keyledger::projector::{Projector, ProjectorOptions};
 use keyledger::tokens::{Role, Tokens};
@@ -67,6 +68,19 @@ fn prices() -> PriceBook {
                 Some(50),
             ),
             PriceEntry {
+                rate_per_second: Some(1),
+                rate_burst: Some(2),
+                ..entry("limited", QuantityEntry::Fixed, None)
+            },
+            PriceEntry {
+                once_per: Some("path".to_owned()),
+                ..entry("result", QuantityEntry::Fixed, None)
+            },
+            PriceEntry {
+                when_more: Some("top-up".to_owned()),
+                ..entry("topped", QuantityEntry::Header("x-count".to_owned()), Some(2))
+            },
+            PriceEntry {
                 settle: SettleAt::AtOnce,
                 ..entry("conversions", QuantityEntry::Fixed, None)
             },
@@ -95,6 +109,11 @@ impl Stage {
 
     /// On servers that were started elsewhere.
     pub async fn on(harness: Harness, ready: bool) -> Stage {
+        Stage::asked_from(harness, ready, ForwardAuthConfig::default()).await
+    }
+
+    /// Where proxies may ask from these networks only.
+    pub async fn asked_from(harness: Harness, ready: bool, config: ForwardAuthConfig) -> Stage {
         let projecting = harness.stop.child_token();
         let options = ProjectorOptions {
             log: harness.log(),
@@ -103,8 +122,10 @@ impl Stage {
         };
         Projector::start(options, projecting.clone());
         let tokens = Tokens::new(harness.service_pool());
+        let ledger = harness.ledger();
         let app = App {
-            ledger: harness.ledger(),
+            forward_auth: ForwardAuth::new(&ledger, RateLimits::default(), config),
+            ledger,
             log: harness.log(),
             views: harness.views(),
             prices: Arc::new(prices()),
