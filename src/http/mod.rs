@@ -29,6 +29,7 @@ mod reservations;
 mod routes;
 mod serve;
 mod settlements;
+mod usage;
 mod words;
 
 use std::sync::Arc;

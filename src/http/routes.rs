@@ -16,7 +16,7 @@ use super::measure::measure;
 use super::openapi::{finish, head};
 use super::{
     App, accounts, balance, charges, events, forward_auth, grants, health, keys, pages, prices, problems, reservations,
-    settlements,
+    settlements, usage,
 };
 
 fn all() -> OpenApiRouter<App> {
@@ -37,6 +37,7 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(forward_auth::settle_forwarded))
         .routes(routes!(charges::charge_at_once))
         .routes(routes!(charges::list_charges))
+        .routes(routes!(usage::show_usage))
         .routes(routes!(events::list_account_events))
         .routes(routes!(events::list_events))
         .routes(routes!(prices::show_prices))
