@@ -8,3 +8,4 @@ mod keys;
 mod proxies;
 mod service;
 pub mod stage;
+mod usage;

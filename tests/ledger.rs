@@ -3,4 +3,5 @@
 pub mod customer;
 mod faults;
 mod log;
+mod once;
 pub mod writers;

@@ -8,6 +8,7 @@
 
 mod architecture;
 mod bad_inputs;
+mod browser;
 mod gateway;
 mod harness;
 mod http;

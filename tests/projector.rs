@@ -5,6 +5,7 @@ mod distrusted;
 mod halted;
 mod outages;
 mod rebuilt;
+mod usage;
 
 use std::time::Duration;
 
@@ -80,6 +81,7 @@ async fn level(harness: &Harness) {
         ViewName::Balance,
         ViewName::Charges,
         ViewName::Reservations,
+        ViewName::Usage,
     ] {
         harness
             .views()
@@ -96,6 +98,7 @@ pub async fn views_equal_replay(harness: &Harness) {
     equal_key_list(harness, &events).await;
     equal_balances(harness, &events).await;
     equal_charges_and_reservations(harness, &events).await;
+    usage::equal_usage(harness, &events).await;
 }
 
 async fn equal_key_list(harness: &Harness, events: &[Recorded]) {

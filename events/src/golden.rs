@@ -1,6 +1,8 @@
 //! Pins the canonical bytes of every event. A released sample is never edited: bytes that changed are bytes that
 //! auditors hold hashes of. `KEYLEDGER_WRITE_GOLDEN=1` writes the samples that do not exist yet.
 
+mod once;
+
 use std::fs;
 use std::path::PathBuf;
 
@@ -190,6 +192,7 @@ fn samples() -> Vec<(&'static str, Event)> {
                 from: vec![part("20")],
                 on_limit: credits("5"),
                 expires_at: time("2026-11-24T14:18:07.000001Z"),
+                once: None,
             }
             .into(),
         ),
@@ -207,6 +210,7 @@ fn samples() -> Vec<(&'static str, Event)> {
                 from: vec![part("0.5")],
                 on_limit: Credits::ZERO,
                 expires_at: time("2026-11-24T14:18:07Z"),
+                once: None,
             }
             .into(),
         ),
@@ -281,6 +285,22 @@ fn recorded(n: u64, event: Event) -> Recorded {
     }
 }
 
+fn is_as_released(name: &str, recorded: &Recorded) {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden");
+    let path = folder.join(format!("{name}.json"));
+    if std::env::var_os("KEYLEDGER_WRITE_GOLDEN").is_some() && !path.exists() {
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(&path, recorded.encode()).unwrap();
+    }
+    let released = fs::read(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
+    assert_eq!(
+        String::from_utf8_lossy(&recorded.encode()),
+        String::from_utf8_lossy(&released),
+        "{name}"
+    );
+    assert_eq!(Recorded::decode(&released).unwrap(), *recorded, "{name}");
+}
+
 #[test]
 fn every_actor_reads_back() {
     for text in [
@@ -296,22 +316,10 @@ fn every_actor_reads_back() {
 
 #[test]
 fn canonical_bytes_are_the_released_ones() {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden");
     let mut types: Vec<&str> = Vec::new();
     for (n, (name, event)) in (0..).zip(samples()) {
-        let path = folder.join(format!("{name}.json"));
         let recorded = recorded(n, event);
-        if std::env::var_os("KEYLEDGER_WRITE_GOLDEN").is_some() && !path.exists() {
-            fs::create_dir_all(&folder).unwrap();
-            fs::write(&path, recorded.encode()).unwrap();
-        }
-        let released = fs::read(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
-        assert_eq!(
-            String::from_utf8_lossy(&recorded.encode()),
-            String::from_utf8_lossy(&released),
-            "{name}"
-        );
-        assert_eq!(Recorded::decode(&released).unwrap(), recorded, "{name}");
+        is_as_released(name, &recorded);
         types.push(recorded.event.type_name());
     }
     types.dedup();

@@ -14,6 +14,7 @@ mod golden;
 mod ids;
 mod key;
 mod leaf;
+mod once;
 mod text;
 mod time;
 
@@ -23,5 +24,6 @@ pub use event::*;
 pub use ids::{AccountId, EventId, GrantId, IdError, KeyId, PortalSessionId, ReservationId, TokenId};
 pub use key::{Environment, KeyDigest, KeyPrefix, KeySecret, MalformedKey, base62_secret, is_base62_secret};
 pub use leaf::leaf_hash;
+pub use once::{MalformedMark, OnceMark};
 pub use text::{AccountName, Endpoint, KeyName, TextError};
 pub use time::{TimeError, Timestamp};

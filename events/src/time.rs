@@ -41,6 +41,21 @@ impl Timestamp {
         self.0.unsigned_abs() / 1_000
     }
 
+    /// The beginning of this moment's hour, UTC.
+    pub const fn start_of_hour(self) -> Timestamp {
+        Timestamp(self.0 - self.0 % 3_600_000_000)
+    }
+
+    /// The beginning of this moment's day, UTC.
+    pub const fn start_of_day(self) -> Timestamp {
+        Timestamp(self.0 - self.0 % 86_400_000_000)
+    }
+
+    /// The moment `seconds` earlier, or 1970.
+    pub fn minus_seconds(self, seconds: u32) -> Timestamp {
+        Timestamp((self.0 - i64::from(seconds) * 1_000_000).max(0))
+    }
+
     /// The moment `seconds` later, or the last one there is.
     pub fn plus_seconds(self, seconds: u32) -> Timestamp {
         Timestamp((self.0 + i64::from(seconds) * 1_000_000).min(LAST))

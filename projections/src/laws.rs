@@ -8,7 +8,7 @@ use keyledger_events::{
 };
 use proptest::prelude::*;
 
-use crate::{BalanceRows, Changes, ChargesRows, KeyListRows, ReservationsRows, Rows, replay};
+use crate::{BalanceRows, Changes, ChargesRows, KeyListRows, ReservationsRows, Rows, UsageRows, replay};
 
 fn account(n: u8) -> AccountId {
     AccountId::from_parts(1, u128::from(n))
@@ -108,7 +108,8 @@ impl History {
             endpoint,
             reservation: reservation(id),
             request: None,
-            network: None,
+            // Some use a key from more networks than are remembered.
+            network: Some(format!("203.0.{}.0/24", id * 7 % 50)),
             user_agent: None,
         };
         self.add(n, used);
@@ -122,6 +123,7 @@ impl History {
                 from,
                 on_limit: Credits::ZERO,
                 expires_at: Timestamp::MAX,
+                once: None,
             },
         );
     }
@@ -246,6 +248,7 @@ proptest! {
         prop_assert_eq!(in_batches::<BalanceRows>(&events, &sizes), replay::<BalanceRows>(&events).unwrap());
         prop_assert_eq!(in_batches::<ChargesRows>(&events, &sizes).0, replay::<ChargesRows>(&events).unwrap().0);
         prop_assert_eq!(in_batches::<ReservationsRows>(&events, &sizes).0, replay::<ReservationsRows>(&events).unwrap().0);
+        prop_assert_eq!(in_batches::<UsageRows>(&events, &sizes), replay::<UsageRows>(&events).unwrap());
     }
 
     #[test]
@@ -253,12 +256,15 @@ proptest! {
         let balance: BalanceRows = replay(&events).unwrap();
         let charges: ChargesRows = replay(&events).unwrap();
         let open: ReservationsRows = replay(&events).unwrap();
+        let usage: UsageRows = replay(&events).unwrap();
         for (id, row) in &balance.accounts {
             let charged: i64 = charges.0.values().filter(|c| c.account == *id).map(|c| c.charged.micros()).sum();
             let reserved: i64 = open.0.values().filter(|r| r.account == *id).map(|r| r.amount.micros()).sum();
             let grants: Vec<_> = balance.grants.values().filter(|g| g.account == *id).collect();
             let remaining: i64 = grants.iter().map(|g| g.sums.remaining).sum();
             let held: i64 = grants.iter().map(|g| g.sums.held).sum();
+            let used: i64 = usage.used.iter().filter(|(u, _)| u.account == *id).map(|(_, sums)| sums.charged).sum();
+            prop_assert_eq!(row.sums.charged, used);
             prop_assert_eq!(row.sums.charged, charged);
             prop_assert_eq!(row.sums.reserved, reserved);
             prop_assert_eq!(row.sums.available(), remaining);
@@ -334,6 +340,7 @@ fn a_grant_that_repays_the_credit_limit_has_only_the_rest() {
         from,
         on_limit,
         expires_at: Timestamp::MAX,
+        once: None,
     };
     let all = vec![GrantPart {
         grant: grant(1),

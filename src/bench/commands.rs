@@ -116,6 +116,7 @@ async fn once(ledger: &Ledger, customer: Customer, seen: &mut Seen) -> anyhow::R
         },
         ttl_seconds: 900,
         usage: Usage::default(),
+        once: None,
     };
     match ledger.submit(reserve, by()?).await {
         Ok(_) => seen.took.push(begin.elapsed()),

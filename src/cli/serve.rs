@@ -18,6 +18,9 @@ pub struct Serve {
     /// The gateway's upstream and the prices, TOML
     #[arg(long, env = "KEYLEDGER_CONFIG")]
     config: PathBuf,
+    /// Where settlements are kept that the ledger does not take at once; over the file's `journal_dir`
+    #[arg(long, env = "KEYLEDGER_JOURNAL_DIR")]
+    journal_dir: Option<PathBuf>,
     /// Where the API listens
     #[arg(long, env = "KEYLEDGER_LISTEN", default_value = "127.0.0.1:8080")]
     http: SocketAddr,
@@ -42,7 +45,10 @@ fn roles(text: &str) -> Result<Roles, String> {
 pub async fn run(serve: Serve) -> anyhow::Result<()> {
     let told = super::signals::told_to_stop()?;
     serve.ready_file.as_deref().map_or(Ok(()), super::ready_file::remove)?;
-    let config = super::config::read(&serve.config)?;
+    let mut config = super::config::read(&serve.config)?;
+    if let (Some(gateway), Some(directory)) = (&mut config.gateway, serve.journal_dir) {
+        gateway.journal_dir = Some(directory);
+    }
     let metrics = super::telemetry::metrics()?;
     let service = Service::start(
         ServiceOptions {

@@ -7,6 +7,7 @@
 //!
 //! Not here: secrets and addresses of servers. They come from the environment.
 
+mod network;
 mod pages;
 mod rates;
 mod section;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use keyledger_events::KeyPrefix;
 use toml::{Table, Value};
 
+pub use network::{ForwardAuthConfig, MalformedNetwork, Network};
 pub use pages::{Colour, PagesConfig, is_web};
 pub use rates::RateLimits;
 pub use section::Complaint;
@@ -37,6 +39,7 @@ pub struct Config {
     pub gateway: Option<GatewayConfig>,
     pub prices: PriceBook,
     pub pages: PagesConfig,
+    pub forward_auth: ForwardAuthConfig,
 }
 
 /// How the gateway forwards.
@@ -89,6 +92,7 @@ impl Config {
             Some(value) => read_gateway(&mut file, value),
             None => (None, None),
         };
+        let forward_auth = network::read(&mut file);
         let prices = read_prices(&mut file, names.as_ref());
         let pages = pages::read(&mut file);
         file.end();
@@ -98,6 +102,7 @@ impl Config {
                 gateway,
                 prices,
                 pages,
+                forward_auth,
             })
         } else {
             Err(complaints)

@@ -19,6 +19,12 @@ pub(super) struct Counted {
     pub more: u64,
 }
 
+impl From<u64> for Counted {
+    fn from(quantity: u64) -> Counted {
+        Counted { quantity, more: 0 }
+    }
+}
+
 /// The count of one answer, while its body streams by.
 #[derive(Debug)]
 pub(super) struct Count {
@@ -59,10 +65,10 @@ impl Count {
         }
     }
 
-    /// What the hold will be charged, where the head already says so.
-    pub(super) fn known(&self) -> Option<u64> {
+    /// What the answer comes to, where its head already says so.
+    pub(super) fn known(&self) -> Option<Counted> {
         match &self.counting {
-            Counting::Known(count) => Some(self.within(*count)),
+            Counting::Known(count) => Some(self.split(*count)),
             Counting::Json(_) => None,
         }
     }
@@ -83,15 +89,15 @@ impl Count {
                 0
             }),
         };
-        let quantity = self.within(count);
+        self.split(count)
+    }
+
+    fn split(&self, count: u64) -> Counted {
+        let quantity = count.min(self.quantity_max);
         Counted {
             quantity,
             more: count - quantity,
         }
-    }
-
-    fn within(&self, count: u64) -> u64 {
-        count.min(self.quantity_max)
     }
 }
 

@@ -14,7 +14,7 @@ use keyledger_events::{KeyPrefix, ReleaseCause};
 
 use super::exchange::verdict;
 use super::hold::Settlement;
-use super::{caller, key, path};
+use super::{caller, key, once, path};
 use crate::clock;
 use crate::ledger::{Payer, Price, ReserveCredits};
 use crate::prices::{METHODS, PriceBook, PriceRule};
@@ -43,7 +43,7 @@ pub(crate) enum Delivered {
 }
 
 /// What is to be held for a request, or why it is refused before anything is looked up.
-pub(crate) fn decide<'a>(
+pub(super) fn decide<'a>(
     asked: &Asked<'_>,
     prices: &'a PriceBook,
     key_prefix: &KeyPrefix,
@@ -86,6 +86,7 @@ pub(crate) fn decide<'a>(
         },
         ttl_seconds,
         usage,
+        once: once::mark(rule, &key, method, path),
     };
     Ok((reserve, rule))
 }

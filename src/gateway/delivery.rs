@@ -88,8 +88,9 @@ impl Delivery {
     fn ends_whole(&mut self) -> Option<HeaderMap> {
         self.ended = true;
         let mut payment = self.payment.take()?;
-        let Counted { quantity, more } = payment.count.end();
-        let trailers = payment.trailers.then(|| credits(&payment.hold, quantity));
+        let counted = payment.count.end();
+        let trailers = payment.trailers.then(|| credits(&payment.hold, counted));
+        let Counted { quantity, more } = counted;
         let charge = Settlement::Charge { quantity, more };
         match payment.stream {
             Some(stream) => stream.ended(payment.hold, charge),
@@ -128,10 +129,10 @@ impl Drop for Delivery {
     }
 }
 
-/// The headers or trailers that say what a quantity costs and what is left.
-pub(super) fn credits(hold: &Hold, quantity: u64) -> HeaderMap {
+/// The headers or trailers that say what an answer costs, its top-up included, and what is left.
+pub(super) fn credits(hold: &Hold, counted: impl Into<Counted>) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    if let Some((charged, remaining)) = hold.after_charge(quantity) {
+    if let Some((charged, remaining)) = hold.after_charge(counted.into()) {
         set(&mut headers, CREDITS_CHARGED, &charged.to_string());
         set(&mut headers, CREDITS_REMAINING, &remaining.to_string());
     }

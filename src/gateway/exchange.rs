@@ -30,7 +30,7 @@ use super::seen::Seen;
 use super::trace::Trace;
 use super::upload::{Upload, UploadFault};
 use super::upstream::{Place, Upstream, Upstreams};
-use super::{caller, headers::REQUEST_ID, key};
+use super::{caller, headers::REQUEST_ID, key, once};
 use crate::clock;
 use crate::config::GatewayConfig;
 use crate::ledger::{Held, Payer, Price, Refusal, ReserveCredits, SubmitError, Usage};
@@ -113,7 +113,7 @@ impl Exchange<'_> {
         let hold = hold.map_err(|error| self.told(error))?.seen_by(&self.seen);
         let takes_trailers = headers::takes_trailers(&head.headers) && head.version >= Version::HTTP_11;
         let method = head.method.clone();
-        let mut hold = hold.priced_by(rule);
+        let hold = hold.priced_by(rule);
         let place = match upstream.enter() {
             Ok(place) => place,
             Err(problem) => {
@@ -121,7 +121,7 @@ impl Exchange<'_> {
                 return Err(problem);
             }
         };
-        let paid = hold.is_paid(rule, method.as_str(), head.uri.path());
+        let paid = hold.held().paid;
         let (answer, hold) = self.forward(head, body, rule, upstream, hold).await?;
         if paid && worth_data(answer.status()) {
             return Ok(give(answer, hold, takes_trailers, (upstream, place)));
@@ -144,6 +144,7 @@ impl Exchange<'_> {
             },
             ttl_seconds: u32::try_from(longest).unwrap_or(u32::MAX),
             usage: self.usage(&head.headers),
+            once: once::mark(rule, &admitted.key, head.method.as_str(), head.uri.path()),
         }
     }
 
@@ -269,10 +270,10 @@ impl Exchange<'_> {
             }
             Settlement::Charge { .. } => {
                 let count = Count::begin(rule, &head.headers);
-                hold.delivers(body.size_hint().exact(), count.known());
+                hold.delivers(body.size_hint().exact(), count.known().map(|counted| counted.quantity));
                 let trailers = count.known().is_none() && takes_trailers;
-                if let Some(quantity) = count.known() {
-                    told.extend(credits(&hold, quantity));
+                if let Some(counted) = count.known() {
+                    told.extend(credits(&hold, counted));
                 }
                 if trailers {
                     told.remove(CONTENT_LENGTH);
@@ -338,7 +339,7 @@ fn not_uploaded(fault: UploadFault, config: &GatewayConfig) -> Problem {
 }
 
 /// What the ledger said of a key bears on its later calls.
-fn pass_told(pass: Pass, said: Result<&Held, &SubmitError>) {
+pub(super) fn pass_told(pass: Pass, said: Result<&Held, &SubmitError>) {
     match said {
         Ok(held) => pass.let_through(held.account, held.key),
         Err(SubmitError::Refused { refusal, .. }) => pass.refused(refusal),

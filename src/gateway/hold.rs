@@ -16,10 +16,10 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use super::count::Counted;
 use super::free_riders::{FreeRiders, Ride};
 use super::journal::Journal;
 use super::journal_line::Kept;
-use super::once::{Paid, ResultName};
 use super::seen::Seen;
 use super::top_up::Beyond;
 use crate::ledger::{By, Held, Ledger, ReserveCredits, SubmitError, Working};
@@ -38,7 +38,6 @@ pub(super) struct Settler {
     pub(super) journal: OnceLock<Journal>,
     /// `None` where nobody is looked after.
     riders: Option<FreeRiders>,
-    paid: Paid,
 }
 
 /// How a hold ends.
@@ -64,8 +63,6 @@ pub(super) struct Hold {
     decided: Option<Settlement>,
     beyond: Beyond,
     pub(super) ride: Ride,
-    /// The result that a charge pays for, where it is paid once.
-    pub(super) result: Option<ResultName>,
     made: Instant,
     /// Whoever watches the request that this is for.
     seen: Option<Arc<Seen>>,
@@ -79,7 +76,6 @@ impl Settler {
             runtime: Handle::current(),
             journal: OnceLock::new(),
             riders,
-            paid: Paid::new(),
         }
     }
 
@@ -115,7 +111,6 @@ impl Settler {
             decided: None,
             beyond: Beyond::default(),
             ride: Ride::default(),
-            result: None,
             made: Instant::now(),
             seen: None,
         })
@@ -190,14 +185,6 @@ impl Hold {
         self.ride = Ride::default();
     }
 
-    /// Names the result that this request is for, by a rule that charges for it once. True where it is paid already.
-    pub(super) fn is_paid(&mut self, rule: &PriceRule, method: &str, path: &str) -> bool {
-        let name = self.held.key.filter(|_| rule.once_per_path);
-        self.result = name.map(|key| ResultName::new(key, method, path));
-        self.result
-            .is_some_and(|name| self.settler.paid.is_paid(name, Instant::now()))
-    }
-
     fn rider(&self) -> Option<(&FreeRiders, KeyId)> {
         Some((self.settler.riders.as_ref()?, self.held.key?))
     }
@@ -232,11 +219,14 @@ impl Hold {
         self.decided = Some(settlement);
     }
 
-    /// What the client pays for a quantity, and what is available then.
-    pub(super) fn after_charge(&self, quantity: u64) -> Option<(Credits, Credits)> {
-        let charged = self.held.unit_price.times(quantity)?;
+    /// What the client pays for an answer, and what is available then. A top-up is in it as far as can be told: by the
+    /// balance as it stood when this was held.
+    pub(super) fn after_charge(&self, counted: Counted) -> Option<(Credits, Credits)> {
+        let charged = self.held.unit_price.times(counted.quantity)?;
         let returned = self.held.amount.minus(charged)?;
-        Some((charged, self.held.available.plus(returned)?))
+        let top_up = self.beyond.top_up(&self.held, counted.more);
+        let available = self.held.available.plus(returned)?.minus(top_up)?;
+        Some((charged.plus(top_up)?, available))
     }
 
     /// Completes when the key is deleted, or never.
@@ -262,13 +252,12 @@ impl Drop for Hold {
         let settlement = self.decided.unwrap_or_else(|| self.unsaid());
         if let Some(seen) = &self.seen {
             let charged = match settlement {
-                Settlement::Charge { quantity, .. } => self.after_charge(quantity).map(|(charged, _)| charged),
+                Settlement::Charge { quantity, more } => self
+                    .after_charge(Counted { quantity, more })
+                    .map(|(charged, _)| charged),
                 Settlement::Release(_) => None,
             };
             seen.settled(settlement.outcome(), charged.unwrap_or(Credits::ZERO));
-        }
-        if let (Some(name), Settlement::Charge { quantity: 1.., .. }) = (self.result, settlement) {
-            self.settler.paid.pays(name, Instant::now());
         }
         let owed = Kept {
             account: self.held.account,

@@ -174,7 +174,9 @@ impl Writer {
     }
 
     fn append(&mut self, lines: &[u8], sync: bool) -> io::Result<()> {
-        if self.bytes > COMPACT_BYTES && self.open_bytes() < self.bytes / 2 || self.open.is_empty() && self.bytes > 0 {
+        // With these lines in it: how many come at once must not decide how large the file stays.
+        let grown = self.bytes + u64::try_from(lines.len()).unwrap_or(0);
+        if grown > COMPACT_BYTES && self.open_bytes() < grown / 2 || self.open.is_empty() && self.bytes > 0 {
             return self.compact();
         }
         if self.bytes > BYTES_MAX {

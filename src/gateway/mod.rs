@@ -14,10 +14,10 @@
 //! | `journal`, `journal_line` | settlements that the ledger has not taken yet, on disk |
 //! | `top_up` | units that were delivered beyond those that were held for |
 //! | `free_riders` | keys that keep hanging up just before the end |
-//! | `once` | results that were paid already |
+//! | `once` | results that are paid once |
 //! | `limits` | who may ask how often |
 //! | `exchange` | one request's way |
-//! | `decide` | the same decisions for a proxy that forwards by itself |
+//! | `decide`, `forward` | the same decisions and limits for a proxy that forwards by itself |
 //! | `headers`, `caller` | what passes, and what is kept of the client |
 //! | `upload`, `delivery`, `count`, `json_count`, `idle` | bodies, up and down, counted as they stream |
 //! | `seen`, `trace` | what operators see of it: figures, access log, traces |
@@ -33,6 +33,7 @@ mod count;
 mod decide;
 mod delivery;
 mod exchange;
+mod forward;
 mod free_riders;
 mod headers;
 mod hold;
@@ -70,8 +71,10 @@ use crate::ledger::Ledger;
 use crate::prices::PriceBook;
 
 use connection::Connection;
-pub(crate) use decide::{Asked, Delivered, decide, release_for};
+pub(crate) use decide::{Asked, Delivered, release_for};
 use exchange::Shared;
+pub use forward::ForwardAuth;
+pub(crate) use forward::{Admission, Quotas};
 use free_riders::FreeRiders;
 use hold::Settler;
 use journal::Journal;

@@ -117,8 +117,13 @@ impl Settler {
                     reservation,
                     quantity,
                 };
-                self.ledger.submit(charge, by_gateway(reservation, "charge")).await?;
-                if let Some(top_up) = &owed.top_up {
+                let charged = self
+                    .ledger
+                    .submit(charge, by_gateway(reservation, "charge"))
+                    .await?
+                    .reply;
+                // A result that another one paid for meanwhile is free as a whole.
+                if let Some(top_up) = owed.top_up.as_ref().filter(|_| !charged.paid_before) {
                     self.top_up(owed, top_up).await?;
                 }
             }

@@ -42,6 +42,18 @@ impl Beyond {
         }
     }
 
+    /// What units beyond the hold will be charged: all of them, or none where the balance lacks.
+    pub(super) fn top_up(self, held: &Held, more: u64) -> Credits {
+        match self.when_more {
+            WhenMore::Shortfall => Credits::ZERO,
+            WhenMore::TopUp => held
+                .unit_price
+                .times(more)
+                .filter(|amount| *amount <= held.reach)
+                .unwrap_or(Credits::ZERO),
+        }
+    }
+
     /// The top-up that a settlement asks for. A shortfall by rule is told here.
     pub(super) fn owed(self, held: &Held, settlement: Settlement) -> Option<TopUp> {
         let more = match settlement {

@@ -3,14 +3,14 @@
 use axum::extract::State;
 use keyledger_events::{AccountId, AccountName, Credits, Timestamp};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::App;
 use super::answer::{Answered, Failure, List, found, refused};
-use super::extract::{Allowed, InPath, InQuery, Json, Manage, One, Page, Read};
-use super::look::{list, wait_for};
+use super::extract::{Allowed, InPath, InQuery, Json, Manage, One, Read};
+use super::look::{list, read_cursor, wait_for};
 use super::place::Place;
-use super::words::{CreditLimit, Reference};
+use super::words::{CreditLimit, Limit, Reference, Sought};
 use crate::clock;
 use crate::ledger::{AccountFacts, OpenAccount};
 use crate::problem::Problem;
@@ -90,26 +90,53 @@ pub(super) async fn open_account(
     Ok(Answered::created(answer, AccountBody::from))
 }
 
-/// Lists accounts, the newest first.
+/// Of the accounts.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AccountPage {
+    /// Only accounts whose name, whatever its case, `external_ref` or id begins like this: 1 to 80 characters.
+    #[param(value_type = Option<String>, min_length = 1, max_length = 80, example = "acme")]
+    search: Option<Sought>,
+    /// Items at once: 1 to 200, 50 unless said.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200, example = 50)]
+    limit: Option<Limit>,
+    /// Go on from here: the `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Answer only from a view that has reached this place of the log; a `Ledger-Position` that you were given, such as `0:812`.
+    #[param(value_type = Option<String>, pattern = "^[0-9]+:[0-9]+$")]
+    after: Option<Place>,
+}
+
+/// Lists accounts, the newest first: all, or those that begin like what is looked for.
 ///
-/// 200 a page. 400 a cursor or a position that is none. 422 a limit out of bounds. 503 the view is behind `after`.
-#[utoipa::path(get, path = "/v1/accounts", tag = "accounts", params(Page), responses(
+/// 200 a page. 400 a cursor or a position that is none. 422 a parameter is not acceptable. 503 the view is behind `after`.
+#[utoipa::path(get, path = "/v1/accounts", tag = "accounts", params(AccountPage), responses(
     (status = 200, description = "A page.", body = List<AccountBody>),
 ))]
 pub(super) async fn list_accounts(
     State(app): State<App>,
     _: Allowed<Read>,
-    InQuery(page): InQuery<Page>,
+    InQuery(page): InQuery<AccountPage>,
 ) -> Result<Answered<List<AccountBody>>, Failure> {
-    const SCOPE: &str = "accounts";
-    let cursor = page.cursor(SCOPE)?;
+    let search = page.search.map(String::from);
+    let scope = format!("accounts {search:?}");
+    let cursor = read_cursor(page.cursor.as_deref(), &scope)?;
+    let limit = page.limit.unwrap_or(Limit::DEFAULT).get();
     wait_for(&app, ViewName::Balance, page.after).await?;
-    let at = app.views.accounts(page.limit(), cursor).await?;
-    let place = Place {
-        shard: app.views.shard(),
-        position: at.position,
+    let shard = app.views.shard();
+    let (position, page) = match search {
+        None => {
+            let at = app.views.accounts(limit, cursor).await?;
+            (at.position, list(at.value, &scope, AccountBody::from))
+        }
+        Some(text) => {
+            let at = app.views.accounts_found(&text, limit, cursor).await?;
+            let page = list(at.value, &scope, |(account, _)| AccountBody::from(account));
+            (at.position, page)
+        }
     };
-    Ok(Answered::found(place, list(at.value, SCOPE, AccountBody::from)))
+    Ok(Answered::found(Place { shard, position }, page))
 }
 
 /// Shows an account.

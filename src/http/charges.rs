@@ -3,19 +3,19 @@
 use axum::extract::State;
 use keyledger_events::{AccountId, Credits, Endpoint, KeyId, ReservationId, Timestamp};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use super::App;
 use super::answer::{Answered, Failure, List, found, refused};
-use super::extract::{Allowed, InPath, InQuery, Json, Meter, Page, Read};
-use super::look::{list, wait_for_list};
+use super::extract::{Allowed, InPath, InQuery, Json, Meter, Read};
+use super::look::{list, read_cursor, wait_for_list};
 use super::place::Place;
 use super::prices::price_of;
-use super::words::Quantity;
+use super::words::{Limit, Quantity};
+use super::{App, problems};
 use crate::clock;
 use crate::ledger::{Charge, ChargeAtOnce};
 use crate::problem::Problem;
-use crate::views::{self, ViewName};
+use crate::views::{self, ChargeSearch, ViewName};
 
 /// Work that is done.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -117,6 +117,33 @@ impl ChargeRow {
     }
 }
 
+/// Of the billing lines.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChargePage {
+    /// Only what this key used.
+    #[param(value_type = Option<String>, example = "key_01JDE5Z8W4M3X7Q2V9T6R1K0PA")]
+    key: Option<KeyId>,
+    /// Only what was asked of this endpoint.
+    #[param(value_type = Option<String>, example = "serp")]
+    endpoint: Option<Endpoint>,
+    /// Only what was charged at this moment or later.
+    #[param(value_type = Option<String>, format = DateTime, example = "2026-11-01T00:00:00Z")]
+    from: Option<Timestamp>,
+    /// Only what was charged before this moment.
+    #[param(value_type = Option<String>, format = DateTime, example = "2026-12-01T00:00:00Z")]
+    to: Option<Timestamp>,
+    /// Items at once: 1 to 200, 50 unless said.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200, example = 50)]
+    limit: Option<Limit>,
+    /// Go on from here: the `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Answer only from a view that has reached this place of the log; a `Ledger-Position` that you were given, such as `0:812`.
+    #[param(value_type = Option<String>, pattern = "^[0-9]+:[0-9]+$")]
+    after: Option<Place>,
+}
+
 /// Reserves and charges in one command: the platform's own use of its customer's credits.
 ///
 /// 201 charged, also when this id was charged the same before. 402 not enough is available: `required` and `available`
@@ -147,24 +174,36 @@ pub(super) async fn charge_at_once(
     Ok(Answered::created(answer, ChargedAtOnceBody::from))
 }
 
-/// Lists an account's billing lines, the latest first.
+/// Lists an account's billing lines, the latest first: all, or those of a key, an endpoint, a range of time.
 ///
-/// 200 a page. 400 a cursor or a position that is none. 404 no such account. 422 a limit out of bounds. 503 the view is
-/// behind `after`.
-#[utoipa::path(get, path = "/v1/accounts/{account}/charges", tag = "credits", params(Page), responses(
+/// 200 a page. 400 a cursor or a position that is none. 404 no such account. 422 a parameter is not acceptable. 503 the
+/// view is behind `after`.
+#[utoipa::path(get, path = "/v1/accounts/{account}/charges", tag = "credits", params(ChargePage), responses(
     (status = 200, description = "A page.", body = List<ChargeRow>),
 ))]
 pub(super) async fn list_charges(
     State(app): State<App>,
     _: Allowed<Read>,
     InPath(account): InPath<AccountId>,
-    InQuery(page): InQuery<Page>,
+    InQuery(page): InQuery<ChargePage>,
 ) -> Result<Answered<List<ChargeRow>>, Failure> {
-    let scope = format!("charges {account}");
+    if let (Some(from), Some(to)) = (page.from, page.to)
+        && to <= from
+    {
+        return Err(problems::invalid_query("to", "must be after from").into());
+    }
+    let search = ChargeSearch {
+        key: page.key,
+        endpoint: page.endpoint,
+        from: page.from,
+        to: page.to,
+    };
+    let scope = format!("charges {account} {search:?}");
     let shard = app.views.shard();
-    let cursor = page.cursor(&scope)?;
+    let cursor = read_cursor(page.cursor.as_deref(), &scope)?;
+    let limit = page.limit.unwrap_or(Limit::DEFAULT).get();
     wait_for_list(&app, ViewName::Charges, page.after).await?;
-    let at = app.views.charges(account, page.limit(), cursor).await?;
+    let at = app.views.charges_found(account, &search, limit, cursor).await?;
     found(shard, at, Problem::unknown_account, |rows, _| {
         list(rows, &scope, |charge| {
             let position = Place {

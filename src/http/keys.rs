@@ -12,11 +12,11 @@ use super::answer::{Answered, Failure, List, found, refused};
 use super::extract::{Allowed, IdempotencyKey, InPath, InQuery, Json, Manage, Read, Scope};
 use super::look::{list, read_cursor, wait_for_list};
 use super::place::Place;
-use super::words::Limit;
+use super::words::{Limit, Sought};
 use crate::clock;
 use crate::ledger::{CreateKey, DeleteKey, KeyFacts, RenameKey};
 use crate::problem::Problem;
-use crate::views::{self, ViewName};
+use crate::views::{self, KeySearch, ViewName};
 
 /// A key to make.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -92,6 +92,15 @@ pub(super) enum Shown {
     All,
 }
 
+impl Shown {
+    fn state(self) -> Option<views::KeyState> {
+        match self {
+            Shown::Active => Some(views::KeyState::Active),
+            Shown::All => None,
+        }
+    }
+}
+
 /// Of the key list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -100,6 +109,9 @@ pub(super) struct KeyPage {
     /// Only keys that work now, unless `all` is said.
     #[param(value_type = Option<Shown>, inline)]
     state: Option<Shown>,
+    /// Only keys with this in their name, whatever its case: 1 to 80 characters.
+    #[param(value_type = Option<String>, min_length = 1, max_length = 80, example = "looker")]
+    name: Option<Sought>,
     /// Items at once: 1 to 200, 50 unless said.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 200, example = 50)]
     limit: Option<Limit>,
@@ -280,12 +292,16 @@ pub(super) async fn list_keys(
     InQuery(page): InQuery<KeyPage>,
 ) -> Result<Answered<List<KeyBody>>, Failure> {
     let shown = page.state.unwrap_or_default();
-    let scope = format!("keys {account} {shown:?}");
+    let search = KeySearch {
+        state: shown.state(),
+        name: page.name.map(String::from),
+    };
+    let scope = format!("keys {account} {search:?}");
     let cursor = read_cursor(page.cursor.as_deref(), &scope)?;
     let limit = page.limit.unwrap_or(Limit::DEFAULT).get();
     wait_for_list(&app, ViewName::KeyList, page.after).await?;
     let now = clock::now();
-    let at = app.views.keys(account, shown == Shown::All, now, limit, cursor).await?;
+    let at = app.views.keys_found(account, &search, now, limit, cursor).await?;
     found(app.views.shard(), at, Problem::unknown_account, |rows, _| {
         list(rows, &scope, |key| KeyBody::seen(key, now))
     })

@@ -30,6 +30,7 @@ mod reservations;
 mod routes;
 mod serve;
 mod settlements;
+mod usage;
 mod words;
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 pub use measure::measure;
 pub(crate) use place::Place;
 
+pub use forward_auth::ForwardAuth;
 pub use health::{Check, Health, Readiness};
 pub use routes::{openapi, router};
 pub use serve::serve;
@@ -65,6 +67,7 @@ pub struct App {
     pub key_prefix: KeyPrefix,
     pub health: Arc<dyn Health>,
     pub metrics: PrometheusHandle,
+    pub forward_auth: ForwardAuth,
 }
 
 impl std::fmt::Debug for App {

@@ -200,6 +200,7 @@ pub(super) async fn reserve(
         quantity: body.quantity.unwrap_or(Quantity::ONE).get(),
         ttl_seconds: body.ttl_seconds.unwrap_or(TtlSeconds::DEFAULT).get(),
         usage: Usage::default(),
+        once: None,
     };
     let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
     Ok(Answered::created(answer, HeldBody::from))

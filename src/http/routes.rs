@@ -16,7 +16,7 @@ use super::measure::measure;
 use super::openapi::{finish, head};
 use super::{
     App, accounts, balance, charges, events, forward_auth, grants, health, keys, pages, portal_sessions, prices,
-    problems, reservations, settlements,
+    problems, reservations, settlements, usage,
 };
 
 fn all() -> OpenApiRouter<App> {
@@ -38,6 +38,7 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(forward_auth::settle_forwarded))
         .routes(routes!(charges::charge_at_once))
         .routes(routes!(charges::list_charges))
+        .routes(routes!(usage::show_usage))
         .routes(routes!(events::list_account_events))
         .routes(routes!(events::list_events))
         .routes(routes!(prices::show_prices))

@@ -1,10 +1,14 @@
 //! The HTTP server: takes connections, bounded in number and patience, and ends in order.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -23,6 +27,10 @@ const PATIENCE_AT_END: Duration = Duration::from_secs(10);
 /// When the process is out of sockets, trying again at once would only burn a core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Who is at the other end of a request's connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub IpAddr);
+
 /// Serves until `stop` is cancelled, then lets answers under way end, for 10 s at most.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -35,8 +43,8 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
             accepted = accept(&listener, &room) => accepted,
         };
         match accepted {
-            Ok((socket, place)) => {
-                let connection = serve_connection(socket, router.clone(), stop.clone());
+            Ok((socket, peer, place)) => {
+                let connection = serve_connection(socket, peer, router.clone(), stop.clone());
                 let give_up = give_up.clone();
                 connections.spawn(async move {
                     tokio::select! {
@@ -64,21 +72,26 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
 async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> std::io::Result<(TcpStream, Peer, tokio::sync::OwnedSemaphorePermit)> {
     let place = Arc::clone(room).acquire_owned().await.map_err(std::io::Error::other)?;
-    let (socket, _) = listener.accept().await?;
-    Ok((socket, place))
+    let (socket, peer) = listener.accept().await?;
+    Ok((socket, Peer(peer.ip().to_canonical()), place))
 }
 
-async fn serve_connection(socket: TcpStream, router: Router, stop: CancellationToken) {
+async fn serve_connection(socket: TcpStream, peer: Peer, router: Router, stop: CancellationToken) {
     // Answers are written whole; waiting to fill a packet would only delay their last one.
     let _ = socket.set_nodelay(true);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_READ_TIMEOUT)
         .max_headers(HEADERS_MAX)
         .max_buf_size(BUFFER_BYTES_MAX)
-        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(socket), service);
     let mut serving = std::pin::pin!(serving);
     let mut stopping = false;
     loop {

@@ -1,6 +1,6 @@
 //! Values that bodies hold and that the vocabulary of the events leaves open: bounded here, where they come in.
 
-use keyledger_events::{Credits, Position};
+use keyledger_events::{Credits, KeyName, Position};
 use serde::{Deserialize, Serialize};
 
 use crate::config::is_web;
@@ -244,6 +244,28 @@ impl TryFrom<u32> for Limit {
         } else {
             Err(Unfit("must be from 1 to 200"))
         }
+    }
+}
+
+/// What somebody looks for: a part of a name, or how a name begins.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Sought(String);
+
+impl TryFrom<String> for Sought {
+    type Error = Unfit;
+
+    /// Reads it as a name, so that it has the form in which names are kept.
+    fn try_from(text: String) -> Result<Sought, Unfit> {
+        let name =
+            KeyName::parse(&text).map_err(|_| Unfit("must be 1 to 80 characters, none of them a control character"))?;
+        Ok(Sought(name.into()))
+    }
+}
+
+impl From<Sought> for String {
+    fn from(sought: Sought) -> String {
+        sought.0
     }
 }
 

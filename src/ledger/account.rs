@@ -6,15 +6,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use keyledger_events::{
     AccountId, AccountName, Credits, CreditsCharged, CreditsGranted, CreditsReleased, CreditsReserved, DeleteReason,
-    Endpoint, Environment, Event, GrantId, GrantPart, GrantSource, KeyDigest, KeyId, KeyName, PaidWork, Position,
+    Environment, Event, GrantId, GrantPart, GrantSource, KeyDigest, KeyId, KeyName, OnceMark, PaidWork, Position,
     Recorded, ReleaseCause, ReservationId, Seq, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
+use super::paid_results::PaidResults;
 use super::remembered::Remembered;
 
 /// Version of the form below. A snapshot of another version is thrown away.
-pub const STATE_FORMAT: i32 = 1;
+pub const STATE_FORMAT: i32 = 2;
 
 /// How long a settled reservation is remembered: longer than a new id may be old (15 min) and ahead (1 min) together,
 /// so an id that is forgotten is also too old to be taken for a new one.
@@ -37,6 +38,8 @@ pub struct Account {
     pub open: HashMap<ReservationId, Hold>,
     pub settled: HashMap<ReservationId, Settled>,
     pub remembered: Remembered,
+    /// Results that were charged within a day, by rules that charge for a result once.
+    pub paid: PaidResults,
     pub totals: Totals,
     /// Charged on the credit limit and not yet repaid by a grant.
     pub owed: Credits,
@@ -92,14 +95,20 @@ pub struct Hold {
     pub on_limit: Credits,
     pub reserved_at: Timestamp,
     pub expires_at: Timestamp,
+    /// The result that it is for, where that is paid once.
+    pub once: Option<OnceMark>,
+    /// The result was paid already when this was held.
+    pub paid: bool,
 }
 
 /// A reservation that is closed, for as long as its id could come again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settled {
-    pub endpoint: Endpoint,
+    pub work: PaidWork,
     pub held_quantity: u64,
     pub outcome: Outcome,
+    /// The result that it was for, where that is paid once.
+    pub once: Option<OnceMark>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,6 +161,7 @@ impl Account {
             open: HashMap::new(),
             settled: HashMap::new(),
             remembered: Remembered::default(),
+            paid: PaidResults::default(),
             totals: Totals::default(),
             owed: Credits::ZERO,
             deadlines: BTreeSet::new(),
@@ -176,8 +186,9 @@ impl Account {
         512 + self.keys.len() * 400
             + self.grants.len() * 120
             + self.open.len() * 400
-            + self.settled.len() * 160
+            + self.settled.len() * 220
             + self.remembered.len() * 300
+            + self.paid.len() * 100
     }
 
     /// Folds the next event of this account's history.
@@ -310,6 +321,8 @@ impl Account {
             on_limit: e.on_limit,
             reserved_at: at,
             expires_at: e.expires_at,
+            once: e.once,
+            paid: e.once.is_some_and(|mark| self.paid.has(mark, at)),
         };
         self.deadlines.insert((e.expires_at, e.reservation));
         match self.open.insert(e.reservation, hold) {
@@ -327,6 +340,9 @@ impl Account {
         self.let_go(&e.returned_to, true)?;
         self.totals.charged = self.totals.charged.plus(e.charged).ok_or(SUM)?;
         self.owed = self.owed.plus(e.charged_on_limit).ok_or(SUM)?;
+        if let Some(mark) = hold.once.filter(|_| e.quantity > 0) {
+            self.paid.note(mark, at);
+        }
         let outcome = Outcome::Charged {
             quantity: e.quantity,
             charged: e.charged,
@@ -388,9 +404,10 @@ impl Account {
 
     fn settle(&mut self, reservation: ReservationId, hold: &Hold, outcome: Outcome, at: Timestamp) {
         let settled = Settled {
-            endpoint: hold.work.endpoint.clone(),
+            work: hold.work.clone(),
             held_quantity: hold.quantity,
             outcome,
+            once: hold.once,
         };
         self.settled.insert(reservation, settled);
         self.settled_order.push_back((at, reservation));

@@ -24,8 +24,8 @@ struct Entry {
     snapshot_seq: Seq,
 }
 
-/// A snapshot is due after this many events, and as many more as the state has holds and memories of holds: writing it
-/// then costs each event a small and constant share.
+/// A snapshot is due after this many events, and as many more as the state has holds and memories of holds and of paid
+/// results: writing it then costs each event a small and constant share.
 const EVENTS_BETWEEN_SNAPSHOTS_MIN: usize = 500;
 
 impl Cache {
@@ -114,7 +114,8 @@ impl Cache {
         self.weight = self.weight - entry.weight + weight;
         entry.weight = weight;
         let new_events = usize::try_from(entry.account.seq.0 - entry.snapshot_seq.0).unwrap_or(usize::MAX);
-        let due = EVENTS_BETWEEN_SNAPSHOTS_MIN + entry.account.open.len() + entry.account.settled.len();
+        let held = entry.account.open.len() + entry.account.settled.len() + entry.account.paid.len();
+        let due = EVENTS_BETWEEN_SNAPSHOTS_MIN + held;
         if new_events < due {
             return None;
         }

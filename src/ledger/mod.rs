@@ -10,6 +10,7 @@ mod account;
 mod cache;
 mod command;
 mod load;
+mod paid_results;
 mod refusal;
 mod remembered;
 mod round;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use account::{Account, Grant, Hold, Inconsistent, Key, Opened, Outcome, STATE_FORMAT, Settled, Totals};
 pub use command::{Answer, By, Command, Limits, SubmitError, Target};
+pub use paid_results::PaidResults;
 pub use refusal::Refusal;
 pub use remembered::idempotent_command_id;
 pub use rules::{

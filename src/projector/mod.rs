@@ -26,7 +26,7 @@ pub use view::View;
 use crate::bus::Bus;
 use crate::log::Log;
 use source::Source;
-use tables::{Balance, Charges, KeyList, Reservations};
+use tables::{Balance, Charges, KeyList, Reservations, Usage};
 use worker::Worker;
 
 /// What a projector needs.
@@ -74,6 +74,7 @@ impl Projector {
             start_one::<Balance>(&options, &stop),
             start_one::<Charges>(&options, &stop),
             start_one::<Reservations>(&options, &stop),
+            start_one::<Usage>(&options, &stop),
         ];
         ProjectorHandle { projections }
     }

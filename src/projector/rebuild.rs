@@ -16,7 +16,7 @@ use keyledger_projections::Changes as _;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
-use super::tables::{Balance, Charges, Generation, KeyList, Named, Reservations, Table, WriteError};
+use super::tables::{Balance, Charges, Generation, KeyList, Named, Reservations, Table, Usage, WriteError};
 use super::view::View;
 use super::worker::move_checkpoint;
 use crate::log::{Log, ReadError};
@@ -58,6 +58,7 @@ pub async fn rebuild(
         View::Balance => Rebuild::<Balance>::run(database_url, progress).await,
         View::Charges => Rebuild::<Charges>::run(database_url, progress).await,
         View::Reservations => Rebuild::<Reservations>::run(database_url, progress).await,
+        View::Usage => Rebuild::<Usage>::run(database_url, progress).await,
     }
 }
 

@@ -10,10 +10,17 @@ pub enum View {
     Balance,
     Charges,
     Reservations,
+    Usage,
 }
 
 impl View {
-    pub const ALL: [View; 4] = [View::KeyList, View::Balance, View::Charges, View::Reservations];
+    pub const ALL: [View; 5] = [
+        View::KeyList,
+        View::Balance,
+        View::Charges,
+        View::Reservations,
+        View::Usage,
+    ];
 
     /// The name in `views.checkpoints`, on the command line and in metrics.
     pub const fn as_str(self) -> &'static str {
@@ -22,6 +29,7 @@ impl View {
             View::Balance => "balance",
             View::Charges => "charges",
             View::Reservations => "reservations",
+            View::Usage => "usage",
         }
     }
 }

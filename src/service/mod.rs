@@ -112,6 +112,8 @@ pub struct Service {
 const WRITER_CONNECTIONS_MAX: u32 = 4;
 const QUERY_CONNECTIONS_MAX: u32 = 16;
 const PROJECTOR_CONNECTIONS_MAX: u32 = 8;
+/// For what proxies' holds come to, after the last of them was answered.
+const SETTLE_AT_END: Duration = Duration::from_secs(10);
 /// Longer than the faces take by themselves when they are told to stop: answers under way, then settlements.
 const DRAIN: Duration = Duration::from_secs(25);
 
@@ -160,6 +162,21 @@ impl Service {
 
         let prices = Arc::new(options.config.prices.clone());
         let mut face_tasks = Vec::new();
+        let key_prefix = options.config.key_prefix;
+        let rates = options.config.gateway.as_ref().map(|gateway| gateway.rate_limits);
+        let front = match options.config.gateway {
+            Some(config) if options.roles.gateway => {
+                let journal_dir = config.journal_dir.clone();
+                let gateway = Gateway::new(GatewayOptions {
+                    ledger: ledger.clone(),
+                    prices: Arc::clone(&prices),
+                    config,
+                    key_prefix: key_prefix.clone(),
+                });
+                Some((gateway, journal_dir))
+            }
+            Some(_) | None => None,
+        };
         let mut api = None;
         if options.roles.api {
             let listener = TcpListener::bind(options.api).await?;
@@ -170,17 +187,23 @@ impl Service {
                 relay: relay.clone(),
                 projector: projector.clone(),
             };
+            let config = options.config.forward_auth;
+            let forward_auth = match &front {
+                Some((gateway, _)) => gateway.forward_auth(config),
+                None => http::ForwardAuth::new(&ledger, rates.unwrap_or_default(), config),
+            };
             let mut router = http::router(http::App {
                 ledger: ledger.clone(),
                 log: reading_log.clone(),
                 views: views.clone(),
-                prices: Arc::clone(&prices),
+                prices,
                 tokens: tokens.clone(),
                 sessions: sessions.clone(),
                 pages_url: options.config.pages.public_url.clone(),
-                key_prefix: options.config.key_prefix.clone(),
+                key_prefix: key_prefix.clone(),
                 health: Arc::new(health),
                 metrics,
+                forward_auth: forward_auth.clone(),
             });
             if options.roles.pages {
                 let pages = PagesOptions {
@@ -188,25 +211,21 @@ impl Service {
                     log: reading_log,
                     views: views.clone(),
                     sessions,
-                    key_prefix: options.config.key_prefix.clone(),
+                    key_prefix,
                     config: options.config.pages.clone(),
                 };
                 router = router.nest("/portal", pages::router(pages));
             }
-            face_tasks.push(tokio::spawn(http::serve(listener, router, faces.clone())));
+            let stop = faces.clone();
+            face_tasks.push(tokio::spawn(async move {
+                http::serve(listener, router, stop).await;
+                forward_auth.drain(SETTLE_AT_END).await;
+            }));
         }
         let mut gateway = None;
-        if let (true, Some(config)) = (options.roles.gateway, options.config.gateway) {
+        if let Some((running, journal_dir)) = front {
             let listener = TcpListener::bind(options.gateway).await?;
             gateway = Some(listener.local_addr()?);
-            let key_prefix = options.config.key_prefix;
-            let journal_dir = config.journal_dir.clone();
-            let running = Gateway::new(GatewayOptions {
-                ledger: ledger.clone(),
-                prices,
-                config,
-                key_prefix,
-            });
             if let Some(directory) = journal_dir {
                 running.keep_settlements(&directory)?;
             }

@@ -27,7 +27,7 @@ pub struct Balance {
     pub expired: Credits,
 }
 
-fn account(row: &PgRow) -> Result<Account, ViewError> {
+pub(super) fn account(row: &PgRow) -> Result<Account, ViewError> {
     Ok(Account {
         id: row.account("account_id")?,
         name: row.text("name")?,
@@ -37,7 +37,7 @@ fn account(row: &PgRow) -> Result<Account, ViewError> {
     })
 }
 
-fn balance(row: &PgRow) -> Result<Balance, ViewError> {
+pub(super) fn balance(row: &PgRow) -> Result<Balance, ViewError> {
     Ok(Balance {
         available: row.credits("available")?,
         reserved: row.credits("reserved")?,

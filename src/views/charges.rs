@@ -26,7 +26,7 @@ pub struct Charge {
 /// Where the next page begins: before this position.
 pub type ChargeCursor = Position;
 
-fn charge(row: &PgRow) -> Result<Charge, ViewError> {
+pub(super) fn charge(row: &PgRow) -> Result<Charge, ViewError> {
     Ok(Charge {
         id: row.reservation("reservation_id")?,
         account: row.account("account_id")?,

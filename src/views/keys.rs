@@ -55,7 +55,7 @@ impl Key {
     }
 }
 
-fn key(row: &PgRow) -> Result<Key, ViewError> {
+pub(super) fn key(row: &PgRow) -> Result<Key, ViewError> {
     Ok(Key {
         id: row.key("key_id")?,
         account: row.account("account_id")?,

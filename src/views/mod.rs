@@ -6,12 +6,19 @@
 //!
 //! Not here: the log, the bus, and how rows come to be.
 
+mod account_search;
 mod accounts;
+mod charge_search;
 mod charges;
 mod due;
 mod grants;
+mod key_days;
+mod key_search;
 mod keys;
 mod reservations;
+mod spending;
+mod standing;
+mod usage;
 mod wait;
 
 use keyledger_events::{AccountId, Credits, GrantId, KeyId, Position, ReservationId, Shard, Timestamp};
@@ -20,10 +27,16 @@ use sqlx::{PgPool, Row as _};
 use uuid::Uuid;
 
 pub use accounts::{Account, Balance};
+pub use charge_search::ChargeSearch;
 pub use charges::{Charge, ChargeCursor};
 pub use grants::Grant;
+pub use key_days::{KeyDay, KeyNetworks};
+pub use key_search::KeySearch;
 pub use keys::{Key, KeyState};
 pub use reservations::Reservation;
+pub use spending::Spending;
+pub use standing::Standing;
+pub use usage::{LINES_MAX, Line, Lines, POINTS_MAX, Point, Range, RangeError, ReleasedByCause, Step};
 pub use wait::{ViewBehind, ViewName};
 
 /// The views of one shard. Cheap to clone.

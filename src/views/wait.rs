@@ -14,6 +14,7 @@ pub enum ViewName {
     Balance,
     Charges,
     Reservations,
+    Usage,
 }
 
 impl ViewName {
@@ -23,6 +24,7 @@ impl ViewName {
             ViewName::Balance => "balance",
             ViewName::Charges => "charges",
             ViewName::Reservations => "reservations",
+            ViewName::Usage => "usage",
         }
     }
 }

@@ -38,6 +38,7 @@ async fn ids_that_nobody_has_and_that_nobody_can_have() {
                 "/balance",
                 "/reservations",
                 "/charges",
+                "/usage",
                 "/events",
             ] {
                 let path = format!("/v1/accounts/acct_{id}{rest}");
@@ -160,6 +161,33 @@ async fn queries_that_are_none() {
             .field("reason"),
         );
         table.push(bad(Method::DELETE, format!("{}?why=x", world.key), 422, "invalid-query").field("why"));
+        for (query, field) in [
+            ("from=yesterday", "from"),
+            ("to=2026-11-24", "to"),
+            ("from=2026-11-24T00:00:00Z&to=2026-11-24T00:00:00Z", "to"),
+            ("from=2020-01-01T00:00:00Z", "from"),
+            ("by=hour&from=2026-10-01T00:00:00Z&to=2026-11-01T00:00:00Z", "from"),
+            ("by=account", "by"),
+            ("by=day&step=hour", "step"),
+            ("by=key&step=minute", "step"),
+            ("limit=1", "limit"),
+        ] {
+            table.push(get(format!("{account}/usage?{query}"), 422, "invalid-query").field(field));
+        }
+        table.push(get(format!("{account}/usage?after=1:1"), 400, "bad-position").field("after"));
+        for (query, field) in [
+            ("key=1", "key"),
+            ("key=acct_01JDE5Z8W4M3X7Q2V9T6R1K0PA", "key"),
+            ("endpoint=", "endpoint"),
+            ("from=x", "from"),
+            ("from=2026-11-24T00:00:00Z&to=2026-11-23T00:00:00Z", "to"),
+        ] {
+            table.push(get(format!("{account}/charges?{query}"), 422, "invalid-query").field(field));
+        }
+        for text in ["", "%00", "%20", &"x".repeat(81)] {
+            table.push(get(format!("{account}/keys?name={text}"), 422, "invalid-query").field("name"));
+            table.push(get(format!("/v1/accounts?search={text}"), 422, "invalid-query").field("search"));
+        }
         table.push(get("/v1/events?from=0", 422, "invalid-query").field("from"));
         table.push(get("/v1/events?from=-1", 422, "invalid-query").field("from"));
         table.push(get("/v1/events?from=9223372036854775808", 422, "invalid-query").field("from"));

@@ -23,7 +23,10 @@ async fn more_than_was_held_for_is_delivered_and_not_charged_by_default() {
 #[tokio::test]
 async fn more_than_was_held_for_is_charged_beside_the_hold_where_the_rule_says_top_up() {
     let stage = stage("100").await;
-    assert!(stage.get("/capped/top-up").await.whole);
+    let answer = stage.get("/capped/top-up").await;
+    assert!(answer.whole);
+    assert_eq!(answer.header("credits-charged"), Some("2.5"));
+    assert_eq!(answer.header("credits-remaining"), Some("97.5"));
     assert_eq!(stage.settled(2).await, [charged(2, "1"), charged(3, "1.5")]);
     let events = stage.events().await;
     let by_key = |event: &&Event| {
@@ -37,7 +40,9 @@ async fn more_than_was_held_for_is_charged_beside_the_hold_where_the_rule_says_t
 #[tokio::test]
 async fn a_top_up_that_the_balance_lacks_is_a_shortfall() {
     let stage = stage("2").await;
-    assert!(stage.get("/capped/top-up").await.whole);
+    let answer = stage.get("/capped/top-up").await;
+    assert!(answer.whole);
+    assert_eq!(answer.header("credits-charged"), Some("1"), "the hold's part alone");
     assert_eq!(stage.settled(1).await, [charged(2, "1")]);
     // What is left is still the customer's to spend.
     assert_eq!(stage.get("/capped/shortfall").await.status, 200);

@@ -39,3 +39,32 @@ async fn a_result_that_did_not_arrive_is_not_paid() {
     stage.get("/serp/results/7").await;
     assert_eq!(stage.settled(2).await, [released("error"), charged(1, "0.5")]);
 }
+
+#[tokio::test]
+async fn a_result_that_was_paid_is_given_after_a_restart_and_by_another_gateway_whatever_is_left_to_pay_with() {
+    let upstream = Stub::answering(DATA).await.address;
+    let stage = Stage::start(upstream, "0.5").await;
+    assert_eq!(
+        stage.get("/serp/results/7").await.header("credits-charged"),
+        Some("0.5")
+    );
+    stage.settled(1).await;
+    let stage = stage.in_another_process(upstream).await;
+    let given = stage.get("/serp/results/7").await;
+    assert_eq!((given.status, given.body.as_slice()), (200, &b"data"[..]));
+    assert_eq!(given.header("credits-charged"), Some("0"));
+    assert_eq!(stage.settled(2).await, [charged(1, "0.5"), released("requested")]);
+    assert_eq!(stage.get("/serp/results/8").await.status, 402);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_that_is_fetched_many_times_at_once_is_charged_once() {
+    let stage = Stage::in_front_of(Stub::answering(DATA).await.address).await;
+    let fetches = (0..20).map(|_| stage.get("/serp/results/7"));
+    for answer in futures_util::future::join_all(fetches).await {
+        assert!(answer.whole && answer.body == b"data");
+    }
+    let settled = stage.settled(20).await;
+    assert_eq!(settled.iter().filter(|one| **one == charged(1, "0.5")).count(), 1);
+    assert_eq!(settled.iter().filter(|one| **one == released("requested")).count(), 19);
+}

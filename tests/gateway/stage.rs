@@ -169,6 +169,12 @@ impl Stage {
         }
     }
 
+    /// The same gateway in a process of its own, which knows nothing but the log.
+    pub async fn in_another_process(self, upstream: SocketAddr) -> Stage {
+        let ledger = self.around.as_ref().expect("a harness").ledger();
+        Stage { ledger, ..self }.with(upstream, "").await
+    }
+
     /// A request with the key, on a connection that closes after it.
     pub fn request(&self, method: &str, target: &str, more: &str) -> String {
         let secret = &self.secret;

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use keyledger::config::ForwardAuthConfig;
 use keyledger::local::{PostgresOptions, PrivatePostgres};
 use keyledger::tokens::Role;
 use keyledger_events::base62_secret;
@@ -329,4 +330,79 @@ async fn crash_of_the_log_lets_nothing_through_forward_auth() {
     })
     .await;
     postgres.stop().await;
+}
+
+#[tokio::test]
+async fn forward_auth_limits_calls_as_the_gateway_does() {
+    let behind = Behind::proxy("10").await;
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        answers.push(behind.ask("GET", "/limited").await);
+    }
+    let denied = answers
+        .iter()
+        .find(|answer| answer.status == 429)
+        .expect("two at once and one a second are let through");
+    assert_eq!(denied.problem(429), "rate-limited");
+    assert_eq!(denied.header("retry-after"), "1");
+    assert!(denied.header("ratelimit").starts_with("\"endpoint\";r=0;"));
+    assert_eq!(denied.header("ratelimit-policy"), "\"endpoint\";q=2;w=2");
+    assert!(answers[0].header("ratelimit").starts_with("\"endpoint\";r=1;"));
+    let as_403 = [
+        ("x-original-method", "GET"),
+        ("x-original-uri", "/limited"),
+        ("x-keyledger-refuse-as", "403"),
+    ];
+    let mut refused = behind.send("GET", ASK, &as_403).await;
+    for _ in 0..3 {
+        if refused.status == 200 {
+            refused = behind.send("GET", ASK, &as_403).await;
+        }
+    }
+    assert_eq!(
+        (refused.status.as_u16(), refused.header("x-keyledger-status")),
+        (403, "429")
+    );
+}
+
+#[tokio::test]
+async fn forward_auth_gives_a_result_that_was_paid() {
+    let behind = Behind::proxy("0.5").await;
+    let status = ("x-keyledger-upstream-status", "200");
+    let first = behind.ask("GET", "/result?as=csv").await;
+    assert_eq!(behind.settle(&first, &[status]).await.json(200)["charged"], "0.5");
+    let second = behind.ask("GET", "/result").await;
+    assert_eq!((second.status.as_u16(), second.header("credits-held")), (200, "0"));
+    for _ in 0..2 {
+        let given = behind.settle(&second, &[status]).await.json(200);
+        assert_eq!(
+            (&given["outcome"], &given["charged"]),
+            (&"requested".into(), &"0".into())
+        );
+    }
+    assert_eq!(behind.balance().await["charged"], "0.5");
+}
+
+#[tokio::test]
+async fn forward_auth_is_asked_from_the_networks_that_are_listed() {
+    let from = |network: &str| ForwardAuthConfig {
+        peers: Some(vec![network.parse().unwrap()]),
+    };
+    let stage = Stage::asked_from(Harness::start().await, true, from("127.0.0.0/8")).await;
+    let behind = Behind::on(stage, "10").await;
+    assert_eq!(behind.ask("GET", "/serp").await.status, 200);
+    let stage = Stage::asked_from(Harness::start().await, true, from("192.0.2.0/24")).await;
+    let behind = Behind::on(stage, "10").await;
+    // What the request says of itself is not its peer.
+    let forwarded = [
+        ("x-original-method", "GET"),
+        ("x-original-uri", "/serp"),
+        ("x-forwarded-for", "192.0.2.1"),
+    ];
+    for path in [ASK, "/v1/forward-auth-settle"] {
+        let method = if path == ASK { "GET" } else { "POST" };
+        let answer = behind.send(method, path, &forwarded).await;
+        assert_eq!(answer.problem(403), "forward-auth-untrusted", "{path}");
+    }
+    behind.nothing_moved().await;
 }

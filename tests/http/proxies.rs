@@ -296,6 +296,31 @@ async fn forward_auth_caddy_tells_refusals() {
     refusals_are_told_and_not_forwarded(Server::Caddy).await;
 }
 
+async fn limits_are_told(server: Server) {
+    let site = Site::behind(server, "10").await;
+    let mut answers = Vec::new();
+    for _ in 0..6 {
+        answers.push(site.get("/limited", &[]).await);
+    }
+    let denied = answers
+        .iter()
+        .find(|answer| answer.status == 429)
+        .expect("two at once and one a second pass");
+    assert_eq!(denied.problem(429), "rate-limited");
+    assert_eq!(denied.header("retry-after"), "1");
+    assert!(denied.header("ratelimit").starts_with("\"endpoint\";r=0;"));
+}
+
+#[tokio::test]
+async fn forward_auth_nginx_tells_limits() {
+    limits_are_told(Server::Nginx).await;
+}
+
+#[tokio::test]
+async fn forward_auth_caddy_tells_limits() {
+    limits_are_told(Server::Caddy).await;
+}
+
 #[tokio::test]
 async fn forward_auth_nginx_fails_closed() {
     nothing_is_forwarded_without_a_ledger_or_a_right_token(Server::Nginx, 503, 503).await;

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
-use keyledger::config;
-use keyledger::http::{App, Check, Health, Readiness, router, serve};
+use keyledger::config::{ForwardAuthConfig, RateLimits};
+use keyledger::http::{App, Check, ForwardAuth, Health, Readiness, router, serve};
 use keyledger::pages::{self, PagesOptions};
 use keyledger::prices::{PriceBook, PriceEntry, QuantityEntry, SettleAt};
 use keyledger::projector::{Projector, ProjectorOptions};
@@ -70,6 +70,19 @@ fn prices() -> PriceBook {
                 Some(50),
             ),
             PriceEntry {
+                rate_per_second: Some(1),
+                rate_burst: Some(2),
+                ..entry("limited", QuantityEntry::Fixed, None)
+            },
+            PriceEntry {
+                once_per: Some("path".to_owned()),
+                ..entry("result", QuantityEntry::Fixed, None)
+            },
+            PriceEntry {
+                when_more: Some("top-up".to_owned()),
+                ..entry("topped", QuantityEntry::Header("x-count".to_owned()), Some(2))
+            },
+            PriceEntry {
                 settle: SettleAt::AtOnce,
                 ..entry("conversions", QuantityEntry::Fixed, None)
             },
@@ -98,6 +111,11 @@ impl Stage {
 
     /// On servers that were started elsewhere.
     pub async fn on(harness: Harness, ready: bool) -> Stage {
+        Stage::asked_from(harness, ready, ForwardAuthConfig::default()).await
+    }
+
+    /// Where proxies may ask from these networks only.
+    pub async fn asked_from(harness: Harness, ready: bool, config: ForwardAuthConfig) -> Stage {
         let projecting = harness.stop.child_token();
         let options = ProjectorOptions {
             log: harness.log(),
@@ -107,8 +125,10 @@ impl Stage {
         Projector::start(options, projecting.clone());
         let tokens = Tokens::new(harness.service_pool());
         let sessions = Sessions::new(harness.service_pool(), Lifetimes::default());
+        let ledger = harness.ledger();
         let app = App {
-            ledger: harness.ledger(),
+            forward_auth: ForwardAuth::new(&ledger, RateLimits::default(), config),
+            ledger,
             log: harness.log(),
             views: harness.views(),
             prices: Arc::new(prices()),
@@ -128,7 +148,7 @@ impl Stage {
             views: harness.views(),
             sessions,
             key_prefix: KeyPrefix::default(),
-            config: config::PagesConfig::default(),
+            config: keyledger::config::PagesConfig::default(),
         };
         let router = router(app).nest("/portal", pages::router(pages));
         let served = tokio::spawn(serve(listener, router, stop.clone()));

@@ -136,5 +136,6 @@ pub fn reserve(digest: KeyDigest, reservation: ReservationId) -> ReserveCredits 
         },
         ttl_seconds: 900,
         usage: Usage::default(),
+        once: None,
     }
 }

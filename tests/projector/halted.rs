@@ -68,12 +68,12 @@ async fn an_event_that_does_not_fit_one_view_stops_that_one_only() {
             .iter()
             .filter(|status| status.checkpoint == renamed)
             .count()
-            == 3
+            == 4
     })
     .await;
     let balance = harness.views().balance(customer.account).await.unwrap();
     assert_eq!(balance.position, before, "nothing of what came after is in the balance");
-    for view in [View::KeyList, View::Charges, View::Reservations] {
+    for view in [View::KeyList, View::Charges, View::Reservations, View::Usage] {
         assert_eq!(why_halted(&handle, view), None);
     }
 }

@@ -26,6 +26,7 @@ async fn a_rebuilt_view_is_the_same_also_while_events_arrive() {
         "delete from views.key_list",
         "delete from views.charges",
         "update views.reservations set endpoint = 'other'",
+        "update views.usage set uses = uses + 1",
     ] {
         sqlx::query(statement).execute(&mut owner).await.unwrap();
     }

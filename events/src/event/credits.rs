@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::credits::Credits;
 use crate::ids::{GrantId, KeyId, ReservationId};
+use crate::once::OnceMark;
 use crate::text::Endpoint;
 use crate::time::Timestamp;
 
@@ -109,6 +110,9 @@ pub struct CreditsReserved {
     #[serde(default = "zero", skip_serializing_if = "is_zero")]
     pub on_limit: Credits,
     pub expires_at: Timestamp,
+    /// What the work brings, where it is paid once: a charge for the same within a day makes this one free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub once: Option<OnceMark>,
 }
 
 /// Closes a reservation by spending it. `charged` + `returned` = what was reserved.

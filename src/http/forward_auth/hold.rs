@@ -2,7 +2,8 @@
 //!
 //! Promise: nobody is let through without a hold that is in the log. A hold whose proxy hung up before it was told is
 //! given back; one whose own making is in doubt is looked for and given back. A charge at once is sent before the proxy
-//! is told, and again with the same ids until it is known: exactly once, or not at all when the hold has ended.
+//! is told, and again with the same ids until it is known: exactly once, or not at all when the hold has ended. The end of the
+//! process waits for what is under way here.
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::trust::by;
+use crate::http::App;
 use crate::ledger::{Answer, Charge, ChargeReservation, Held, Ledger, ReleaseReservation, ReserveCredits, SubmitError};
 use crate::tokens::Caller;
 
@@ -34,15 +36,15 @@ pub(super) struct Holding {
 
 /// Holds for a request. Dropping the future gives the hold back.
 pub(super) async fn hold(
-    ledger: Ledger,
+    app: &App,
     caller: Caller,
     reserve: ReserveCredits,
     then: Then,
 ) -> Result<Holding, SubmitError> {
     let (tell, told) = oneshot::channel();
-    tokio::spawn(
+    app.forward_auth.run(
         Task {
-            ledger,
+            ledger: app.ledger.clone(),
             caller,
             reserve,
         }

@@ -31,11 +31,14 @@ use keyledger_events::ReleaseCause;
 pub(super) use settle::{__path_settle_forwarded, settle_forwarded};
 
 use super::App;
+use super::serve::Peer;
 use super::words::TtlSeconds;
-use crate::gateway::{Asked, decide};
+pub use crate::gateway::ForwardAuth;
+use crate::gateway::{Admission, Asked, Quotas};
 use crate::ledger::SubmitError;
 use crate::prices::{Quantity, SettleAt};
 use crate::problem::Problem;
+use crate::tokens::Caller;
 use hold::{Holding, Then, hold};
 
 /// Decides about a request that a proxy is to forward, and holds credits for it.
@@ -48,7 +51,7 @@ use hold::{Holding, Then, hold};
 /// 200 held: forward the request without the key and with the `X-Keyledger-Account`, `-Key` and `-Reservation` of this
 /// answer. 400 the original request is not told clearly, or is ambiguous. 401 the key is missing, unknown, deleted or
 /// expired. 402 not enough is available. 403 the proxy is not known. 404 the request has no price. 429 too many
-/// reservations are open. 503 the ledger is away; nothing may be forwarded. With `X-Keyledger-Refuse-As: 403` or
+/// calls, with `Retry-After`, `RateLimit` and `RateLimit-Policy` as the gateway tells them, or too many reservations are open. 503 the ledger is away; nothing may be forwarded. With `X-Keyledger-Refuse-As: 403` or
 /// `?refuse=401-403`, for proxies that understand nothing else, refusals other than 401 come as 403; the true status and
 /// code are always in `X-Keyledger-Status` and `X-Keyledger-Code`.
 #[utoipa::path(
@@ -71,6 +74,8 @@ use hold::{Holding, Then, hold};
             ("Credits-Held" = String, description = "What the request may cost."),
             ("Credits-Charged" = String, description = "What was charged, where the price says `at-once`."),
             ("Credits-Remaining" = String, description = "What is available beside."),
+            ("RateLimit" = String, description = "What is left of the limits that the request falls under."),
+            ("RateLimit-Policy" = String, description = "Those limits."),
         )),
         (status = 402, response = Problem),
         (status = 404, response = Problem),
@@ -81,14 +86,17 @@ use hold::{Holding, Then, hold};
 )]
 pub(super) async fn forward_auth(State(app): State<App>, request: Request) -> Response {
     let (head, _) = request.into_parts();
-    match answer(&app, &head).await {
+    let Answer { quotas, holding } = answer(&app, &head).await.unwrap_or_else(Answer::from);
+    let mut response = match holding {
         Ok((holding, counted)) => told::with_quantity(told::allowed(&holding), counted),
         Err(problem) => {
             metrics::counter!("keyledger_forward_auth_total", "outcome" => problem.code()).increment(1);
             let as_403 = told::refuse_as_403(&head);
             told::refused(problem, as_403)
         }
-    }
+    };
+    quotas.tell(response.headers_mut());
+    response
 }
 
 /// Proxies ask with the original method, or with any that they like.
@@ -106,8 +114,24 @@ pub(super) fn prefixed() -> MethodRouter<App> {
     any(forward_auth)
 }
 
-async fn answer(app: &App, head: &Parts) -> Result<(Holding, bool), Problem> {
-    let caller = trust::trusted(app, &head.headers).await?;
+/// What a request came to, and what its client is told of its limits.
+struct Answer {
+    quotas: Quotas,
+    holding: Result<(Holding, bool), Problem>,
+}
+
+impl From<Problem> for Answer {
+    fn from(problem: Problem) -> Answer {
+        Answer {
+            quotas: Quotas::default(),
+            holding: Err(problem),
+        }
+    }
+}
+
+async fn answer(app: &App, head: &Parts) -> Result<Answer, Problem> {
+    let peer = head.extensions.get::<Peer>().map(|peer| peer.0);
+    let caller = trust::trusted(app, peer, &head.headers).await?;
     let original = asked::original(&head.method, &head.uri, &head.headers)?;
     let asked = Asked {
         method: &original.method,
@@ -115,15 +139,33 @@ async fn answer(app: &App, head: &Parts) -> Result<(Holding, bool), Problem> {
         headers: &head.headers,
         client: asked::client(&head.headers),
     };
-    let (reserve, rule) = decide(&asked, &app.prices, &app.key_prefix, TtlSeconds::DEFAULT.get())?;
+    let ttl_seconds = TtlSeconds::DEFAULT.get();
+    let (quotas, admission) = app
+        .forward_auth
+        .admit(&asked, &app.prices, &app.key_prefix, ttl_seconds);
+    let holding = match admission {
+        Ok(admission) => hold_for(app, caller, &original.method, admission).await,
+        Err(problem) => Err(problem),
+    };
+    Ok(Answer { quotas, holding })
+}
+
+async fn hold_for(
+    app: &App,
+    caller: Caller,
+    method: &Method,
+    admission: Admission<'_>,
+) -> Result<(Holding, bool), Problem> {
+    let rule = admission.rule;
     let then = match rule.settle {
         SettleAt::Later => Then::Wait,
         // A HEAD retrieves no data, whatever its answer says.
-        SettleAt::AtOnce if original.method == Method::HEAD => Then::Release(ReleaseCause::Error),
+        SettleAt::AtOnce if *method == Method::HEAD => Then::Release(ReleaseCause::Error),
         SettleAt::AtOnce => Then::Charge,
     };
     let counted = rule.quantity != Quantity::Fixed;
-    let held = hold(app.ledger.clone(), caller, reserve, then).await;
+    let held = hold(app, caller, admission.reserve.clone(), then).await;
+    admission.told(held.as_ref().map(|holding| &holding.held.reply));
     let holding = held.map_err(|error| {
         match &error {
             SubmitError::Refused { refusal, .. } => tracing::debug!(%refusal, "refused to a proxy"),

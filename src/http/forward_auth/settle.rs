@@ -1,5 +1,6 @@
 //! What a proxy tells after the answer: charged or given back, by the gateway's own table.
 
+use axum::Extension;
 use axum::extract::State;
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use keyledger_events::{AccountId, Credits, ReleaseCause, ReservationId};
@@ -12,6 +13,7 @@ use super::trust::{by, trusted};
 use crate::gateway::{Delivered, release_for};
 use crate::http::App;
 use crate::http::answer::{Answered, Failure, refused};
+use crate::http::serve::Peer;
 use crate::ledger::{ChargeReservation, Refusal, ReleaseReservation, SubmitError};
 use crate::problem::{BAD_REQUEST, Problem};
 use crate::tokens::Caller;
@@ -75,9 +77,10 @@ struct Told {
 )]
 pub(crate) async fn settle_forwarded(
     State(app): State<App>,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
 ) -> Result<Answered<SettledBody>, Failure> {
-    let caller = trusted(&app, &headers).await?;
+    let caller = trusted(&app, peer.map(|peer| peer.0.0), &headers).await?;
     let told = read(&headers)?;
     let settled = match told.release {
         Some(cause) => release(&app, caller, &told, cause).await,
@@ -106,7 +109,11 @@ async fn charge(app: &App, caller: Caller, told: &Told) -> Result<Answered<Settl
     Ok(Answered::done(answer, |charge| SettledBody {
         id: charge.reservation,
         account: charge.account,
-        outcome: "charged",
+        outcome: if charge.paid_before {
+            ReleaseCause::Requested.as_str()
+        } else {
+            "charged"
+        },
         charged: charge.charged,
         returned: charge.returned,
         available: charge.available,

@@ -3,6 +3,8 @@
 //! Promise: a request without a right token is refused before anything else of it is read. The token comes in a header
 //! of its own, since `Authorization` holds the key of the proxy's client; it is never read from an address.
 
+use std::net::IpAddr;
+
 use http::{HeaderMap, HeaderName};
 use keyledger_events::{Actor, CommandId, ReservationId};
 
@@ -13,8 +15,12 @@ use crate::tokens::{Caller, Right, TokenError};
 
 pub(super) const TOKEN: HeaderName = HeaderName::from_static("x-keyledger-forward-auth");
 
-/// The proxy that asks. 403 no token, or none that may meter. 503 tokens cannot be read: nobody is believed.
-pub(super) async fn trusted(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
+/// The proxy that asks, at the other end of a connection. 403 it may not ask from there, or shows no token that may meter. 503 tokens cannot be read: nobody is believed.
+pub(super) async fn trusted(app: &App, peer: Option<IpAddr>, headers: &HeaderMap) -> Result<Caller, Problem> {
+    if !app.forward_auth.believes(peer) {
+        tracing::debug!(?peer, "a proxy asks from where none may");
+        return Err(untrusted());
+    }
     let mut values = headers.get_all(&TOKEN).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return Err(untrusted());

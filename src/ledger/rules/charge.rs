@@ -1,8 +1,8 @@
-//! Charging a reservation: all of it or a part, once.
+//! Charging a reservation: all of it or a part, once. A result that is paid once and was paid meanwhile returns all of it.
 
-use keyledger_events::{AccountId, Event, ReservationId};
+use keyledger_events::{AccountId, Credits, Event, ReleaseCause, ReservationId};
 
-use super::settle::{Charge, closed, spend};
+use super::settle::{Charge, closed, give_back, spend};
 use crate::ledger::account::{Account, Outcome, Settled};
 use crate::ledger::command::{By, Command, Given, Target};
 use crate::ledger::refusal::Refusal;
@@ -29,7 +29,7 @@ impl Command for ChargeReservation {
         if let Some(settled) = given.account.settled.get(&reservation) {
             let asked = self.quantity.unwrap_or(settled.held_quantity);
             let already = matches!(settled.outcome, Outcome::Charged { quantity, .. } if quantity == asked);
-            return if already {
+            return if already || was_paid_before(settled) {
                 Ok(vec![])
             } else {
                 Err(closed(reservation, settled))
@@ -40,8 +40,18 @@ impl Command for ChargeReservation {
             .open
             .get(&reservation)
             .ok_or(Refusal::UnknownReservation { reservation })?;
+        let account = given.account;
+        if hold.paid || hold.once.is_some_and(|mark| account.paid.has(mark, given.now)) {
+            return Ok(give_back(
+                account,
+                reservation,
+                hold,
+                ReleaseCause::Requested,
+                given.now,
+            ));
+        }
         spend(
-            given.account,
+            account,
             reservation,
             hold,
             self.quantity.unwrap_or(hold.quantity),
@@ -54,23 +64,37 @@ impl Command for ChargeReservation {
     }
 }
 
+/// Whether it went back because its result was paid by another one.
+fn was_paid_before(settled: &Settled) -> bool {
+    settled.once.is_some()
+        && match settled.outcome {
+            Outcome::Released { cause, .. } => cause == ReleaseCause::Requested,
+            Outcome::Charged { .. } => false,
+        }
+}
+
 /// A charge as it stands in the account; `None` when the reservation was not charged.
 pub(super) fn charge_facts(account: &Account, reservation: ReservationId, settled: &Settled) -> Option<Charge> {
-    match settled.outcome {
+    let (quantity, charged, returned) = match settled.outcome {
         Outcome::Charged {
             quantity,
             charged,
             returned,
-        } => Some(Charge {
-            account: account.id,
-            reservation,
-            quantity,
-            charged,
-            returned,
-            available: account.available(),
-        }),
-        Outcome::Released { .. } => None,
-    }
+        } => (quantity, charged, returned),
+        Outcome::Released { returned, .. } if was_paid_before(settled) => (0, Credits::ZERO, returned),
+        Outcome::Released { .. } => return None,
+    };
+    Some(Charge {
+        account: account.id,
+        reservation,
+        quantity,
+        charged,
+        returned,
+        available: account.available(),
+        work: settled.work.clone(),
+        held_quantity: settled.held_quantity,
+        paid_before: was_paid_before(settled),
+    })
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ impl Command for ChargeAtOnce {
             return Err(Refusal::ReservationMismatch { reservation });
         }
         if let Some(settled) = account.settled.get(&reservation) {
-            let same = settled.endpoint == self.endpoint && settled.held_quantity == self.quantity;
+            let same = settled.work.endpoint == self.endpoint && settled.held_quantity == self.quantity;
             return match settled.outcome {
                 Outcome::Charged { quantity, .. } if same && quantity == self.quantity => Ok(vec![]),
                 Outcome::Charged { .. } => Err(Refusal::ReservationMismatch { reservation }),
@@ -76,6 +76,8 @@ impl Command for ChargeAtOnce {
             on_limit,
             reserved_at: given.now,
             expires_at,
+            once: None,
+            paid: false,
         };
         let charged = spend(account, reservation, &hold, self.quantity, given.now)?;
         let reserved = CreditsReserved {
@@ -86,6 +88,7 @@ impl Command for ChargeAtOnce {
             from,
             on_limit,
             expires_at,
+            once: None,
         };
         Ok(std::iter::once(reserved.into()).chain(charged).collect())
     }

@@ -10,6 +10,8 @@ mod grants;
 mod keys;
 #[cfg(test)]
 mod laws;
+#[cfg(test)]
+mod once;
 mod release;
 mod reserve;
 #[cfg(test)]

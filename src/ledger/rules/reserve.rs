@@ -2,7 +2,7 @@
 
 use keyledger_events::{
     AccountId, Actor, Channel, Credits, CreditsReserved, Endpoint, Event, GrantPart, KeyDigest, KeyId, KeyUsed,
-    PaidWork, ReservationId, Timestamp,
+    OnceMark, PaidWork, ReservationId, Timestamp,
 };
 
 use super::settle::closed;
@@ -22,6 +22,8 @@ pub struct ReserveCredits {
     /// From 1 s to 24 h.
     pub ttl_seconds: u32,
     pub usage: Usage,
+    /// The result that is asked for, where it is paid once. One that was paid within a day is held for at no price.
+    pub once: Option<OnceMark>,
 }
 
 /// Who pays: the owner of a key that was shown, or an account that the caller names.
@@ -58,6 +60,10 @@ pub struct Held {
     pub amount: Credits,
     pub expires_at: Timestamp,
     pub available: Credits,
+    /// What may be held beside, the credit limit included.
+    pub reach: Credits,
+    /// The result was paid already: nothing is held, and nothing will be charged.
+    pub paid: bool,
 }
 
 /// A new id may be this old, so that settled ids need not be remembered for ever.
@@ -81,10 +87,16 @@ impl ReserveCredits {
         }
     }
 
+    fn unit_price(&self, account: &Account, now: Timestamp) -> Credits {
+        let paid = self.once.is_some_and(|mark| account.paid.has(mark, now));
+        if paid { Credits::ZERO } else { self.price.unit }
+    }
+
     fn same_terms(&self, hold: &Hold, key: Option<KeyId>) -> bool {
         hold.work.key == key
             && hold.work.endpoint == self.endpoint
             && hold.quantity == self.quantity
+            && hold.once == self.once
             && hold.reserved_at.plus_seconds(self.ttl_seconds) == hold.expires_at
     }
 }
@@ -109,6 +121,15 @@ pub(super) fn room_for_new(given: &Given<'_>, reservation: ReservationId, key: O
     Ok(())
 }
 
+/// What can be held at most: all that is available, and the credit limit.
+fn reach(account: &Account) -> Credits {
+    let limit = account
+        .opened
+        .as_ref()
+        .map_or(Credits::ZERO, |opened| opened.credit_limit);
+    account.available().plus(limit).unwrap_or(Credits::MAX)
+}
+
 /// Takes an amount from the grants in burn order, and what is lacking from the credit limit.
 pub(super) fn take(account: &Account, amount: Credits) -> Result<(Vec<GrantPart>, Credits), Refusal> {
     let available = account.available();
@@ -116,11 +137,7 @@ pub(super) fn take(account: &Account, amount: Credits) -> Result<(Vec<GrantPart>
         required: amount,
         available,
     };
-    let limit = account
-        .opened
-        .as_ref()
-        .map_or(Credits::ZERO, |opened| opened.credit_limit);
-    if available.plus(limit).is_none_or(|reach| reach < amount) {
+    if reach(account) < amount {
         return Err(insufficient);
     }
     let mut lacking = amount;
@@ -152,9 +169,8 @@ impl Command for ReserveCredits {
     fn decide(&self, given: Given<'_>) -> Result<Vec<Event>, Refusal> {
         let account = given.account;
         let key = self.payer_key(account, given.now)?;
-        let amount = self
-            .price
-            .unit
+        let unit_price = self.unit_price(account, given.now);
+        let amount = unit_price
             .times(self.quantity)
             .ok_or(Refusal::OutOfRange { field: "quantity" })?;
         if self.quantity == 0 {
@@ -195,7 +211,7 @@ impl Command for ReserveCredits {
                     Channel::Dashboard
                 },
                 endpoint: self.endpoint.clone(),
-                unit_price: self.price.unit,
+                unit_price,
                 price_version: self.price.version,
             },
             quantity: self.quantity,
@@ -203,6 +219,7 @@ impl Command for ReserveCredits {
             from,
             on_limit,
             expires_at: given.now.plus_seconds(self.ttl_seconds),
+            once: self.once,
         };
         Ok(used.into_iter().chain([reserved.into()]).collect())
     }
@@ -219,6 +236,8 @@ impl Command for ReserveCredits {
             amount: hold.amount,
             expires_at: hold.expires_at,
             available: account.available(),
+            reach: reach(account),
+            paid: hold.paid,
         })
     }
 

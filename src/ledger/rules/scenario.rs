@@ -2,7 +2,7 @@
 
 use keyledger_events::{
     AccountId, AccountName, Actor, CommandId, Credits, DeleteReason, Endpoint, Environment, Event, EventId, GrantId,
-    GrantSource, KeyDigest, KeyId, KeyName, Recorded, ReleaseCause, ReservationId, Shard, Timestamp,
+    GrantSource, KeyDigest, KeyId, KeyName, OnceMark, Recorded, ReleaseCause, ReservationId, Shard, Timestamp,
 };
 
 use super::*;
@@ -210,9 +210,18 @@ pub(crate) struct ReserveMakings {
     quantity: u64,
     unit: Credits,
     ttl_seconds: u32,
+    once: Option<OnceMark>,
 }
 
 impl ReserveMakings {
+    /// For a result that is paid once.
+    pub(crate) fn once(self, mark: OnceMark) -> ReserveMakings {
+        ReserveMakings {
+            once: Some(mark),
+            ..self
+        }
+    }
+
     pub(crate) fn for_seconds(self, ttl_seconds: u32) -> ReserveMakings {
         ReserveMakings { ttl_seconds, ..self }
     }
@@ -232,6 +241,7 @@ impl Sent for ReserveMakings {
             },
             ttl_seconds: self.ttl_seconds,
             usage: Usage::default(),
+            once: self.once,
         }
     }
 }
@@ -243,6 +253,7 @@ pub(crate) fn reserve_with(key: u8, id: ReservationId, amount: &str) -> ReserveM
         quantity: 1,
         unit: credits(amount),
         ttl_seconds: 900,
+        once: None,
     }
 }
 

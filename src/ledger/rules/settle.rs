@@ -1,8 +1,8 @@
 //! What closing a reservation writes: shared by charging, releasing, and time.
 
 use keyledger_events::{
-    AccountId, Credits, CreditsCharged, CreditsExpired, CreditsReleased, Event, GrantPart, ReleaseCause, ReservationId,
-    Timestamp,
+    AccountId, Credits, CreditsCharged, CreditsExpired, CreditsReleased, Event, GrantPart, PaidWork, ReleaseCause,
+    ReservationId, Timestamp,
 };
 
 use crate::ledger::account::{Account, Hold, Outcome, Settled};
@@ -17,6 +17,10 @@ pub struct Charge {
     pub charged: Credits,
     pub returned: Credits,
     pub available: Credits,
+    pub work: PaidWork,
+    pub held_quantity: u64,
+    /// Its result was paid already, so that all of the hold went back.
+    pub paid_before: bool,
 }
 
 /// A release as its sender is told.

@@ -4,6 +4,7 @@ mod balance;
 mod charges;
 mod key_list;
 mod reservations;
+mod usage;
 
 use keyledger_projections::Changes;
 use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr as _, SqlStr};
@@ -12,6 +13,7 @@ pub(super) use balance::Balance;
 pub(super) use charges::Charges;
 pub(super) use key_list::KeyList;
 pub(super) use reservations::Reservations;
+pub(super) use usage::Usage;
 
 use super::view::View;
 

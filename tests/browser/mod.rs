@@ -1,0 +1,13 @@
+//! The pages in a real Chromium, driven as a person would.
+//!
+//! Not here: statuses, headers, and what a page's address answers without a browser: `tests/pages`.
+
+mod axe;
+mod browse;
+mod command;
+mod driver;
+mod own_tools;
+mod view;
+
+pub use browse::Browser;
+pub use view::View;
