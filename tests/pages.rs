@@ -1,5 +1,5 @@
 //! The customer's pages over TCP, as a browser without a script uses them.
 
-mod browser;
+pub mod browser;
 mod doors;
 mod keys;

@@ -6,6 +6,7 @@ mod axe;
 mod browse;
 mod command;
 mod driver;
+mod keys;
 mod own_tools;
 mod view;
 
