@@ -13,7 +13,7 @@ use keyledger::bus::Bus;
 use keyledger::ledger::Ledger;
 use keyledger::projector::{Projector, ProjectorHandle, ProjectorOptions};
 use keyledger::relay::{Relay, RelayOptions};
-use keyledger::views::ViewName;
+use keyledger::views::{KeySearch, ViewName};
 use keyledger_events::Recorded;
 use keyledger_projections::{BalanceRows, ChargesRows, KeyListRows, ReservationsRows, replay};
 use sqlx::Connection as _;
@@ -276,7 +276,7 @@ async fn lists_come_in_pages_and_an_unknown_account_is_not_an_empty_one() {
     let mut after = None;
     loop {
         let page = views
-            .keys(customer.account, true, now, 3, after)
+            .keys_found(customer.account, &KeySearch::default(), now, 3, after)
             .await
             .unwrap()
             .value
@@ -291,7 +291,14 @@ async fn lists_come_in_pages_and_an_unknown_account_is_not_an_empty_one() {
     newest_first.sort_unstable_by(|a, b| b.cmp(a));
     assert_eq!(seen, newest_first);
     let nobody = keyledger::clock::fresh_account_id();
-    assert!(views.keys(nobody, true, now, 3, None).await.unwrap().value.is_none());
+    assert!(
+        views
+            .keys_found(nobody, &KeySearch::default(), now, 3, None)
+            .await
+            .unwrap()
+            .value
+            .is_none()
+    );
     assert!(
         views
             .charges(customer.account, 3, None)
@@ -347,7 +354,13 @@ async fn whoever_waits_for_a_list_also_waits_until_its_account_is_known() {
         .await
         .unwrap();
     let keys = views
-        .keys(customer.account, true, keyledger::clock::now(), 10, None)
+        .keys_found(
+            customer.account,
+            &KeySearch::default(),
+            keyledger::clock::now(),
+            10,
+            None,
+        )
         .await;
     assert_eq!(keys.unwrap().value.unwrap().items.len(), 1);
 }

@@ -24,6 +24,7 @@ impl Views {
         limit: u32,
         after: Option<KeyId>,
     ) -> ListOf<Key, KeyId> {
+        // Whether the account exists is the key list's own to say only once it has keys; the balance knows it before.
         let rows = sqlx::query(
             "select c.position as at, exists (select from views.balance where account_id = $2) as known, k.*
              from views.checkpoints c

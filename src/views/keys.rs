@@ -3,7 +3,7 @@
 use keyledger_events::{AccountId, KeyId, Timestamp};
 use sqlx::postgres::PgRow;
 
-use super::{At, Columns as _, ListOf, ViewError, Views, list, time_column, uuid_of};
+use super::{At, Columns as _, ViewError, Views, uuid_of};
 
 /// A key as its customer sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,39 +74,6 @@ pub(super) fn key(row: &PgRow) -> Result<Key, ViewError> {
 }
 
 impl Views {
-    /// An account's keys, newest first: those that are let through at `now`, or all.
-    pub async fn keys(
-        &self,
-        account: AccountId,
-        all: bool,
-        now: Timestamp,
-        limit: u32,
-        after: Option<KeyId>,
-    ) -> ListOf<Key, KeyId> {
-        // Whether the account exists is the key list's own to say only once it has keys; the balance knows it before.
-        let rows = sqlx::query(
-            "select c.position as at, exists (select from views.balance where account_id = $2) as known, k.*
-             from views.checkpoints c
-             left join lateral (
-                 select * from views.key_list
-                 where account_id = $2 and ($5::uuid is null or key_id < $5)
-                   and ($3 or (deleted_at is null and (expires_at is null or expires_at > $4)))
-                 order by key_id desc limit $6
-             ) k on true
-             where c.projection = 'key_list' and c.shard = $1
-             order by k.key_id desc",
-        )
-        .bind(self.shard_column())
-        .bind(uuid_of(account.to_bytes()))
-        .bind(all)
-        .bind(time_column(now))
-        .bind(after.map(|id| uuid_of(id.to_bytes())))
-        .bind(i64::from(limit) + 1)
-        .fetch_all(&self.pool)
-        .await?;
-        list(&rows, "key_id", limit, key, |key| key.id)
-    }
-
     /// One key of an account, if there is one.
     pub async fn key(&self, account: AccountId, id: KeyId) -> Result<At<Option<Key>>, ViewError> {
         let row = sqlx::query(

@@ -15,7 +15,7 @@ use crate::pages::dress::page;
 use crate::pages::fault::Fault;
 use crate::pages::frame::{Frame, Root};
 use crate::pages::viewer::Viewer;
-use crate::views::ViewName;
+use crate::views::{KeySearch, KeyState, ViewName};
 
 /// As many as weigh little and are read at once.
 const KEYS_A_PAGE: u32 = 25;
@@ -62,9 +62,13 @@ pub(in crate::pages) async fn list(
     pages.wait_for(ViewName::KeyList, look.after).await?;
     let now = clock::now();
     let account = viewer.session.account;
+    let working = KeySearch {
+        state: Some(KeyState::Active),
+        name: None,
+    };
     let (frame, keys) = tokio::join!(
         Frame::inside(&pages, root, "keys", "API access", &viewer),
-        pages.views.keys(account, false, now, KEYS_A_PAGE, look.below),
+        pages.views.keys_found(account, &working, now, KEYS_A_PAGE, look.below),
     );
     let (frame, keys) = (frame?, keys?.value.ok_or(Fault::Behind)?);
     let shown = KeysPage {
