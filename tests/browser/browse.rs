@@ -66,6 +66,14 @@ impl Browser {
         format!("{}{query}", url.path())
     }
 
+    /// Waits until the browser is there: a click returns before the page that it leads to has begun.
+    pub async fn arrives_at(&self, place: &str) {
+        crate::harness::until(&format!("the browser is at {place}"), async || {
+            self.place().await == place
+        })
+        .await;
+    }
+
     /// Waits until there is such an element.
     pub async fn find(&self, css: &str) -> Element {
         let found = self.client.wait().at_most(PATIENCE).for_element(Locator::Css(css));

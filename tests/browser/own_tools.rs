@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use super::{Browser, View};
 
 const PAGE: &str = "<!doctype html><html lang=en><meta name=viewport content=width=device-width><title>One</title><link rel=icon href=data:,><style>@media (prefers-color-scheme: dark) { h1::after { content: ' at night' } }</style>\
-<main><h1>A page</h1><p id=script>no script ran</p><a href=/>Next</a><form><label>Name <input id=name name=name></label><button>Go</button></form></main><script>script.textContent = 'a script ran'</script>";
+<main><h1>A page</h1><p id=script>no script ran</p><a href=/?next>Next</a><form><label>Name <input id=name name=name></label><button>Go</button></form></main><script>script.textContent = 'a script ran'</script>";
 const BAD: &str = "<!doctype html><html><title>Two</title><main><h1>A page</h1><img src=data:,><input><p style='width:2000px'>wide</p>";
 
 async fn site() -> String {
@@ -35,10 +35,12 @@ async fn a_view_is_what_the_browser_shows() {
         assert_eq!(width.await, serde_json::json!([view.width, view.dark]));
         assert_eq!(browser.complaints().await, Vec::<String>::new());
         browser.click_said("Next").await;
+        browser.arrives_at("/?next").await;
         browser.click("#name").await;
         browser.type_in("#name", "Looker Studio").await;
         browser.click_said("Go").await;
-        assert_eq!(browser.place().await, "/?name=Looker+Studio");
+        browser.arrives_at("/?name=Looker+Studio").await;
+        browser.find("input").await;
         assert_eq!(browser.count("input").await, 1);
         assert!(!browser.scrolls_sideways().await);
         browser.picture("own-tools").await;
