@@ -10,7 +10,7 @@ mod load;
 mod once;
 mod outages;
 mod rates;
-mod raw;
+pub mod raw;
 mod refused;
 mod released;
 mod scripted;

@@ -2,11 +2,14 @@
 
 mod client;
 mod dev;
+mod gate;
 mod journal;
 mod killed;
 mod outage;
 mod process;
 mod readme;
 mod secrets;
+mod settled;
+mod stopped;
 mod streams;
 mod two;

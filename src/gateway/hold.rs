@@ -21,9 +21,9 @@ use super::free_riders::{FreeRiders, Ride};
 use super::journal::Journal;
 use super::journal_line::Kept;
 use super::seen::Seen;
-use super::top_up::Beyond;
+use super::top_up;
 use crate::ledger::{By, Held, Ledger, ReserveCredits, SubmitError, Working};
-use crate::prices::PriceRule;
+use crate::prices::{PriceRule, WhenMore};
 
 pub(super) const RETRY_FIRST: Duration = Duration::from_millis(50);
 pub(super) const RETRY_LONGEST: Duration = Duration::from_secs(2);
@@ -61,7 +61,8 @@ pub(super) struct Hold {
     working: Option<Working>,
     expires: Instant,
     decided: Option<Settlement>,
-    beyond: Beyond,
+    /// What becomes of units beyond the hold.
+    when_more: WhenMore,
     pub(super) ride: Ride,
     made: Instant,
     /// Whoever watches the request that this is for.
@@ -109,7 +110,7 @@ impl Settler {
             working,
             expires,
             decided: None,
-            beyond: Beyond::default(),
+            when_more: WhenMore::default(),
             ride: Ride::default(),
             made: Instant::now(),
             seen: None,
@@ -163,7 +164,7 @@ impl Hold {
 
     /// Says by which rule units beyond the hold are paid.
     pub(super) fn priced_by(mut self, rule: &PriceRule) -> Hold {
-        self.beyond = Beyond::of(rule);
+        self.when_more = rule.when_more;
         self
     }
 
@@ -224,7 +225,7 @@ impl Hold {
     pub(super) fn after_charge(&self, counted: Counted) -> Option<(Credits, Credits)> {
         let charged = self.held.unit_price.times(counted.quantity)?;
         let returned = self.held.amount.minus(charged)?;
-        let top_up = self.beyond.top_up(&self.held, counted.more);
+        let top_up = top_up::expected(self.when_more, &self.held, counted.more);
         let available = self.held.available.plus(returned)?.minus(top_up)?;
         Some((charged.plus(top_up)?, available))
     }
@@ -263,7 +264,7 @@ impl Drop for Hold {
             account: self.held.account,
             reservation: self.held.reservation,
             settlement,
-            top_up: self.beyond.owed(&self.held, settlement),
+            when_more: self.when_more,
             expires_at: self.held.expires_at,
         };
         let settling = Arc::clone(&self.settler).settle(owed, self.expires);

@@ -6,7 +6,7 @@ use keyledger_events::{AccountId, ReservationId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::hold::Settlement;
-use super::top_up::TopUp;
+use crate::prices::WhenMore;
 
 /// A settlement that is owed, and until when it can be made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,8 +15,9 @@ pub(super) struct Kept {
     pub account: AccountId,
     pub reservation: ReservationId,
     pub settlement: Settlement,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub top_up: Option<TopUp>,
+    /// What becomes of units beyond the hold.
+    #[serde(default)]
+    pub when_more: WhenMore,
     /// The hold's end. After it the ledger has given the credits back.
     pub expires_at: Timestamp,
 }

@@ -80,6 +80,7 @@ use hold::Settler;
 use journal::Journal;
 pub use journal::JournalError;
 use limits::Limits;
+pub(crate) use top_up::tell as tell_of_more;
 use upstream::Upstreams;
 
 /// What a gateway is made of.

@@ -17,8 +17,9 @@ use tokio::time::Instant;
 use super::hold::{RETRY_FIRST, RETRY_LONGEST, Settlement, Settler, by_gateway};
 use super::journal::Journal;
 use super::journal_line::Kept;
+use super::top_up;
 use crate::clock;
-use crate::ledger::{ChargeReservation, ReleaseReservation, SubmitError};
+use crate::ledger::{ChargeDelivered, ReleaseReservation, SubmitError};
 
 /// A ledger that has not answered by then may not answer at all: the settlement is written down meanwhile.
 const AT_ONCE: Duration = Duration::from_millis(200);
@@ -46,11 +47,6 @@ impl Settler {
         let Some(journal) = self.journal.get() else {
             return self.settle_until(&owed, expires).await;
         };
-        if owed.top_up.is_some() {
-            // Two commands: a gateway that is killed between them goes on with the second.
-            journal.keep(owed.clone()).await;
-            return self.settle_journaled(owed, expires).await;
-        }
         let first = self.try_to_settle(&owed);
         tokio::pin!(first);
         // A ledger that is there answers within milliseconds, and then nothing is written to the disk.
@@ -110,22 +106,15 @@ impl Settler {
     async fn try_to_settle(&self, owed: &Kept) -> Result<(), SubmitError> {
         let (account, reservation) = (owed.account, owed.reservation);
         match owed.settlement {
-            Settlement::Charge { quantity, .. } => {
-                let quantity = Some(quantity);
-                let charge = ChargeReservation {
+            Settlement::Charge { quantity, more } => {
+                let charge = ChargeDelivered {
                     account,
                     reservation,
-                    quantity,
+                    quantity: quantity.saturating_add(more),
+                    beyond: top_up::beyond(owed.when_more),
                 };
-                let charged = self
-                    .ledger
-                    .submit(charge, by_gateway(reservation, "charge"))
-                    .await?
-                    .reply;
-                // A result that another one paid for meanwhile is free as a whole.
-                if let Some(top_up) = owed.top_up.as_ref().filter(|_| !charged.paid_before) {
-                    self.top_up(owed, top_up).await?;
-                }
+                let by = by_gateway(reservation, "charge");
+                top_up::tell(&self.ledger.submit(charge, by).await?.reply);
             }
             Settlement::Release(cause) => {
                 let release = ReleaseReservation {

@@ -35,8 +35,9 @@ pub use paid_results::PaidResults;
 pub use refusal::Refusal;
 pub use remembered::idempotent_command_id;
 pub use rules::{
-    AccountFacts, Charge, ChargeAtOnce, ChargeReservation, CreateKey, DeleteKey, GrantCredits, GrantFacts, Held,
-    KeyFacts, OpenAccount, Payer, Price, Release, ReleaseReservation, RenameKey, ReserveCredits, SettleDue, Usage,
+    AccountFacts, Beyond, Charge, ChargeAtOnce, ChargeDelivered, ChargeReservation, CreateKey, DeleteKey,
+    DeliveryCharge, GrantCredits, GrantFacts, Held, KeyFacts, OpenAccount, Payer, Price, Release, ReleaseReservation,
+    RenameKey, ReserveCredits, SettleDue, Usage,
 };
 pub use signals::{KeySignals, Working};
 

@@ -13,6 +13,7 @@ mod rate;
 
 use http::HeaderName;
 use keyledger_events::{Credits, Endpoint};
+use serde::{Deserialize, Serialize};
 
 pub use pattern::METHODS;
 pub use pointer::JsonPointer;
@@ -111,7 +112,8 @@ pub enum Quantity {
 }
 
 /// What becomes of units that were delivered beyond those that were held for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum WhenMore {
     /// They are delivered and not charged, and the log of the gateway says so.
     #[default]

@@ -1,84 +1,18 @@
 //! What another proxy is told, in the shapes in which nginx, Caddy, Traefik and Envoy ask.
 
+pub mod behind;
+mod settled;
+
 use std::os::unix::fs::PermissionsExt as _;
 
 use keyledger::config::ForwardAuthConfig;
 use keyledger::local::{PostgresOptions, PrivatePostgres};
 use keyledger::tokens::Role;
 use keyledger_events::base62_secret;
-use serde_json::Value;
 
-use super::client::{Answer, Client};
-use super::stage::{Stage, id_of, secret_of};
+use super::stage::Stage;
 use crate::harness::Harness;
-
-/// A customer behind a proxy that has a token.
-pub struct Behind {
-    pub stage: Stage,
-    proxy: Client,
-    token: String,
-    account: String,
-    key: String,
-    secret: String,
-}
-
-const ASK: &str = "/v1/forward-auth";
-
-impl Behind {
-    async fn proxy(credits: &str) -> Behind {
-        Behind::on(Stage::open().await, credits).await
-    }
-
-    async fn on(stage: Stage, credits: &str) -> Behind {
-        let (_, token) = stage.tokens.create(Role::Metering, "proxy").await.unwrap();
-        let (account, made) = stage.customer(credits).await;
-        Behind {
-            proxy: stage.stranger(),
-            token: token.expose_text_to_its_maker().to_owned(),
-            account,
-            key: id_of(&made["key"]).to_owned(),
-            secret: secret_of(&made).to_owned(),
-            stage,
-        }
-    }
-
-    async fn send(&self, method: &str, path: &str, more: &[(&str, &str)]) -> Answer {
-        let bearer = format!("Bearer {}", self.secret);
-        let mut headers = more.to_vec();
-        if !more.iter().any(|(name, _)| *name == "authorization") {
-            headers.push(("authorization", &bearer));
-        }
-        if !more.iter().any(|(name, _)| *name == "x-keyledger-forward-auth") {
-            headers.push(("x-keyledger-forward-auth", &self.token));
-        }
-        self.proxy.send(method.parse().unwrap(), path, &headers, "").await
-    }
-
-    /// As nginx asks.
-    async fn ask(&self, method: &str, target: &str) -> Answer {
-        self.send("GET", ASK, &[("x-original-method", method), ("x-original-uri", target)])
-            .await
-    }
-
-    async fn settle(&self, asked: &Answer, more: &[(&str, &str)]) -> Answer {
-        let mut headers = more.to_vec();
-        for name in ["x-keyledger-account", "x-keyledger-reservation"] {
-            headers.push((name, asked.header(name)));
-        }
-        self.send("POST", "/v1/forward-auth-settle", &headers).await
-    }
-
-    async fn balance(&self) -> Value {
-        let head = self.stage.harness.log().head().await.unwrap().position;
-        let path = format!("{}/balance?after=0:{head}", self.account);
-        self.stage.operator.get(&path).await.json(200)
-    }
-
-    async fn nothing_moved(&self) {
-        let balance = self.balance().await;
-        assert_eq!((&balance["reserved"], &balance["charged"]), (&"0".into(), &"0".into()));
-    }
-}
+use behind::{ASK, Behind};
 
 #[tokio::test]
 async fn forward_auth_holds_and_hands_on_who_pays() {
@@ -222,86 +156,6 @@ async fn forward_auth_speaks_401_and_403_alone_to_those_who_ask_for_it() {
     );
 }
 
-#[tokio::test]
-async fn forward_auth_is_settled_by_the_gateways_table() {
-    let behind = Behind::proxy("10").await;
-    for (status, delivered, outcome) in [
-        ("200", "whole", "charged"),
-        ("203", "whole", "charged"),
-        ("206", "whole", "charged"),
-        ("202", "whole", "queued"),
-        ("204", "whole", "error"),
-        ("304", "whole", "error"),
-        ("404", "whole", "error"),
-        ("502", "whole", "error"),
-        ("200", "client-gone", "client-gone"),
-        ("200", "broken", "error"),
-    ] {
-        let asked = behind.ask("GET", "/serp").await;
-        let told = [
-            ("x-keyledger-upstream-status", status),
-            ("x-keyledger-delivered", delivered),
-        ];
-        let settled = behind.settle(&asked, &told).await;
-        assert_eq!(settled.json(200)["outcome"], outcome, "{status} {delivered}");
-        // A lost answer is asked for again, and nothing happens twice.
-        let again = behind.settle(&asked, &told).await.json(200);
-        assert_eq!(again["outcome"], outcome);
-    }
-    let balance = behind.balance().await;
-    assert_eq!(
-        (&balance["charged"], &balance["reserved"]),
-        (&"1.5".into(), &"0".into())
-    );
-}
-
-#[tokio::test]
-async fn forward_auth_is_told_how_many_units_were_delivered() {
-    let behind = Behind::proxy("100").await;
-    let plain = behind.ask("GET", "/serp").await;
-    assert_eq!(plain.header("x-keyledger-quantity"), "1");
-    let asked = behind.ask("GET", "/ai_visibility").await;
-    assert_eq!(
-        (asked.header("credits-held"), asked.header("x-keyledger-quantity")),
-        ("25", "0")
-    );
-    let status = ("x-keyledger-upstream-status", "200");
-    let settled = behind.settle(&asked, &[status, ("x-keyledger-quantity", "3")]).await;
-    assert_eq!(settled.json(200)["charged"], "1.5");
-    // More than was held for is charged as what was held for.
-    let asked = behind.ask("GET", "/ai_visibility").await;
-    let settled = behind.settle(&asked, &[status, ("x-keyledger-quantity", "60")]).await;
-    assert_eq!(settled.json(200)["charged"], "25");
-    let otherwise = behind.settle(&asked, &[("x-keyledger-upstream-status", "500")]).await;
-    assert_eq!(otherwise.problem(409), "reservation-closed");
-    for wrong in [
-        &[][..],
-        &[("x-keyledger-upstream-status", "20")],
-        &[status, ("x-keyledger-quantity", "-1")],
-        &[status, ("x-keyledger-delivered", "half")],
-    ] {
-        assert_eq!(behind.settle(&plain, wrong).await.problem(400), "bad-request");
-    }
-}
-
-#[tokio::test]
-async fn forward_auth_at_once_is_charged_when_it_is_held() {
-    let behind = Behind::proxy("10").await;
-    let answer = behind.ask("GET", "/conversions").await;
-    assert_eq!(
-        (answer.header("credits-charged"), answer.header("credits-remaining")),
-        ("0.5", "9.5")
-    );
-    let balance = behind.balance().await;
-    assert_eq!(
-        (&balance["charged"], &balance["reserved"]),
-        (&"0.5".into(), &"0".into())
-    );
-    // Settling what is settled changes nothing.
-    let again = behind.settle(&answer, &[("x-keyledger-upstream-status", "200")]).await;
-    assert_eq!(again.json(200)["charged"], "0.5");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn crash_of_the_log_lets_nothing_through_forward_auth() {
     let directory = tempfile::tempdir().unwrap();
@@ -363,24 +217,6 @@ async fn forward_auth_limits_calls_as_the_gateway_does() {
         (refused.status.as_u16(), refused.header("x-keyledger-status")),
         (403, "429")
     );
-}
-
-#[tokio::test]
-async fn forward_auth_gives_a_result_that_was_paid() {
-    let behind = Behind::proxy("0.5").await;
-    let status = ("x-keyledger-upstream-status", "200");
-    let first = behind.ask("GET", "/result?as=csv").await;
-    assert_eq!(behind.settle(&first, &[status]).await.json(200)["charged"], "0.5");
-    let second = behind.ask("GET", "/result").await;
-    assert_eq!((second.status.as_u16(), second.header("credits-held")), (200, "0"));
-    for _ in 0..2 {
-        let given = behind.settle(&second, &[status]).await.json(200);
-        assert_eq!(
-            (&given["outcome"], &given["charged"]),
-            (&"requested".into(), &"0".into())
-        );
-    }
-    assert_eq!(behind.balance().await["charged"], "0.5");
 }
 
 #[tokio::test]

@@ -35,7 +35,17 @@ impl Client {
 
     /// `None` when the connection broke or nobody listens.
     pub async fn try_call(&self, method: Method, path: &str, body: Option<Value>) -> Option<Reply> {
-        let (status, headers, bytes) = self.send(method, path, body).await?;
+        let (status, headers, bytes) = self.send(method, path, &[], body).await?;
+        Some(Reply {
+            status,
+            headers,
+            json: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+        })
+    }
+
+    /// The same without a body, with more headers.
+    pub async fn try_tell(&self, method: Method, path: &str, more: &[(&str, &str)]) -> Option<Reply> {
+        let (status, headers, bytes) = self.send(method, path, more, None).await?;
         Some(Reply {
             status,
             headers,
@@ -45,14 +55,23 @@ impl Client {
 
     /// The answer's body as it came.
     pub async fn get_text(&self, path: &str) -> String {
-        let (status, _, bytes) = self.send(Method::GET, path, None).await.expect("an answer");
+        let (status, _, bytes) = self.send(Method::GET, path, &[], None).await.expect("an answer");
         assert!(status.is_success(), "GET {path} answered {status}");
         String::from_utf8(bytes.to_vec()).unwrap()
     }
 
-    async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Option<(StatusCode, HeaderMap, Bytes)> {
-        let request = Request::builder()
-            .method(method)
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        more: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Option<(StatusCode, HeaderMap, Bytes)> {
+        let mut request = Request::builder().method(method);
+        for (name, value) in more {
+            request = request.header(*name, *value);
+        }
+        let request = request
             .uri(format!("{}{path}", self.base))
             .header("authorization", format!("Bearer {}", self.credential))
             .header("content-type", "application/json")

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use keyledger::tokens::{Role, Tokens};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -91,9 +92,16 @@ impl Site {
 
     /// Puts the services that are started from now on before another data API.
     pub fn stand_before(&self, upstream: std::net::SocketAddr) {
-        let text = include_str!("../../examples/keyledger.toml");
-        let text = text.replace("http://127.0.0.1:9000", &format!("http://{upstream}"));
+        let text = std::fs::read_to_string(&self.config).unwrap();
+        let own = text.lines().find(|line| line.starts_with("upstream = ")).unwrap();
+        let text = text.replace(own, &format!("upstream = \"http://{upstream}\""));
         std::fs::write(&self.config, text).unwrap();
+    }
+
+    /// Puts these prices after the usual ones, for the services that are started from now on.
+    pub fn price(&self, prices: &str) {
+        let text = std::fs::read_to_string(&self.config).unwrap();
+        std::fs::write(&self.config, format!("{text}\n{prices}")).unwrap();
     }
 
     /// Starts a service; any number may run at once.
@@ -140,6 +148,17 @@ impl Service {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
         let line = status.lines().find(|line| line.starts_with(figure)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Tells it to stop, and goes on at once.
+    pub fn tell_to_stop(&self) {
+        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+    }
+
+    /// Waits until it has stopped by itself, in order.
+    pub async fn stopped(mut self) {
+        assert!(self.child.wait().await.unwrap().success());
     }
 
     /// `kill -9`, and waits until it is gone.

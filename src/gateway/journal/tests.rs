@@ -4,6 +4,7 @@ use keyledger_events::{AccountId, ReleaseCause, Timestamp};
 
 use super::*;
 use crate::gateway::hold::Settlement;
+use crate::prices::WhenMore;
 
 fn kept(number: u128) -> Kept {
     Kept {
@@ -14,7 +15,7 @@ fn kept(number: u128) -> Kept {
         } else {
             Settlement::Charge { quantity: 3, more: 0 }
         },
-        top_up: None,
+        when_more: WhenMore::default(),
         expires_at: Timestamp::MAX,
     }
 }

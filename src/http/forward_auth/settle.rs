@@ -1,20 +1,24 @@
 //! What a proxy tells after the answer: charged or given back, by the gateway's own table.
 
+use std::collections::BTreeSet;
+
 use axum::Extension;
 use axum::extract::State;
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use keyledger_events::{AccountId, Credits, ReleaseCause, ReservationId};
 use serde::Serialize;
+use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
 use super::asked::{once, unreadable};
 use super::told::{ACCOUNT, QUANTITY, RESERVATION};
 use super::trust::{by, trusted};
-use crate::gateway::{Delivered, release_for};
+use crate::gateway::{Delivered, release_for, tell_of_more};
 use crate::http::App;
 use crate::http::answer::{Answered, Failure, refused};
 use crate::http::serve::Peer;
-use crate::ledger::{ChargeReservation, Refusal, ReleaseReservation, SubmitError};
+use crate::ledger::{Beyond, ChargeDelivered, DeliveryCharge, ReleaseReservation, SubmitError};
+use crate::prices::{PriceBook, WhenMore};
 use crate::problem::{BAD_REQUEST, Problem};
 use crate::tokens::Caller;
 
@@ -40,6 +44,23 @@ pub(crate) struct SettledBody {
     /// What the account can hold now.
     #[schema(value_type = String, example = "99.5")]
     available: Credits,
+    /// The charge beside the hold's, where more was delivered than was held for and the price says `top-up`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_up: Option<TopUpBody>,
+    /// Units that were delivered and are not charged: by the price's rule, or because too little was available.
+    #[schema(example = 0)]
+    shortfall: u64,
+}
+
+/// A charge of its own for what was delivered beyond a hold.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TopUpBody {
+    #[schema(value_type = String, example = "rsv_01JDE5Z8W46WBQ8ZTA0MTJ3CYN")]
+    id: ReservationId,
+    #[schema(example = 3)]
+    quantity: u64,
+    #[schema(value_type = String, example = "1.5")]
+    charged: Credits,
 }
 
 /// What the proxy knows of the answer.
@@ -53,7 +74,9 @@ struct Told {
 /// Settles a hold of forward-auth by what became of the answer, with the gateway's own table.
 ///
 /// 200, 203 and 206 that were delivered whole are charged; 202 is given back as queued, everything else as an error.
-/// Headers only, so that nginx's `post_action` can send it. More units than were held for are charged as those.
+/// Headers only, so that nginx's `post_action` can send it. Of more units than were held for, the hold is charged whole;
+/// the rest is a `top_up` from what is available where the price says so and the balance allows it, else a `shortfall`.
+/// All of it is decided at once, and stays so however often it is told.
 ///
 /// 200 settled, also when it was settled the same before. 400 a header is missing or is none. 403 the proxy is not
 /// known. 404 no such account or reservation. 409 it is closed in another way. 503 nothing was written, or its outcome
@@ -82,42 +105,73 @@ pub(crate) async fn settle_forwarded(
 ) -> Result<Answered<SettledBody>, Failure> {
     let caller = trusted(&app, peer.map(|peer| peer.0.0), &headers).await?;
     let told = read(&headers)?;
-    let settled = match told.release {
-        Some(cause) => release(&app, caller, &told, cause).await,
-        None => charge(&app, caller, &told).await,
-    };
+    let (tell, answer) = oneshot::channel();
+    // What was told is carried out, even if the proxy hangs up; the end of the process waits for it.
+    app.forward_auth.clone().run(async move {
+        let settled = match told.release {
+            Some(cause) => release(&app, caller, &told, cause).await,
+            None => charge(&app, caller, &told).await,
+        };
+        let _ = tell.send(settled);
+    });
+    let settled = answer.await.unwrap_or(Err(SubmitError::OutcomeUnknown));
     settled.map_err(refused)
 }
 
 async fn charge(app: &App, caller: Caller, told: &Told) -> Result<Answered<SettledBody>, SubmitError> {
-    let command = |quantity| ChargeReservation {
+    let command = ChargeDelivered {
         account: told.account,
         reservation: told.reservation,
-        quantity,
+        quantity: told.quantity,
+        beyond: beyond(&app.prices, told.quantity),
     };
-    let by = || by(caller, told.reservation, "charge");
-    let answer = match app.ledger.submit(command(Some(told.quantity)), by()).await {
-        Err(SubmitError::Refused {
-            refusal: Refusal::ChargeExceedsReservation { .. },
-            ..
-        }) => {
-            tracing::warn!(reservation = %told.reservation, count = told.quantity, "more was delivered than was held for");
-            app.ledger.submit(command(None), by()).await?
+    let by = by(caller, told.reservation, "charge");
+    let answer = app.ledger.submit(command, by).await?;
+    if !answer.replayed {
+        tell_of_more(&answer.reply);
+    }
+    Ok(Answered::done(answer, SettledBody::from))
+}
+
+/// What becomes of units beyond the hold, which alone knows its endpoint. Every hold covers one unit at least. Of prices
+/// with one endpoint the first counts, as for all work that comes by its endpoint's name.
+fn beyond(prices: &PriceBook, quantity: u64) -> Beyond {
+    if quantity <= 1 {
+        return Beyond::NotCharged;
+    }
+    let mut named = BTreeSet::new();
+    let firsts = prices.rules().filter(|rule| named.insert(rule.endpoint.as_str()));
+    let topped_up = firsts.filter(|rule| rule.when_more == WhenMore::TopUp);
+    Beyond::ToppedUpFor(topped_up.map(|rule| rule.endpoint.clone()).collect())
+}
+
+impl From<DeliveryCharge> for SettledBody {
+    fn from(delivery: DeliveryCharge) -> SettledBody {
+        let DeliveryCharge {
+            charge,
+            top_up,
+            shortfall,
+        } = delivery;
+        let paid_before = charge.paid_before;
+        SettledBody {
+            id: charge.reservation,
+            account: charge.account,
+            outcome: if paid_before {
+                ReleaseCause::Requested.as_str()
+            } else {
+                "charged"
+            },
+            charged: charge.charged,
+            returned: charge.returned,
+            available: charge.available,
+            top_up: top_up.map(|top_up| TopUpBody {
+                id: top_up.reservation,
+                quantity: top_up.quantity,
+                charged: top_up.charged,
+            }),
+            shortfall,
         }
-        answer => answer?,
-    };
-    Ok(Answered::done(answer, |charge| SettledBody {
-        id: charge.reservation,
-        account: charge.account,
-        outcome: if charge.paid_before {
-            ReleaseCause::Requested.as_str()
-        } else {
-            "charged"
-        },
-        charged: charge.charged,
-        returned: charge.returned,
-        available: charge.available,
-    }))
+    }
 }
 
 async fn release(
@@ -140,6 +194,8 @@ async fn release(
         charged: Credits::ZERO,
         returned: release.returned,
         available: release.available,
+        top_up: None,
+        shortfall: 0,
     }))
 }
 

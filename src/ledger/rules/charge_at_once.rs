@@ -1,5 +1,4 @@
-//! Reserving and charging in one command: the dashboard's own use of the same credits, and what a key's request brought
-//! beyond its hold.
+//! Reserving and charging in one command: the dashboard's own use of the same credits.
 
 use keyledger_events::{AccountId, Channel, CreditsReserved, Endpoint, Event, KeyId, PaidWork, ReservationId};
 
@@ -36,12 +35,7 @@ impl Command for ChargeAtOnce {
 
     fn decide(&self, given: Given<'_>) -> Result<Vec<Event>, Refusal> {
         let (account, reservation) = (given.account, self.reservation);
-        let amount = self
-            .price
-            .unit
-            .times(self.quantity)
-            .ok_or(Refusal::OutOfRange { field: "quantity" })?;
-        if self.quantity == 0 {
+        if self.quantity == 0 || self.price.unit.times(self.quantity).is_none() {
             return Err(Refusal::OutOfRange { field: "quantity" });
         }
         if account.open.contains_key(&reservation) {
@@ -59,7 +53,6 @@ impl Command for ChargeAtOnce {
             return Err(Refusal::UnknownKey { key });
         }
         room_for_new(&given, reservation, None)?;
-        let (from, on_limit) = take(account, amount)?;
         let work = PaidWork {
             key: self.key,
             channel: self.key.map_or(Channel::Dashboard, |_| Channel::Api),
@@ -67,35 +60,48 @@ impl Command for ChargeAtOnce {
             unit_price: self.price.unit,
             price_version: self.price.version,
         };
-        let expires_at = given.now.plus_seconds(HOLD_SECONDS);
-        let hold = Hold {
-            work: work.clone(),
-            quantity: self.quantity,
-            amount,
-            from: from.clone(),
-            on_limit,
-            reserved_at: given.now,
-            expires_at,
-            once: None,
-            paid: false,
-        };
-        let charged = spend(account, reservation, &hold, self.quantity, given.now)?;
-        let reserved = CreditsReserved {
-            reservation,
-            work,
-            quantity: self.quantity,
-            amount,
-            from,
-            on_limit,
-            expires_at,
-            once: None,
-        };
-        Ok(std::iter::once(reserved.into()).chain(charged).collect())
+        hold_and_spend(&given, reservation, work, self.quantity)
     }
 
     fn reply(&self, account: &Account, _by: &By) -> Option<Charge> {
         charge_facts(account, self.reservation, account.settled.get(&self.reservation)?)
     }
+}
+
+/// A hold and its charge in one: nobody ever finds it open.
+pub(super) fn hold_and_spend(
+    given: &Given<'_>,
+    reservation: ReservationId,
+    work: PaidWork,
+    quantity: u64,
+) -> Result<Vec<Event>, Refusal> {
+    let out_of_range = Refusal::OutOfRange { field: "quantity" };
+    let amount = work.unit_price.times(quantity).ok_or(out_of_range)?;
+    let (from, on_limit) = take(given.account, amount)?;
+    let expires_at = given.now.plus_seconds(HOLD_SECONDS);
+    let hold = Hold {
+        work: work.clone(),
+        quantity,
+        amount,
+        from: from.clone(),
+        on_limit,
+        reserved_at: given.now,
+        expires_at,
+        once: None,
+        paid: false,
+    };
+    let charged = spend(given.account, reservation, &hold, quantity, given.now)?;
+    let reserved = CreditsReserved {
+        reservation,
+        work,
+        quantity,
+        amount,
+        from,
+        on_limit,
+        expires_at,
+        once: None,
+    };
+    Ok(std::iter::once(reserved.into()).chain(charged).collect())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use keyledger_events::{Credits, Recorded, ReservationId};
 use proptest::prelude::*;
 
 use super::scenario::*;
+use super::{Beyond, ChargeDelivered};
 use crate::ledger::account::Account;
 
 #[derive(Debug, Clone)]
@@ -16,6 +17,10 @@ enum Step {
         key: u8,
     },
     Charge {
+        id: u8,
+        units: u64,
+    },
+    Delivered {
         id: u8,
         units: u64,
     },
@@ -45,6 +50,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (0u8..12, 1u64..4, 1u32..3_000_000, 1u32..200, 1u8..3)
             .prop_map(|(id, units, price, ttl, key)| Step::Reserve { id, units, price, ttl, key }),
         5 => (0u8..12, 0u64..5).prop_map(|(id, units)| Step::Charge { id, units }),
+        4 => (0u8..12, 0u64..9).prop_map(|(id, units)| Step::Delivered { id, units }),
         2 => (0u8..12).prop_map(|id| Step::Release { id }),
         2 => (0u8..12, 1u64..4, 1u32..3_000_000).prop_map(|(id, units, price)| Step::AtOnce { id, units, price }),
         3 => (2u8..200, 1u32..5_000_000, -2i32..3, prop::option::of(1u32..400))
@@ -59,6 +65,15 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// Ids whose own time is the scenario's begin; waits are short enough that most of them stay timely.
 fn id(n: u8) -> ReservationId {
     ReservationId::from_parts(R1.ms(), 100 + u128::from(n))
+}
+
+fn delivered(reservation: ReservationId, quantity: u64) -> ChargeDelivered {
+    ChargeDelivered {
+        account: account_id(),
+        reservation,
+        quantity,
+        beyond: Beyond::ToppedUp,
+    }
 }
 
 fn micros(n: u32) -> String {
@@ -83,6 +98,7 @@ fn take_step(s: &mut Scenario, step: &Step, used_grants: &mut Vec<u8>) -> Option
             s.when(hold.for_seconds(*ttl))
         }
         Step::Charge { id: n, units } => s.when(charge(id(*n), *units)),
+        Step::Delivered { id: n, units } => s.when(delivered(id(*n), *units)),
         Step::Release { id: n } => s.when(release(id(*n))),
         Step::AtOnce { id: n, units, price } => s.when(charge_at_once(id(*n), *units, &micros(*price))),
         Step::Grant {

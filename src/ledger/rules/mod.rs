@@ -5,6 +5,7 @@
 mod accounts;
 mod charge;
 mod charge_at_once;
+mod charge_delivered;
 mod due;
 mod grants;
 mod keys;
@@ -21,6 +22,7 @@ mod settle;
 pub use accounts::{AccountFacts, OpenAccount};
 pub use charge::ChargeReservation;
 pub use charge_at_once::ChargeAtOnce;
+pub use charge_delivered::{Beyond, ChargeDelivered, DeliveryCharge};
 pub use due::{SettleDue, due};
 pub use grants::{GrantCredits, GrantFacts};
 pub use keys::{CreateKey, DeleteKey, KeyFacts, RenameKey};

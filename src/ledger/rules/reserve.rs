@@ -5,6 +5,7 @@ use keyledger_events::{
     OnceMark, PaidWork, ReservationId, Timestamp,
 };
 
+use super::charge_delivered::beside;
 use super::settle::closed;
 use crate::ledger::account::{Account, Hold, Key};
 use crate::ledger::command::{By, Command, Given, Target};
@@ -106,6 +107,11 @@ pub(super) fn room_for_new(given: &Given<'_>, reservation: ReservationId, key: O
     let (id, now) = (reservation.ms(), given.now.ms());
     if id + ID_AGE_MS_MAX < now || id > now + ID_AHEAD_MS_MAX {
         return Err(Refusal::ReservationIdNotTimely { reservation });
+    }
+    // The id beside another one's belongs to it: its top-up, made or not.
+    let owner = beside(reservation);
+    if given.account.open.contains_key(&owner) || given.account.settled.contains_key(&owner) {
+        return Err(Refusal::ReservationMismatch { reservation });
     }
     let limit = given.limits.open_reservations_per_account_max;
     if u32::try_from(given.account.open.len()).map_or(true, |open| open >= limit) {
