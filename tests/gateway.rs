@@ -8,7 +8,7 @@ mod free_riders;
 mod http2;
 mod load;
 mod once;
-mod outages;
+pub mod outages;
 mod rates;
 pub mod raw;
 mod refused;

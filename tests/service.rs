@@ -3,6 +3,7 @@
 mod client;
 mod dev;
 mod gate;
+mod handed_over;
 mod journal;
 mod killed;
 mod outage;

@@ -1,12 +1,12 @@
 //! What the gateway adds: the same small answer fetched straight, through a bare proxy of the same make, through nginx
-//! where it is installed, and through the gateway with a ledger that writes to disk.
+//! where it is installed, and through the gateway with a ledger that writes to disk, without a journal and with one.
 //!
 //! Everything runs on one machine and takes from the same cores, the load and the upstream included, so only the
 //! ratios mean something.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -73,10 +73,13 @@ pub async fn gateway(options: GatewayBench, mut tell: impl FnMut(&Figures)) -> a
     let writer_stop = CancellationToken::new();
     let (ledger, writer) = Ledger::start(Log::new(pool, Shard(0)), ledger_options, writer_stop.clone());
     let keys: Arc<[String]> = make_keys(&ledger).await?.into();
-    let (metered, serving) = metering(ledger, upstream, stop.clone()).await?;
+    let (metered, serving) = metering(ledger.clone(), upstream, None, stop.clone()).await?;
+    let journal = options.directory.with_extension("journal");
+    let (journaled, serving_too) = metering(ledger, upstream, Some(&journal), stop.clone()).await?;
     let mut ways = vec![("straight", upstream), ("bare proxy", bare)];
     ways.extend(nginx.as_ref().map(|nginx| ("nginx", nginx.address)));
     ways.push(("gateway", metered));
+    ways.push(("gateway with a journal", journaled));
     for connections in &options.connections {
         for (what, address) in &ways {
             fetch(what, *address, &keys, *connections, WARM_UP).await?;
@@ -85,11 +88,13 @@ pub async fn gateway(options: GatewayBench, mut tell: impl FnMut(&Figures)) -> a
     }
     stop.cancel();
     serving.await?;
+    serving_too.await?;
     writer_stop.cancel();
     writer.await?;
     if let Some(nginx) = nginx {
         nginx.stop().await?;
     }
+    std::fs::remove_dir_all(&journal)?;
     Ok(())
 }
 
@@ -187,6 +192,7 @@ async fn bare_proxy(upstream: SocketAddr, stop: CancellationToken) -> anyhow::Re
 async fn metering(
     ledger: Ledger,
     upstream: SocketAddr,
+    journal: Option<&Path>,
     stop: CancellationToken,
 ) -> anyhow::Result<(SocketAddr, tokio::task::JoinHandle<()>)> {
     let text = format!(
@@ -200,6 +206,9 @@ async fn metering(
         config: config.gateway.context("the bench configures a gateway")?,
         key_prefix: config.key_prefix,
     });
+    if let Some(directory) = journal {
+        gateway.keep_settlements(directory)?;
+    }
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     Ok((address, tokio::spawn(gateway.serve(listener, stop))))

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use super::count::Counted;
 use super::free_riders::{FreeRiders, Ride};
+use super::handed_over;
 use super::journal::Journal;
 use super::journal_line::Kept;
 use super::seen::Seen;
@@ -61,6 +62,8 @@ pub(super) struct Hold {
     working: Option<Working>,
     expires: Instant,
     decided: Option<Settlement>,
+    /// The charge that is written down while its last bytes leave.
+    written: Option<(handed_over::Place, Settlement)>,
     /// What becomes of units beyond the hold.
     when_more: WhenMore,
     pub(super) ride: Ride,
@@ -110,6 +113,7 @@ impl Settler {
             working,
             expires,
             decided: None,
+            written: None,
             when_more: WhenMore::default(),
             ride: Ride::default(),
             made: Instant::now(),
@@ -215,6 +219,33 @@ impl Hold {
         self
     }
 
+    /// Writes down how it ends, right before the socket is given its last bytes: a process that is killed after that has
+    /// charged what its client has.
+    pub(super) fn write_down(&mut self, settlement: Settlement) {
+        let journal = self.settler.journal.get().filter(|_| self.written.is_none());
+        let place = journal.and_then(|journal| journal.handed_over.write(self.owed(settlement)));
+        if let Some(place) = place {
+            self.written = Some((place, settlement));
+        }
+    }
+
+    /// The last bytes have not left: nothing is owed for them yet.
+    pub(super) fn take_back(&mut self) {
+        if let Some((place, _)) = self.written.take() {
+            self.settler.forget(Some(place));
+        }
+    }
+
+    fn owed(&self, settlement: Settlement) -> Kept {
+        Kept {
+            account: self.held.account,
+            reservation: self.held.reservation,
+            settlement,
+            when_more: self.when_more,
+            expires_at: self.held.expires_at,
+        }
+    }
+
     /// Says how it ends, and ends it.
     pub(super) fn settle(mut self, settlement: Settlement) {
         self.decided = Some(settlement);
@@ -260,17 +291,16 @@ impl Drop for Hold {
             };
             seen.settled(settlement.outcome(), charged.unwrap_or(Credits::ZERO));
         }
-        let owed = Kept {
-            account: self.held.account,
-            reservation: self.held.reservation,
-            settlement,
-            when_more: self.when_more,
-            expires_at: self.held.expires_at,
-        };
-        let settling = Arc::clone(&self.settler).settle(owed, self.expires);
+        if self.written.as_ref().is_some_and(|(_, written)| *written != settlement) {
+            self.take_back();
+        }
+        let written = self.written.take().map(|(place, _)| place);
+        let settler = Arc::clone(&self.settler);
+        let settling = Arc::clone(&settler).settle(self.owed(settlement), self.expires);
         let (made, endpoint) = (self.made, self.held.endpoint.to_string());
         let settling = async move {
             settling.await;
+            settler.forget(written);
             metrics::histogram!("keyledger_gateway_hold_seconds", "endpoint" => endpoint).record(made.elapsed());
         };
         self.settler.tasks.spawn_on(settling, &self.settler.runtime);

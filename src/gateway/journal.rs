@@ -1,7 +1,7 @@
 //! Settlements that the ledger has not taken yet, on disk: a gateway that dies goes on with them when it comes back.
 //!
 //! In: a settlement as soon as the ledger does not take it at once, and word that it is over. Out: at the start,
-//! whatever was left.
+//! whatever was left, here or in `handed_over`.
 //!
 //! Promise: `keep` returns when the record is on disk. A file that was torn or damaged costs the records that it hit,
 //! loudly, and nothing else: each line has a checksum, and settling has the reservation's own id, so a record that
@@ -19,6 +19,7 @@ use keyledger_events::ReservationId;
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::oneshot;
 
+use super::handed_over::{self, HandedOver};
 use super::journal_line::{self, Kept, Line};
 
 /// Why a journal cannot be used. Nothing was served.
@@ -31,10 +32,11 @@ pub enum JournalError {
     Io { directory: PathBuf, source: io::Error },
 }
 
-/// The way to the thread that writes. Cheap to clone.
-#[derive(Debug, Clone)]
+/// The way to the thread that writes, and what is written without it.
+#[derive(Debug)]
 pub(super) struct Journal {
     orders: mpsc::Sender<Order>,
+    pub(super) handed_over: HandedOver,
 }
 
 #[derive(Debug)]
@@ -64,7 +66,13 @@ impl Journal {
             rustix::io::Errno::WOULDBLOCK => JournalError::Taken(directory.to_owned()),
             other => failed(other.into()),
         })?;
-        let open = read(&directory.join(FILE)).map_err(failed)?;
+        let mut open = read(&directory.join(FILE)).map_err(failed)?;
+        let (handed_over, damaged) = handed_over::left(directory).map_err(failed)?;
+        tell_of_damage(damaged);
+        for kept in handed_over {
+            // What the journal says of it was decided later.
+            open.entry(kept.reservation).or_insert(kept);
+        }
         let left = open.values().cloned().collect();
         let mut writer = Writer {
             directory: directory.to_owned(),
@@ -75,12 +83,13 @@ impl Journal {
         };
         // A torn line at the end would swallow the next record: the file begins anew, with whole lines only.
         writer.compact().map_err(failed)?;
+        let handed_over = HandedOver::begin(directory).map_err(failed)?;
         let (orders, waiting) = mpsc::channel();
         std::thread::Builder::new()
             .name("settlement-journal".to_owned())
             .spawn(move || writer.run(&waiting))
             .map_err(failed)?;
-        Ok((Journal { orders }, left))
+        Ok((Journal { orders, handed_over }, left))
     }
 
     /// Writes a settlement down. True once it is on disk; dropping the future does not stop that.
@@ -125,6 +134,11 @@ fn read(path: &Path) -> io::Result<BTreeMap<ReservationId, Kept>> {
             None => damaged += 1,
         }
     }
+    tell_of_damage(damaged);
+    Ok(open)
+}
+
+fn tell_of_damage(damaged: u64) {
     if damaged > 0 {
         tracing::error!(
             damaged,
@@ -132,7 +146,6 @@ fn read(path: &Path) -> io::Result<BTreeMap<ReservationId, Kept>> {
         );
         metrics::counter!("keyledger_gateway_journal_damaged_lines_total").increment(damaged);
     }
-    Ok(open)
 }
 
 /// Who writes the file: one thread, so that records that come together share one sync.

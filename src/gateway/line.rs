@@ -3,7 +3,9 @@
 //! In: a socket. Out: the same socket for the HTTP server, and word of what became of the bytes.
 //!
 //! Promise: a parcel counts as delivered once every byte before its end is in the kernel's hands; a parcel whose
-//! connection ends first is dropped, and its hold is released. A client that does not read for 30 s loses its
+//! connection ends first is dropped, and its hold is released. Its charge is written down right before the socket is
+//! given the last bytes, and taken back if it does not take them: a process that is killed has charged what its clients
+//! have, and may charge for what they lack only if it is killed within that one call. A client that does not read for 30 s loses its
 //! connection, and with it what it has not paid for.
 //!
 //! Where bodies share a connection (HTTP/2), `parcel` says when all of one has been taken, and the flush after that
@@ -21,6 +23,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::time::{Instant, Sleep};
 
 use super::hold::{Hold, Settlement};
+use super::parcel::Stream;
 
 pub(super) const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 
@@ -35,6 +38,8 @@ struct State {
     waker: Option<Waker>,
     /// Whole bodies that the HTTP server has and the socket may not have yet.
     leaving: Vec<(Hold, Settlement)>,
+    /// Streams whose last bytes the HTTP server looks at, to give them to the socket.
+    offered: Vec<Arc<Stream>>,
     /// Completes when the connection must not go on.
     end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// It ends by our will: nobody hung up.
@@ -54,6 +59,7 @@ impl Line {
             asked: Instant::now(),
             waker: None,
             leaving: Vec::new(),
+            offered: Vec::new(),
             end: None,
             cut: false,
         })))
@@ -118,6 +124,34 @@ impl Line {
         self.state().cut
     }
 
+    /// The socket is given a stream's last bytes next.
+    pub(super) fn offers(&self, stream: Arc<Stream>) {
+        self.state().offered.push(stream);
+    }
+
+    /// The socket is given bytes now.
+    fn gives(&self) {
+        for (hold, settlement) in &mut self.state().leaving {
+            hold.write_down(*settlement);
+        }
+    }
+
+    /// The socket has not taken all that it was given.
+    fn keeps(&self) {
+        let offered = {
+            let mut state = self.state();
+            state.leaving.iter_mut().for_each(|(hold, _)| hold.take_back());
+            std::mem::take(&mut state.offered)
+        };
+        offered.iter().for_each(|stream| stream.keeps());
+    }
+
+    /// The socket has taken all that it was given. A stream that gave more learns that from its parcels.
+    fn gave(&self) {
+        let offered = std::mem::take(&mut self.state().offered);
+        drop(offered);
+    }
+
     fn flushed(&self) {
         let left = {
             let mut state = self.state();
@@ -137,14 +171,15 @@ impl Line {
 
     /// The connection is over: what has not left never will.
     pub(super) fn over(&self) {
-        let (mut left, end, cut) = {
+        let (mut left, offered, end, cut) = {
             let mut state = self.state();
-            (std::mem::take(&mut state.leaving), state.end.take(), state.cut)
+            let (left, offered) = (std::mem::take(&mut state.leaving), std::mem::take(&mut state.offered));
+            (left, offered, state.end.take(), state.cut)
         };
         if cut {
             left.iter_mut().for_each(|(hold, _)| hold.nobody_hung_up());
         }
-        drop((left, end));
+        drop((left, offered, end));
     }
 }
 
@@ -162,6 +197,14 @@ impl<S> Watched<S> {
             socket,
             line,
             stalled: None,
+        }
+    }
+
+    /// Tells the line whether all bytes were taken.
+    fn told(&self, written: &Poll<io::Result<usize>>, offered: usize) {
+        match written {
+            Poll::Ready(Ok(taken)) if *taken == offered => self.line.gave(),
+            Poll::Ready(Ok(_) | Err(_)) | Poll::Pending => self.line.keeps(),
         }
     }
 
@@ -189,15 +232,20 @@ impl<S: Read + Unpin> Read for Watched<S> {
 
 impl<S: Write + Unpin> Write for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.line.gives();
         let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        self.told(&written, bytes.len());
         self.watch(cx, written)
     }
 
     /// The server flushes the socket only when its own buffer is empty: then all bodies that it has taken have left.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.line.gives();
         let flushed = Pin::new(&mut self.socket).poll_flush(cx);
         if matches!(flushed, Poll::Ready(Ok(()))) {
             self.line.flushed();
+        } else {
+            self.line.keeps();
         }
         flushed
     }
@@ -215,7 +263,9 @@ impl<S: Write + Unpin> Write for Watched<S> {
         cx: &mut Context<'_>,
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.line.gives();
         let written = Pin::new(&mut self.socket).poll_write_vectored(cx, bytes);
+        self.told(&written, bytes.iter().map(|piece| piece.len()).sum());
         self.watch(cx, written)
     }
 }

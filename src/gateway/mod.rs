@@ -12,6 +12,7 @@
 //! | `admit`, `key`, `path` | refuse what needs no ledger to be refused |
 //! | `hold`, `settle` | credits held, and settled exactly once |
 //! | `journal`, `journal_line` | settlements that the ledger has not taken yet, on disk |
+//! | `handed_over` | charges for bodies whose last bytes are leaving, on disk |
 //! | `top_up` | units that were delivered beyond those that were held for |
 //! | `free_riders` | keys that keep hanging up just before the end |
 //! | `once` | results that are paid once |
@@ -35,6 +36,7 @@ mod delivery;
 mod exchange;
 mod forward;
 mod free_riders;
+mod handed_over;
 mod headers;
 mod hold;
 mod idle;

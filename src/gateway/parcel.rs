@@ -73,6 +73,10 @@ impl Buf for Parcel {
     }
 
     fn chunk(&self) -> &[u8] {
+        // Whoever looks is about to give them to the socket.
+        if let Some(stream) = &self.stream {
+            stream.is_looked_at(count(self.bytes.len()));
+        }
         &self.bytes
     }
 
@@ -114,8 +118,31 @@ impl Stream {
         self.settle_if_all_is_taken(state);
     }
 
+    /// A piece with so many bytes is given to the socket next, or a part of it. Where they are the last of a body that
+    /// ended whole, its charge is written down first.
+    fn is_looked_at(self: &Arc<Self>, length: u64) {
+        let mut state = self.state();
+        let last = state.taken + length == state.given;
+        let Some((hold, settlement)) = state.ended.as_mut().filter(|_| last) else {
+            return;
+        };
+        hold.write_down(*settlement);
+        drop(state);
+        self.line.offers(Arc::clone(self));
+    }
+
+    /// The socket has not taken its last bytes.
+    pub(super) fn keeps(&self) {
+        if let Some((hold, _)) = &mut self.state().ended {
+            hold.take_back();
+        }
+    }
+
     fn settle_if_all_is_taken(&self, mut state: MutexGuard<'_, State>) {
         if state.taken < state.given {
+            if let Some((hold, _)) = &mut state.ended {
+                hold.take_back();
+            }
             return;
         }
         let ended = state.ended.take();

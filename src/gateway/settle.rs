@@ -2,10 +2,10 @@
 //!
 //! In: what is owed for a hold. Out: exactly one settlement in the log, or none at all when the ledger stays away.
 //!
-//! Promise: retries have the same ids, so an answer that was lost charges nobody twice. What the ledger does not take
-//! at once goes to the journal, where there is one, before it is tried again: a gateway that is killed settles it when
-//! it comes back. What is delivered and killed within `AT_ONCE` of each other is the one case that is not charged:
-//! doubt favours the customer.
+//! Promise: retries have the same ids, so an answer that was lost charges nobody twice. Where there is a journal, a charge
+//! is in it before its last bytes leave, in a file that outlives the process; what the ledger does not take at once is
+//! synced to the disk before it is tried again, and outlives the machine. A gateway that is killed settles both when it
+//! comes back. Releases that it did not come to are made by time, when their holds end.
 //!
 //! Not here: when a hold is made and what it deserves.
 
@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::handed_over;
 use super::hold::{RETRY_FIRST, RETRY_LONGEST, Settlement, Settler, by_gateway};
 use super::journal::Journal;
 use super::journal_line::Kept;
@@ -39,6 +40,13 @@ impl Settler {
             metrics::counter!("keyledger_gateway_settlements_replayed_total").increment(1);
             let settling = Arc::clone(self).settle_journaled(owed, expires);
             self.tasks.spawn_on(settling, &self.runtime);
+        }
+    }
+
+    /// Forgets what was written down of a hold: it is settled, or its last bytes have not left.
+    pub(super) fn forget(&self, written: Option<handed_over::Place>) {
+        if let (Some(journal), Some(place)) = (self.journal.get(), written) {
+            journal.handed_over.free(place);
         }
     }
 

@@ -76,7 +76,7 @@ async fn a_client_that_dribbles_its_head_or_its_body_is_cut_off() {
 }
 
 /// What this machine's kernel takes from a sender whose peer does not read.
-async fn bytes_the_kernel_takes() -> usize {
+pub async fn bytes_the_kernel_takes() -> usize {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let _deaf = deaf(listener.local_addr().unwrap()).await;
     let (mut sender, _) = listener.accept().await.unwrap();
@@ -88,7 +88,7 @@ async fn bytes_the_kernel_takes() -> usize {
     taken
 }
 
-async fn deaf(to: std::net::SocketAddr) -> TcpStream {
+pub async fn deaf(to: std::net::SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
     socket.connect(to).await.unwrap()

@@ -22,6 +22,10 @@ impl Gate {
         Gate::closed(harness, "new.type like '%CreditsReserved%'").await
     }
 
+    pub async fn before_a_charge(harness: &Harness) -> Gate {
+        Gate::closed(harness, "new.type like '%CreditsCharged%'").await
+    }
+
     async fn closed(harness: &Harness, comes: &str) -> Gate {
         let mut owner = harness.owner().await;
         let wait = format!(
@@ -42,6 +46,14 @@ impl Gate {
             sqlx::query(AssertSqlSafe(statement)).execute(&mut owner).await.unwrap();
         }
         Gate(owner)
+    }
+
+    /// Stops those who come from now on.
+    pub async fn close(&mut self) {
+        sqlx::query("select pg_advisory_lock(1)")
+            .execute(&mut self.0)
+            .await
+            .unwrap();
     }
 
     pub async fn waiting(&mut self) -> bool {
