@@ -245,6 +245,16 @@ async fn forward_auth_nginx_charges_what_was_delivered() {
 }
 
 #[tokio::test]
+async fn forward_auth_nginx_tops_up_what_came_beyond_a_hold() {
+    let site = Site::behind(Server::Nginx, "10").await;
+    let answer = site.get("/ai-visibility/acme?header_count=5", &[]).await;
+    assert_eq!((answer.status.as_u16(), answer.header("credits-remaining")), (200, "9"));
+    site.charged("2.5").await;
+    site.get("/ai-visibility/acme?header_count=1", &[]).await.json(200);
+    site.charged("3").await;
+}
+
+#[tokio::test]
 async fn forward_auth_nginx_gives_back_what_did_not_arrive_whole() {
     let site = Site::behind(Server::Nginx, "10").await;
     let broken_off = site.read_for("/serp?q=a&cut=1", Duration::from_secs(10)).await;

@@ -82,6 +82,12 @@ fn prices() -> PriceBook {
                 when_more: Some("top-up".to_owned()),
                 ..entry("topped", QuantityEntry::Header("x-count".to_owned()), Some(2))
             },
+            // The demo data API counts there as its caller asks it to.
+            PriceEntry {
+                when_more: Some("top-up".to_owned()),
+                pattern: "GET /ai-visibility/{brand}".to_owned(),
+                ..entry("topped", QuantityEntry::Header("x-result-count".to_owned()), Some(2))
+            },
             PriceEntry {
                 settle: SettleAt::AtOnce,
                 ..entry("conversions", QuantityEntry::Fixed, None)
