@@ -15,7 +15,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ struct State {
     /// Whole bodies that the HTTP server has and the socket may not have yet.
     leaving: Vec<(Hold, Settlement)>,
     /// Streams whose last bytes the HTTP server looks at, to give them to the socket.
-    offered: Vec<Arc<Stream>>,
+    offered: Vec<Weak<Stream>>,
     /// Completes when the connection must not go on.
     end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// It ends by our will: nobody hung up.
@@ -125,7 +125,7 @@ impl Line {
     }
 
     /// The socket is given a stream's last bytes next.
-    pub(super) fn offers(&self, stream: Arc<Stream>) {
+    pub(super) fn offers(&self, stream: Weak<Stream>) {
         self.state().offered.push(stream);
     }
 
@@ -143,13 +143,13 @@ impl Line {
             state.leaving.iter_mut().for_each(|(hold, _)| hold.take_back());
             std::mem::take(&mut state.offered)
         };
-        offered.iter().for_each(|stream| stream.keeps());
+        let there = offered.iter().filter_map(Weak::upgrade);
+        there.for_each(|stream| stream.keeps());
     }
 
     /// The socket has taken all that it was given. A stream that gave more learns that from its parcels.
     fn gave(&self) {
-        let offered = std::mem::take(&mut self.state().offered);
-        drop(offered);
+        self.state().offered.clear();
     }
 
     fn flushed(&self) {
@@ -171,15 +171,14 @@ impl Line {
 
     /// The connection is over: what has not left never will.
     pub(super) fn over(&self) {
-        let (mut left, offered, end, cut) = {
+        let (mut left, end, cut) = {
             let mut state = self.state();
-            let (left, offered) = (std::mem::take(&mut state.leaving), std::mem::take(&mut state.offered));
-            (left, offered, state.end.take(), state.cut)
+            (std::mem::take(&mut state.leaving), state.end.take(), state.cut)
         };
         if cut {
             left.iter_mut().for_each(|(hold, _)| hold.nobody_hung_up());
         }
-        drop((left, offered, end));
+        drop((left, end));
     }
 }
 

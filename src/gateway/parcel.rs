@@ -128,7 +128,7 @@ impl Stream {
         };
         hold.write_down(*settlement);
         drop(state);
-        self.line.offers(Arc::clone(self));
+        self.line.offers(Arc::downgrade(self));
     }
 
     /// The socket has not taken its last bytes.
