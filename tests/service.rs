@@ -8,5 +8,6 @@ mod outage;
 mod process;
 mod readme;
 mod secrets;
+mod slow;
 mod streams;
 mod two;

@@ -91,8 +91,14 @@ impl Site {
 
     /// Puts the services that are started from now on before another data API.
     pub fn stand_before(&self, upstream: std::net::SocketAddr) {
-        let text = include_str!("../../examples/keyledger.toml");
-        let text = text.replace("http://127.0.0.1:9000", &format!("http://{upstream}"));
+        self.configure(upstream, "");
+    }
+
+    /// The same, with more lines for `[gateway]`.
+    pub fn configure(&self, upstream: std::net::SocketAddr, more: &str) {
+        let text = include_str!("../../examples/keyledger.toml")
+            .replace("http://127.0.0.1:9000", &format!("http://{upstream}"))
+            .replace("[gateway]\n", &format!("[gateway]\n{more}\n"));
         std::fs::write(&self.config, text).unwrap();
     }
 
