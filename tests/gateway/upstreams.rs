@@ -146,7 +146,7 @@ async fn deaf() -> (SocketAddr, Arc<AtomicUsize>) {
 #[tokio::test]
 async fn upstreams_whose_connections_hang_count_as_not_reached() {
     let (address, accepted) = deaf().await;
-    let config = format!("upstream = \"https://{address}\"\nupstream_timeout_seconds = 4\n");
+    let config = format!("upstream = \"https://{address}\"\nupstream_timeout_seconds = 6\n");
     let stage = Stage::configured(&config, "").await;
     let asking = (0..5).map(|_| stage.get("/serp"));
     for answer in futures_util::future::join_all(asking).await {
