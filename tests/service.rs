@@ -12,6 +12,7 @@ mod process;
 mod readme;
 mod secrets;
 mod settled;
+mod slow;
 mod stopped;
 mod streams;
 mod two;

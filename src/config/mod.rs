@@ -7,6 +7,7 @@
 //!
 //! Not here: secrets and addresses of servers. They come from the environment.
 
+mod clients;
 mod network;
 mod pages;
 mod rates;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use keyledger_events::KeyPrefix;
 use toml::{Table, Value};
 
+pub use clients::ClientsConfig;
 pub use network::{ForwardAuthConfig, MalformedNetwork, Network};
 pub use pages::{Colour, PagesConfig, is_web};
 pub use rates::RateLimits;
@@ -48,8 +50,7 @@ pub struct GatewayConfig {
     /// The data APIs: at least one.
     pub upstreams: Vec<UpstreamConfig>,
     pub request_body_bytes_max: u64,
-    /// Of clients, at once.
-    pub connections_max: usize,
+    pub clients: ClientsConfig,
     /// Requests of a deleted key are cut, unless this says otherwise.
     pub let_deleted_keys_finish: bool,
     /// `None`: clients speak plainly.
@@ -71,7 +72,6 @@ pub struct FreeRiderConfig {
 }
 
 const REQUEST_BODY_BYTES_MAX: u64 = 10 << 20;
-const CONNECTIONS_MAX: u64 = 10_000;
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 const HANG_UPS_MAX: u64 = 5;
 const HANG_UP_WINDOW_SECONDS: u64 = 600;
@@ -132,7 +132,7 @@ fn read_gateway(file: &mut Section<'_>, value: Value) -> (Option<GatewayConfig>,
     let mut section = file.inner("[gateway]", table);
     let (upstreams, names) = upstreams::read(&mut section);
     let request_body_bytes_max = section.count_within("request_body_bytes_max", 0..=(1 << 40), REQUEST_BODY_BYTES_MAX);
-    let connections_max = section.count_within("connections_max", 1..=1_000_000, CONNECTIONS_MAX);
+    let clients = clients::read(&mut section);
     let let_deleted_keys_finish = section.flag("let_deleted_keys_finish", false);
     let tls = tls::read_server(&mut section);
     let journal_dir = read_journal_dir(&mut section);
@@ -144,7 +144,7 @@ fn read_gateway(file: &mut Section<'_>, value: Value) -> (Option<GatewayConfig>,
     let gateway = GatewayConfig {
         upstreams,
         request_body_bytes_max,
-        connections_max: usize::try_from(connections_max).unwrap_or(usize::MAX),
+        clients,
         let_deleted_keys_finish,
         tls,
         journal_dir,

@@ -70,12 +70,7 @@ pub(super) fn read(file: &mut Section<'_>) -> ForwardAuthConfig {
     let mut section = file.inner("[forward_auth]", table);
     let peers = match section.value("peers") {
         None => None,
-        Some(Value::Array(texts)) => Some(
-            texts
-                .iter()
-                .filter_map(|text| read_network(&mut section, text))
-                .collect(),
-        ),
+        Some(Value::Array(texts)) => Some(read_networks(&mut section, "peers", &texts)),
         Some(_) => {
             section.complain("peers", "is a list of networks");
             None
@@ -85,11 +80,15 @@ pub(super) fn read(file: &mut Section<'_>) -> ForwardAuthConfig {
     ForwardAuthConfig { peers }
 }
 
-fn read_network(section: &mut Section<'_>, value: &Value) -> Option<Network> {
-    let network = value.as_str().ok_or(MalformedNetwork).and_then(str::parse);
-    network
-        .inspect_err(|malformed| section.complain("peers", malformed.to_string()))
-        .ok()
+/// Reads a list of networks, and complains of each that is none.
+pub(super) fn read_networks(section: &mut Section<'_>, name: &str, texts: &[Value]) -> Vec<Network> {
+    let mut read = |value: &Value| {
+        let network = value.as_str().ok_or(MalformedNetwork).and_then(str::parse);
+        network
+            .inspect_err(|malformed| section.complain(name, malformed.to_string()))
+            .ok()
+    };
+    texts.iter().filter_map(&mut read).collect()
 }
 
 #[cfg(test)]

@@ -1,48 +1,47 @@
 //! One client's connection: TLS where that is configured, and HTTP/1.1 or HTTP/2 on it.
 //!
-//! Promise: whoever says nothing for 5 s is gone, be it in the TLS handshake, before the first byte, or in a head. At
-//! the end answers under way are let finish, as long as the gateway has patience.
+//! Promise: whoever says nothing for `head_seconds` is gone, be it in the TLS handshake, before the first byte, or in a
+//! head; a connection on which nothing is under way is kept for `idle_seconds`. At the end answers under way are let
+//! finish, as long as the gateway has patience.
 //!
-//! HTTP/2 is chosen by ALPN, or without TLS by a client that knows beforehand and begins with its preface. A connection
-//! on which nobody asks anything for a minute is told to go away.
+//! Between requests of HTTP/1.1 a connection is a socket in the `lobby`; the HTTP server is made when a head is there,
+//! and put away when its answer has left and nothing else has come. HTTP/2 is chosen by ALPN, or without TLS by a client
+//! that knows beforehand and begins with its preface.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use http::Request;
+use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper::rt::Executor;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::exchange::{Shared, exchange};
-use super::line::{Line, Watched};
+use super::line::Line;
+use super::lobby::{self, HEAD_BYTES_MAX, Protocol, Waits};
+use super::watched::Watched;
+use crate::config::{ClientsConfig, ServerTls};
 
-/// A client that has not sent its head by then is not going to. Also how long an idle connection is kept.
-const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(5);
 const HEADERS_MAX: usize = 64;
-const HEADER_BYTES_MAX: usize = 16 << 10;
-const HEADER_LIST_BYTES_MAX: u32 = 16 << 10;
-/// What the server may hold of one body before the upstream is made to wait.
-const BUFFER_BYTES_MAX: usize = 64 << 10;
-/// What a client may send of one body before the upstream has taken it.
-const WINDOW_BYTES: u32 = 64 << 10;
-const STREAMS_MAX: u32 = 128;
-const STREAMS_IDLE_MAX: Duration = Duration::from_secs(60);
-const PING_EVERY: Duration = Duration::from_secs(20);
-const PREFACE: &[u8] = b"PRI * HTTP/2.0";
-const PREFACE_PAUSE: Duration = Duration::from_millis(10);
+/// What the server may hold of one body before the upstream is made to wait, and of a head and what follows it.
+const BUFFER_BYTES_MAX: usize = 32 << 10;
+/// A client that was refused in the middle of sending would lose the refusal to a reset, were the socket closed at once.
+const LINGER: Duration = Duration::from_millis(500);
+const LINGER_BYTES: usize = 64 << 10;
 
 /// What a connection is served with.
 pub(super) struct Connection {
@@ -53,10 +52,13 @@ pub(super) struct Connection {
     pub give_up: CancellationToken,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Protocol {
-    Http1,
-    Http2,
+/// How the serving of a connection ended.
+enum Ended {
+    /// The HTTP server is done with the connection, or has nothing to do on it.
+    Over(hyper::Result<()>),
+    Rests,
+    /// It was ended from outside.
+    Cut,
 }
 
 impl Connection {
@@ -64,33 +66,28 @@ impl Connection {
         // Answers are written whole; waiting to fill a packet would only delay their last one.
         let _ = socket.set_nodelay(true);
         let client = peer.ip().to_canonical();
-        let served = match self.shared.config.tls.clone() {
-            None => {
-                let Some(protocol) = self.in_time(preface(&socket)).await else {
-                    return;
-                };
-                self.speak(socket, protocol, client).await
-            }
-            Some(tls) => {
-                let handshake = TlsAcceptor::from(tls.0).accept(socket);
-                let Some(stream) = self.in_time(handshake).await else {
-                    return;
-                };
-                let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                let protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };
-                self.speak(stream, protocol, client).await
-            }
-        };
-        if let Err(error) = served {
-            tracing::debug!(%error, "a connection ended early");
+        match self.shared.config.tls.clone() {
+            None => self.speak(socket, None, client).await,
+            // Boxed, so that a connection without TLS does not carry the room for it.
+            Some(tls) => Box::pin(self.serve_tls(socket, tls, client)).await,
         }
     }
 
-    async fn in_time<T>(&self, opening: impl Future<Output = io::Result<T>>) -> Option<T> {
+    async fn serve_tls(&self, socket: TcpStream, tls: ServerTls, client: IpAddr) {
+        let Some(stream) = self.shake_hands(socket, tls).await else {
+            return;
+        };
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };
+        self.speak(stream, Some(protocol), client).await;
+    }
+
+    async fn shake_hands(&self, socket: TcpStream, tls: ServerTls) -> Option<TlsStream<TcpStream>> {
+        let handshake = TlsAcceptor::from(tls.0).accept(socket);
         let opened = tokio::select! {
             biased;
             () = self.stop.cancelled() => return None,
-            opened = tokio::time::timeout(HEADER_READ_TIMEOUT, opening) => opened,
+            opened = tokio::time::timeout(self.clients().head, handshake) => opened,
         };
         match opened {
             Ok(Ok(opened)) => Some(opened),
@@ -102,117 +99,136 @@ impl Connection {
         }
     }
 
-    async fn speak<S>(&self, socket: S, protocol: Protocol, client: IpAddr) -> hyper::Result<()>
+    pub(super) fn clients(&self) -> &ClientsConfig {
+        &self.shared.config.clients
+    }
+
+    /// Speaks the agreed protocol, or whichever the client begins with where none was agreed.
+    async fn speak<S>(&self, mut socket: S, agreed: Option<Protocol>, client: IpAddr)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let line = Line::new(protocol == Protocol::Http2);
-        let service = service_fn(|request: Request<Incoming>| {
-            line.asked();
-            let answering = exchange(Arc::clone(&self.shared), client, line.clone(), request);
-            async move { Ok::<_, Infallible>(answering.await) }
-        });
-        let socket = Watched::new(TokioIo::new(socket), line.clone());
-        let served = match protocol {
-            Protocol::Http1 => {
-                let serving = http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(HEADER_READ_TIMEOUT)
-                    .max_headers(HEADERS_MAX)
-                    .max_header_size(HEADER_BYTES_MAX)
-                    .max_buf_size(BUFFER_BYTES_MAX)
-                    .serve_connection(socket, service);
-                self.until_it_ends(pin!(serving), http1::Connection::graceful_shutdown, &line)
-                    .await
+        if agreed == Some(Protocol::Http2) {
+            return Box::pin(self.speak_http2(socket, Bytes::new(), client)).await;
+        }
+        let ClientsConfig { head, idle, .. } = *self.clients();
+        let mut bytes = Vec::new();
+        let mut quiet = head;
+        let mut agreed = agreed;
+        loop {
+            let waits = Waits { quiet, head };
+            let Some((protocol, begun)) = lobby::wait(&mut socket, bytes, waits, &self.stop).await else {
+                return;
+            };
+            if agreed.is_none() && protocol == Protocol::Http2 {
+                return Box::pin(self.speak_http2(socket, begun, client)).await;
             }
-            Protocol::Http2 => {
-                let serving = http2::Builder::new(Tracked(self.tasks.clone()))
-                    .timer(TokioTimer::new())
-                    .max_concurrent_streams(STREAMS_MAX)
-                    .max_header_list_size(HEADER_LIST_BYTES_MAX)
-                    .max_send_buf_size(BUFFER_BYTES_MAX)
-                    .initial_stream_window_size(WINDOW_BYTES)
-                    .keep_alive_interval(PING_EVERY)
-                    .serve_connection(socket, service);
-                self.until_it_ends(pin!(serving), http2::Connection::graceful_shutdown, &line)
-                    .await
+            agreed = Some(Protocol::Http1);
+            match Box::pin(self.speak_http1(socket, begun, client)).await {
+                Some((rested, more)) => (socket, bytes) = (rested, more),
+                None => return,
             }
-        };
-        line.over();
-        served
+            quiet = idle;
+        }
     }
 
-    /// Drives a connection until it is over by itself, or has to be.
-    async fn until_it_ends<C>(
-        &self,
-        mut serving: Pin<&mut C>,
-        go_away: impl Fn(Pin<&mut C>),
-        line: &Line,
-    ) -> hyper::Result<()>
+    /// Serves the request whose head has come, and those that follow without a pause. Gives the socket back, and what has
+    /// come of a next head, if the connection may go on.
+    async fn speak_http1<S>(&self, socket: S, begun: Bytes, client: IpAddr) -> Option<(S, Vec<u8>)>
     where
-        C: Future<Output = hyper::Result<()>>,
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let line = Line::new(false);
+        let service = service_fn(|request: Request<Incoming>| {
+            let under_way = line.asked(!request.body().is_end_stream());
+            let answering = exchange(Arc::clone(&self.shared), client, line.clone(), under_way, request);
+            async move { Ok::<_, Infallible>(answering.await) }
+        });
+        let socket = Watched::new(TokioIo::new(socket), begun, line.clone(), self.clients().stall);
+        let mut serving = http1::Builder::new()
+            .timer(TokioTimer::new())
+            // The head is there. What can follow here is a pause after a request whose body was not read to its end.
+            .header_read_timeout(self.clients().idle)
+            .max_headers(HEADERS_MAX)
+            .max_header_size(HEAD_BYTES_MAX)
+            .max_buf_size(BUFFER_BYTES_MAX)
+            .serve_connection(socket, service);
+        let ended = self.until_it_ends(Pin::new(&mut serving), &line).await;
+        match ended {
+            Ended::Rests => {
+                let parts = serving.into_parts();
+                let (socket, early) = parts.io.into_parts();
+                let more = [parts.read_buf, early].concat();
+                Some((socket.into_inner(), more))
+            }
+            Ended::Over(result) => {
+                tell(result);
+                let parts = serving.into_parts();
+                line.over();
+                if parts.io.refused() {
+                    linger(parts.io.into_parts().0.into_inner()).await;
+                }
+                None
+            }
+            Ended::Cut => {
+                drop(serving);
+                line.over();
+                None
+            }
+        }
+    }
+
+    /// Drives a connection until there is nothing more to do on it.
+    async fn until_it_ends<I, B, S>(&self, mut serving: Pin<&mut http1::Connection<I, S>>, line: &Line) -> Ended
+    where
+        I: hyper::rt::Read + hyper::rt::Write + Unpin,
+        S: hyper::service::HttpService<Incoming, ResBody = B>,
+        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        B: http_body::Body + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let mut going = false;
         loop {
-            let idle = line.idle_until(STREAMS_IDLE_MAX);
             tokio::select! {
                 biased;
-                ended = serving.as_mut() => return ended,
+                ended = serving.as_mut() => return Ended::Over(ended),
                 () = poll_fn(|cx| line.poll_end(cx)) => {
-                    // A stream that ends the connection has said whose will that is.
-                    if !line.has_streams() {
-                        line.cut();
-                    }
-                    return Ok(());
+                    line.cut();
+                    return Ended::Cut;
                 }
+                () = poll_fn(|_| if line.rests() { Poll::Ready(()) } else { Poll::Pending }) => return Ended::Rests,
                 () = self.give_up.cancelled() => {
                     line.cut();
-                    return Ok(());
+                    return Ended::Cut;
                 }
                 () = self.stop.cancelled(), if !going => {
                     going = true;
-                    go_away(serving.as_mut());
-                }
-                () = tokio::time::sleep_until(idle), if line.has_streams() && !going => {
-                    if line.idle_until(STREAMS_IDLE_MAX) <= tokio::time::Instant::now() {
-                        going = true;
-                        go_away(serving.as_mut());
-                    }
+                    serving.as_mut().graceful_shutdown();
                 }
             }
         }
     }
 }
 
-/// Looks at the first bytes without taking them.
-async fn preface(socket: &TcpStream) -> io::Result<Protocol> {
-    let mut seen = [0; PREFACE.len()];
-    loop {
-        let length = socket.peek(&mut seen).await?;
-        if length == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if seen[..length] != PREFACE[..length] {
-            return Ok(Protocol::Http1);
-        }
-        if length == PREFACE.len() {
-            return Ok(Protocol::Http2);
-        }
-        // Looking does not wait for more than there is.
-        tokio::time::sleep(PREFACE_PAUSE).await;
+pub(super) fn tell(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
     }
 }
 
-/// Runs the tasks of streams where they are counted.
-#[derive(Clone)]
-struct Tracked(TaskTracker);
-
-impl<F> Executor<F> for Tracked
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    fn execute(&self, task: F) {
-        self.0.spawn(task);
-    }
+/// Reads for a moment what is still on its way.
+async fn linger(mut socket: impl AsyncRead + Unpin) {
+    let mut left = LINGER_BYTES;
+    let mut piece = BytesMut::new();
+    let reading = async {
+        while left > 0 {
+            piece.clear();
+            match socket.read_buf(&mut piece).await {
+                Ok(0) | Err(_) => return,
+                Ok(length) => left = left.saturating_sub(length),
+            }
+        }
+    };
+    // Whether the client has closed or not, it had its moment.
+    let _ = tokio::time::timeout(LINGER, reading).await;
 }

@@ -12,7 +12,7 @@ use http::header::UPGRADE;
 use http::{HeaderMap, Method, StatusCode};
 use keyledger_events::{KeyPrefix, ReleaseCause};
 
-use super::exchange::verdict;
+use super::answer::verdict;
 use super::hold::Settlement;
 use super::{caller, key, once, path};
 use crate::clock;

@@ -19,7 +19,8 @@ use super::headers::{self, CREDITS_CHARGED, CREDITS_REMAINING, set};
 use super::hold::{Hold, Settlement};
 use super::idle::Idle;
 use super::line::Line;
-use super::parcel::{Parcel, Stream};
+use super::parcel::Parcel;
+use super::stream::Stream;
 use super::upstream::Place;
 
 /// Why a body broke off.
@@ -41,8 +42,6 @@ pub(super) struct Payment {
     /// Charge and rest come as trailers: the client takes them, and the head could not say.
     pub trailers: bool,
     pub line: Line,
-    /// There where other bodies share the connection.
-    pub stream: Option<Arc<Stream>>,
 }
 
 /// A body on its way.
@@ -57,10 +56,13 @@ pub(super) struct Delivery {
     /// Those of the upstream, where the client takes any.
     trailers: Option<HeaderMap>,
     idle: Idle,
+    /// There where other bodies share the connection.
+    stream: Option<Arc<Stream>>,
     _place: Place,
 }
 
 impl Delivery {
+    /// Called in the task of its stream, where there is one.
     pub(super) fn new(inner: Incoming, payment: Option<Payment>, idle_max: Duration, place: Place) -> Delivery {
         let mut delivery = Delivery {
             unsized_: payment.as_ref().is_some_and(|payment| payment.trailers),
@@ -69,6 +71,7 @@ impl Delivery {
             ended: false,
             trailers: None,
             idle: Idle::new(idle_max),
+            stream: Stream::current(),
             _place: place,
         };
         // The server never asks for the frames of a body without any.
@@ -92,7 +95,7 @@ impl Delivery {
         let trailers = payment.trailers.then(|| credits(&payment.hold, counted));
         let Counted { quantity, more } = counted;
         let charge = Settlement::Charge { quantity, more };
-        match payment.stream {
+        match &self.stream {
             Some(stream) => stream.ended(payment.hold, charge),
             None => payment.line.settle_when_flushed(payment.hold, charge),
         }
@@ -104,10 +107,8 @@ impl Delivery {
         let Some(mut payment) = self.payment.take() else {
             return;
         };
-        let cut = payment
-            .stream
-            .as_ref()
-            .map_or_else(|| payment.line.is_cut(), |stream| stream.is_cut());
+        let stream = self.stream.as_ref();
+        let cut = stream.map_or_else(|| payment.line.is_cut(), |stream| stream.is_cut());
         if cut {
             payment.hold.nobody_hung_up();
         }
@@ -150,8 +151,7 @@ impl Body for Delivery {
         if self.ended {
             return Poll::Ready(None);
         }
-        let stream = self.payment.as_ref().and_then(|payment| payment.stream.clone());
-        if stream.as_ref().is_some_and(|stream| stream.has_to_end(cx)) {
+        if self.stream.as_ref().is_some_and(|stream| stream.has_to_end()) {
             self.ended = true;
             self.gives_up();
             return Poll::Ready(Some(Err(DeliveryFault::Cut)));
@@ -175,12 +175,13 @@ impl Body for Delivery {
                             continue;
                         }
                     };
+                    let mut tally = None;
                     if let Some(payment) = &mut self.payment {
                         payment.count.feed(&data);
-                        payment.hold.ride.pass(data.len());
+                        tally = Some(payment.hold.ride.passing(data.len()));
                     }
                     self.idle.moved();
-                    let parcel = Parcel::new(data, stream.as_ref());
+                    let parcel = Parcel::new(data, tally, self.stream.clone());
                     // With a length, the server stops asking at the last byte: this is the end.
                     if self.inner.is_end_stream() && !self.unsized_ {
                         self.ends_whole();

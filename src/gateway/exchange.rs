@@ -1,4 +1,4 @@
-//! One request's way: admit, hold, forward, answer. The body of the answer settles on its way out.
+//! One request's way to the upstream: admit, hold, forward. The `answer` comes back by itself, and settles.
 //!
 //! In: a request. Out: the upstream's answer with what it costs, or a problem of ours.
 //!
@@ -7,11 +7,8 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, request};
-use http_body::Body as _;
+use http::{HeaderMap, Method, Request, Response, Uri, Version, request};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -19,17 +16,18 @@ use keyledger_events::{KeyPrefix, ReleaseCause};
 use tracing::Instrument as _;
 
 use super::admit::{Admitted, admit, too_large};
-use super::count::Count;
-use super::delivery::{Delivery, DeliveryFault, Payment, credits};
+use super::answer::{Way, odd};
+use super::delivery::DeliveryFault;
 use super::headers;
 use super::hold::{Hold, Settlement, Settler};
 use super::limits::{self, Limits, Pass, Quota};
-use super::line::Line;
-use super::parcel::{Parcel, Stream};
+use super::line::{Line, UnderWay};
+use super::parcel::Parcel;
 use super::seen::Seen;
+use super::stream::Stream;
 use super::trace::Trace;
-use super::upload::{Upload, UploadFault};
-use super::upstream::{Place, Upstream, Upstreams};
+use super::upload::{self, Upload, UploadFault};
+use super::upstream::{Upstream, Upstreams};
 use super::{caller, headers::REQUEST_ID, key, once};
 use crate::clock;
 use crate::config::GatewayConfig;
@@ -69,12 +67,14 @@ pub(super) async fn exchange(
     shared: Arc<Shared>,
     client: IpAddr,
     line: Line,
+    under_way: UnderWay,
     request: Request<Incoming>,
 ) -> Response<Body> {
     let prefix = &shared.key_prefix;
     let request_id = caller::request_id(request.headers(), |sent| key::is_shown(prefix, sent));
     let trace = Trace::of(request.headers());
     let seen = Seen::begin(&request_id, trace, request.method(), request.uri().path(), prefix);
+    let head_only = request.method() == Method::HEAD;
     let exchange = Exchange {
         shared: &shared,
         client,
@@ -86,13 +86,22 @@ pub(super) async fn exchange(
     let answering = exchange.answer(request).instrument(seen.span());
     let mut answer = answering.await.unwrap_or_else(|problem| {
         seen.refused(problem.code());
-        let answer: Response<Full<Parcel>> = problem.into_http::<Parcel>().map(Full::new);
+        let answer = problem.into_http::<Parcel>();
+        // Over HTTP/2 nobody else keeps a body from following the answer to a HEAD.
+        let bodiless = head_only && exchange.line.has_streams();
+        let answer = answer.map(|body| {
+            if bodiless {
+                Full::default()
+            } else {
+                Full::new(body.of(Stream::current()))
+            }
+        });
         answer.map(|body| body.map_err(|never| match never {}).boxed_unsync())
     });
     headers::set(answer.headers_mut(), REQUEST_ID, &exchange.request_id);
     limits::tell(exchange.quotas.get().map_or(&[], Vec::as_slice), answer.headers_mut());
     let status = answer.status();
-    answer.map(|body| seen.answers(status, body).boxed_unsync())
+    answer.map(|body| seen.answers(status, body, under_way).boxed_unsync())
 }
 
 impl Exchange<'_> {
@@ -121,12 +130,15 @@ impl Exchange<'_> {
                 return Err(problem);
             }
         };
-        let paid = hold.held().paid;
         let (answer, hold) = self.forward(head, body, rule, upstream, hold).await?;
-        if paid && worth_data(answer.status()) {
-            return Ok(give(answer, hold, takes_trailers, (upstream, place)));
-        }
-        Ok(self.deliver(answer, &method, rule, hold, takes_trailers, (upstream, place)))
+        let way = Way {
+            method: &method,
+            rule,
+            upstream: &upstream.config,
+            takes_trailers,
+            line: &self.line,
+        };
+        Ok(way.pass(answer, hold, place))
     }
 
     fn reserve(&self, admitted: &Admitted<'_>, head: &request::Parts, upstream: &Upstream) -> ReserveCredits {
@@ -192,7 +204,7 @@ impl Exchange<'_> {
         hold: Hold,
     ) -> Result<(Response<Incoming>, Hold), Problem> {
         let config = &self.shared.config;
-        let (upload, fault) = Upload::new(body, config.request_body_bytes_max, upstream.config.idle_body_timeout);
+        let (upload, fault) = self.upload(body, upstream);
         let host = &upstream.host;
         let mut headers = headers::for_upstream(&head.headers, rule, &hold, host, self.client, &self.request_id);
         self.seen.trace().pass_on(&mut headers);
@@ -223,6 +235,11 @@ impl Exchange<'_> {
         }
     }
 
+    fn upload(&self, body: Incoming, upstream: &Upstream) -> (Upload, upload::Fault) {
+        let bytes_max = self.shared.config.request_body_bytes_max;
+        Upload::new(body, bytes_max, upstream.config.idle_body_timeout, self.line.clone())
+    }
+
     /// The upstream's answer, if it comes in time and can be passed on.
     async fn ask(&self, upstream: &Upstream, request: Request<Upload>) -> Result<Response<Incoming>, Problem> {
         let patience = upstream.config.upstream_timeout;
@@ -249,84 +266,6 @@ impl Exchange<'_> {
             }
         }
     }
-
-    /// Passes the answer on. What is to be charged is charged when the body has left; anything else goes back now.
-    fn deliver(
-        &self,
-        answer: Response<Incoming>,
-        method: &Method,
-        rule: &PriceRule,
-        mut hold: Hold,
-        takes_trailers: bool,
-        (upstream, place): (&Upstream, Place),
-    ) -> Response<Body> {
-        let (head, body) = answer.into_parts();
-        let mut told = headers::for_client(&head.headers);
-        let payment = match verdict(method, head.status, || ends_visibly(&head.headers, &body)) {
-            Settlement::Release(cause) => {
-                told.extend(credits(&hold, 0));
-                hold.settle(Settlement::Release(cause));
-                None
-            }
-            Settlement::Charge { .. } => {
-                let count = Count::begin(rule, &head.headers);
-                hold.delivers(body.size_hint().exact(), count.known().map(|counted| counted.quantity));
-                let trailers = count.known().is_none() && takes_trailers;
-                if let Some(counted) = count.known() {
-                    told.extend(credits(&hold, counted));
-                }
-                if trailers {
-                    told.remove(CONTENT_LENGTH);
-                }
-                let line = self.line.clone();
-                let end = end_of_delivery(&hold, upstream.config.body_timeout);
-                let stream = if line.has_streams() {
-                    Some(Stream::new(line.clone(), end))
-                } else {
-                    line.end_when(end);
-                    None
-                };
-                Some(Payment {
-                    hold,
-                    count,
-                    trailers,
-                    line,
-                    stream,
-                })
-            }
-        };
-        if takes_trailers {
-            let ours = payment.as_ref().is_some_and(|payment| payment.trailers);
-            headers::announce_trailers(&mut told, &head.headers, ours);
-        }
-        let delivery =
-            Delivery::new(body, payment, upstream.config.idle_body_timeout, place).with_trailers(takes_trailers);
-        let mut answer = Response::new(delivery.boxed_unsync());
-        *answer.status_mut() = head.status;
-        *answer.headers_mut() = told;
-        answer
-    }
-}
-
-/// Passes on a result that was paid before.
-fn give(
-    answer: Response<Incoming>,
-    hold: Hold,
-    takes_trailers: bool,
-    (upstream, place): (&Upstream, Place),
-) -> Response<Body> {
-    let (head, body) = answer.into_parts();
-    let mut told = headers::for_client(&head.headers);
-    told.extend(credits(&hold, 0));
-    hold.settle(Settlement::Release(ReleaseCause::Requested));
-    if takes_trailers {
-        headers::announce_trailers(&mut told, &head.headers, false);
-    }
-    let delivery = Delivery::new(body, None, upstream.config.idle_body_timeout, place).with_trailers(takes_trailers);
-    let mut answer = Response::new(delivery.boxed_unsync());
-    *answer.status_mut() = head.status;
-    *answer.headers_mut() = told;
-    answer
 }
 
 /// What the client is told when its own body was what failed.
@@ -344,65 +283,5 @@ pub(super) fn pass_told(pass: Pass, said: Result<&Held, &SubmitError>) {
         Ok(held) => pass.let_through(held.account, held.key),
         Err(SubmitError::Refused { refusal, .. }) => pass.refused(refusal),
         Err(SubmitError::Busy | SubmitError::Unavailable | SubmitError::OutcomeUnknown | SubmitError::Broken) => {}
-    }
-}
-
-/// The moment at which a delivery must be over: its key is deleted, or its hold would soon expire, after which reading
-/// on would be free.
-fn end_of_delivery(hold: &Hold, body_timeout: Duration) -> impl Future<Output = ()> + Send + 'static {
-    let deleted = hold.key_deleted();
-    async move {
-        // Either way the connection ends; the hold says which it was.
-        let _ = tokio::time::timeout(body_timeout, deleted).await;
-    }
-}
-
-fn worth_data(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION | StatusCode::PARTIAL_CONTENT
-    )
-}
-
-/// What an answer is worth, by its head alone. The quantity is counted later.
-pub(super) fn verdict(method: &Method, status: StatusCode, ends_visibly: impl FnOnce() -> bool) -> Settlement {
-    match status {
-        StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION | StatusCode::PARTIAL_CONTENT => {
-            // A HEAD has retrieved no data. A body that only ends with its connection may have been cut short.
-            if method == Method::HEAD || !ends_visibly() {
-                Settlement::Release(ReleaseCause::Error)
-            } else {
-                Settlement::Charge { quantity: 0, more: 0 }
-            }
-        }
-        StatusCode::ACCEPTED => Settlement::Release(ReleaseCause::Queued),
-        _ => Settlement::Release(ReleaseCause::Error),
-    }
-}
-
-/// Whether the end of a body can be told from a broken connection: it has a length, or it is sent in chunks.
-fn ends_visibly(headers: &HeaderMap, body: &Incoming) -> bool {
-    let visible = body.size_hint().exact().is_some() || headers.contains_key(TRANSFER_ENCODING);
-    if !visible {
-        tracing::warn!("the upstream's answer has neither a length nor chunks; it is passed on and not charged");
-    }
-    visible
-}
-
-/// Why an answer is not one that can be passed on.
-fn odd(answer: &Response<Incoming>) -> Option<&'static str> {
-    let headers = answer.headers();
-    let codings = headers.get_all(TRANSFER_ENCODING).iter();
-    if answer.status().is_informational() || answer.status().as_u16() >= 600 {
-        Some("its status is not final")
-    } else if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
-        Some("it has a length and chunks")
-    } else if codings
-        .into_iter()
-        .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
-    {
-        Some("it has a transfer coding that is not ours to undo")
-    } else {
-        None
     }
 }

@@ -6,7 +6,8 @@
 //! body gone out, owes each answer from its first byte, until it has behaved for a window. What the upstream breaks, or
 //! the platform cuts, is released for such a key as for any other.
 //!
-//! Where a body has no announced length, all that was seen of it has gone out, so that leaving it counts as near its end.
+//! What has gone out is what was taken for the client, not what waits for it. Where a body has no announced length, it is
+//! compared with all that was seen of it.
 //! Kept in memory: each process learns by itself, and forgets when it ends.
 
 use std::collections::VecDeque;
@@ -18,6 +19,7 @@ use lru::LruCache;
 use tokio::time::Instant;
 
 use super::hold::Settlement;
+use super::parcel::Tally;
 use crate::config::FreeRiderConfig;
 
 /// Keys that are watched; the one that hung up longest ago is forgotten first.
@@ -81,7 +83,9 @@ impl FreeRiders {
 #[derive(Debug, Default)]
 pub(super) struct Ride {
     announced_bytes: Option<u64>,
-    passed_bytes: u64,
+    /// Of the body, so far.
+    seen_bytes: u64,
+    taken: Tally,
     /// What leaving costs, once there was a byte to leave with.
     owed: Option<Settlement>,
 }
@@ -90,24 +94,27 @@ impl Ride {
     pub(super) fn begin(announced_bytes: Option<u64>, owed: Option<Settlement>) -> Ride {
         Ride {
             announced_bytes,
-            passed_bytes: 0,
+            seen_bytes: 0,
+            taken: Tally::default(),
             owed,
         }
     }
 
-    pub(super) fn pass(&mut self, bytes: usize) {
+    /// A piece sets out, and counts where it says that it is taken.
+    pub(super) fn passing(&mut self, bytes: usize) -> Tally {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        self.passed_bytes = self.passed_bytes.saturating_add(bytes);
+        self.seen_bytes = self.seen_bytes.saturating_add(bytes);
+        self.taken.clone()
     }
 
     pub(super) fn is_near_end(&self) -> bool {
-        let announced = self.announced_bytes.unwrap_or(self.passed_bytes);
-        let passed = u128::from(self.passed_bytes) * 100;
-        self.passed_bytes > 0 && passed >= u128::from(announced) * u128::from(NEAR_END_PERCENT)
+        let taken = self.taken.bytes();
+        let whole = self.announced_bytes.unwrap_or(self.seen_bytes);
+        taken > 0 && u128::from(taken) * 100 >= u128::from(whole) * u128::from(NEAR_END_PERCENT)
     }
 
     pub(super) fn owed(&self) -> Option<Settlement> {
-        self.owed.filter(|_| self.passed_bytes > 0)
+        self.owed.filter(|_| self.taken.bytes() > 0)
     }
 }
 
@@ -147,13 +154,16 @@ mod tests {
 
     #[test]
     fn near_the_end_is_nine_tenths_of_what_was_announced_or_all_that_was_seen() {
-        let ride = |announced, passed| {
+        let ride = |announced, taken| {
             let mut ride = Ride::begin(announced, None);
-            ride.pass(passed);
+            ride.passing(taken).add(taken);
             ride.is_near_end()
         };
         assert!(ride(Some(100), 90) && !ride(Some(100), 89));
         assert!(ride(None, 1) && !ride(None, 0) && !ride(Some(0), 0));
         assert!(!ride(Some(u64::MAX), 1_000));
+        let mut waiting = Ride::begin(Some(100), None);
+        waiting.passing(100).add(10);
+        assert!(!waiting.is_near_end(), "what waits for the client has not gone out");
     }
 }

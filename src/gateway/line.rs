@@ -1,31 +1,26 @@
 //! One client's connection, watched: when bytes have really left, when they do not, and when it has to end.
 //!
-//! In: a socket. Out: the same socket for the HTTP server, and word of what became of the bytes.
+//! In: what the bodies on it and its socket (`watched`) tell. Out: settlements, and word of what the connection is to do.
 //!
 //! Promise: a parcel counts as delivered once every byte before its end is in the kernel's hands; a parcel whose
 //! connection ends first is dropped, and its hold is released. Its charge is written down right before the socket is
 //! given the last bytes, and taken back if it does not take them: a process that is killed has charged what its clients
-//! have, and may charge for what they lack only if it is killed within that one call. A client that does not read for 30 s loses its
-//! connection, and with it what it has not paid for.
+//! have, and may charge for what they lack only if it is killed within that one call.
 //!
-//! Where bodies share a connection (HTTP/2), `parcel` says when all of one has been taken, and the flush after that
-//! counts here.
+//! Where bodies share a connection (HTTP/2), `stream` says when all of one has been taken, and the flush after that
+//! counts here. Where they do not, the line also knows when the connection rests: the request was read to its end, its
+//! answer has left, and nothing else has come.
 //!
 //! Not here: HTTP.
 
-use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
-use hyper::rt::{Read, ReadBufCursor, Write};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::hold::{Hold, Settlement};
-use super::parcel::Stream;
-
-pub(super) const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+use super::stream::Stream;
 
 /// What the two ends of a connection tell each other: the bodies that go in, and the socket that they leave by.
 #[derive(Clone)]
@@ -34,7 +29,18 @@ pub(super) struct Line(Arc<Mutex<State>>);
 struct State {
     /// HTTP/2: several bodies at once.
     streams: bool,
-    asked: Instant,
+    /// Any request has come.
+    asked: bool,
+    /// A request's body is not known to have been read to its end.
+    unread: bool,
+    /// Requests whose answers the HTTP server has not taken to their ends.
+    under_way: usize,
+    /// Since when none has been.
+    quiet_since: Instant,
+    /// All that there was to do is done.
+    rests: bool,
+    /// The HTTP server is about to close it.
+    closing: bool,
     waker: Option<Waker>,
     /// Whole bodies that the HTTP server has and the socket may not have yet.
     leaving: Vec<(Hold, Settlement)>,
@@ -46,6 +52,10 @@ struct State {
     cut: bool,
 }
 
+/// A request under way, until this is dropped.
+#[derive(Debug)]
+pub(super) struct UnderWay(Line);
+
 impl std::fmt::Debug for Line {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Line").finish_non_exhaustive()
@@ -56,7 +66,12 @@ impl Line {
     pub(super) fn new(streams: bool) -> Line {
         Line(Arc::new(Mutex::new(State {
             streams,
-            asked: Instant::now(),
+            asked: false,
+            unread: false,
+            under_way: 0,
+            quiet_since: Instant::now(),
+            rests: false,
+            closing: false,
             waker: None,
             leaving: Vec::new(),
             offered: Vec::new(),
@@ -69,14 +84,47 @@ impl Line {
         self.state().streams
     }
 
-    /// A request has come.
-    pub(super) fn asked(&self) {
-        self.state().asked = Instant::now();
+    /// A request has come, with a body that is still to be read or without.
+    pub(super) fn asked(&self, unread: bool) -> UnderWay {
+        let mut state = self.state();
+        state.asked = true;
+        state.unread = unread;
+        state.rests = false;
+        drop(state);
+        self.begin()
     }
 
-    /// When nobody will have asked anything for so long.
-    pub(super) fn idle_until(&self, idle: Duration) -> Instant {
-        self.state().asked + idle
+    /// Something is under way that nobody asked for anew.
+    pub(super) fn begin(&self) -> UnderWay {
+        self.state().under_way += 1;
+        UnderWay(self.clone())
+    }
+
+    /// The request's body was read to its end, and its end was as its framing says.
+    pub(super) fn all_read(&self) {
+        self.state().unread = false;
+    }
+
+    /// Whether there is nothing that an answer could belong to.
+    pub(super) fn awaits_no_answer(&self) -> bool {
+        let state = self.state();
+        !state.streams && (!state.asked || state.rests)
+    }
+
+    /// Since when nothing is under way, and whether anything ever was. `None`: something is.
+    pub(super) fn quiet(&self) -> Option<(Instant, bool)> {
+        let state = self.state();
+        (state.under_way == 0).then_some((state.quiet_since, state.asked))
+    }
+
+    /// Whether the HTTP server could be taken away without a loss: it has no request, no answer and no will to close.
+    pub(super) fn rests(&self) -> bool {
+        let state = self.state();
+        state.rests && !state.closing
+    }
+
+    pub(super) fn closing(&self) {
+        self.state().closing = true;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -130,14 +178,14 @@ impl Line {
     }
 
     /// The socket is given bytes now.
-    fn gives(&self) {
+    pub(super) fn gives(&self) {
         for (hold, settlement) in &mut self.state().leaving {
             hold.write_down(*settlement);
         }
     }
 
     /// The socket has not taken all that it was given.
-    fn keeps(&self) {
+    pub(super) fn keeps(&self) {
         let offered = {
             let mut state = self.state();
             state.leaving.iter_mut().for_each(|(hold, _)| hold.take_back());
@@ -148,19 +196,18 @@ impl Line {
     }
 
     /// The socket has taken all that it was given. A stream that gave more learns that from its parcels.
-    fn gave(&self) {
+    pub(super) fn gave(&self) {
         self.state().offered.clear();
     }
 
-    fn flushed(&self) {
+    /// Everything that the HTTP server had is in the kernel's hands.
+    pub(super) fn flushed(&self) {
         let left = {
             let mut state = self.state();
-            if state.leaving.is_empty() {
-                return;
-            }
-            // On a connection of many bodies an end is for all of them and stands.
-            if !state.streams {
+            // On a connection of many bodies an end is for all of them and stands, and there is no rest.
+            if !state.streams && state.asked && state.under_way == 0 {
                 state.end = None;
+                state.rests = !state.unread;
             }
             std::mem::take(&mut state.leaving)
         };
@@ -182,89 +229,18 @@ impl Line {
     }
 }
 
-/// The socket that the HTTP server writes to.
-#[derive(Debug)]
-pub(super) struct Watched<S> {
-    socket: S,
-    line: Line,
-    stalled: Option<Pin<Box<Sleep>>>,
-}
-
-impl<S> Watched<S> {
-    pub(super) fn new(socket: S, line: Line) -> Watched<S> {
-        Watched {
-            socket,
-            line,
-            stalled: None,
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.under_way = state.under_way.saturating_sub(1);
+        if state.under_way > 0 {
+            return;
         }
-    }
-
-    /// Tells the line whether all bytes were taken.
-    fn told(&self, written: &Poll<io::Result<usize>>, offered: usize) {
-        match written {
-            Poll::Ready(Ok(taken)) if *taken == offered => self.line.gave(),
-            Poll::Ready(Ok(_) | Err(_)) | Poll::Pending => self.line.keeps(),
+        state.quiet_since = Instant::now();
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
         }
-    }
-
-    /// Passes a write's result on, and fails it once it has been pending for too long.
-    fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.stalled = None;
-            return written;
-        }
-        let stalled = self
-            .stalled
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_STALL_MAX)));
-        match stalled.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-}
-
-impl<S: Read + Unpin> Read for Watched<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(cx, buf)
-    }
-}
-
-impl<S: Write + Unpin> Write for Watched<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.line.gives();
-        let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
-        self.told(&written, bytes.len());
-        self.watch(cx, written)
-    }
-
-    /// The server flushes the socket only when its own buffer is empty: then all bodies that it has taken have left.
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.line.gives();
-        let flushed = Pin::new(&mut self.socket).poll_flush(cx);
-        if matches!(flushed, Poll::Ready(Ok(()))) {
-            self.line.flushed();
-        } else {
-            self.line.keeps();
-        }
-        flushed
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.line.gives();
-        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, bytes);
-        self.told(&written, bytes.iter().map(|piece| piece.len()).sum());
-        self.watch(cx, written)
     }
 }

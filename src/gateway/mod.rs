@@ -17,16 +17,20 @@
 //! | `free_riders` | keys that keep hanging up just before the end |
 //! | `once` | results that are paid once |
 //! | `limits` | who may ask how often |
-//! | `exchange` | one request's way |
+//! | `exchange`, `answer` | one request's way, there and back |
 //! | `decide`, `forward` | the same decisions and limits for a proxy that forwards by itself |
 //! | `headers`, `caller` | what passes, and what is kept of the client |
 //! | `upload`, `delivery`, `count`, `json_count`, `idle` | bodies, up and down, counted as they stream |
 //! | `seen`, `trace` | what operators see of it: figures, access log, traces |
 //! | `upstream`, `connector` | the data APIs: connections, bounds, whether they can be reached |
-//! | `connection` | a client's connection: TLS, HTTP/1.1 or HTTP/2 |
-//! | `line`, `parcel` | the client's socket and what it takes: when bytes have left, and when it must end |
+//! | `connection`, `lobby`, `http2` | a client's connection: TLS, HTTP/1.1 or HTTP/2, and waiting between requests |
+//! | `places` | how many connections each client has |
+//! | `line`, `watched`, `parcel`, `stream` | the client's socket and what it takes: when bytes have left, and when it must end |
+//! | `bare` | answers to what is no request |
 
 mod admit;
+mod answer;
+mod bare;
 mod caller;
 mod connection;
 mod connector;
@@ -39,6 +43,7 @@ mod free_riders;
 mod handed_over;
 mod headers;
 mod hold;
+mod http2;
 mod idle;
 mod journal;
 mod journal_line;
@@ -46,15 +51,19 @@ mod json_count;
 mod key;
 mod limits;
 mod line;
+mod lobby;
 mod once;
 mod parcel;
 mod path;
+mod places;
 mod seen;
 mod settle;
+mod stream;
 mod top_up;
 mod trace;
 mod upload;
 mod upstream;
+mod watched;
 
 use std::io;
 use std::net::SocketAddr;
@@ -82,6 +91,7 @@ use hold::Settler;
 use journal::Journal;
 pub use journal::JournalError;
 use limits::Limits;
+use places::Places;
 pub(crate) use top_up::tell as tell_of_more;
 use upstream::Upstreams;
 
@@ -134,7 +144,8 @@ impl Gateway {
     /// Serves until `stop` is cancelled, then lets answers under way end and settles what is left, for 10 s each. The
     /// ledger has to outlive this.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
-        let room = Arc::new(Semaphore::new(self.shared.config.connections_max));
+        let room = Arc::new(Semaphore::new(self.shared.config.clients.connections_max));
+        let places = Places::new(&self.shared.config.clients);
         let connections = TaskTracker::new();
         let give_up = CancellationToken::new();
         loop {
@@ -144,7 +155,12 @@ impl Gateway {
                 accepted = accept(&listener, &room) => accepted,
             };
             match accepted {
-                Ok((socket, peer, place)) => {
+                Ok((socket, peer, room)) => {
+                    let Some(place) = places.take(peer.ip()) else {
+                        metrics::counter!("keyledger_gateway_connections_refused_total").increment(1);
+                        tracing::debug!(client = %peer.ip(), "a client has as many connections as it may have");
+                        continue;
+                    };
                     let connection = Connection {
                         shared: Arc::clone(&self.shared),
                         tasks: connections.clone(),
@@ -153,7 +169,7 @@ impl Gateway {
                     };
                     connections.spawn(async move {
                         connection.serve(socket, peer).await;
-                        drop(place);
+                        drop((room, place));
                     });
                 }
                 Err(error) => {

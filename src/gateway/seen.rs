@@ -21,6 +21,7 @@ use tracing::field::{Empty, display};
 use super::delivery::DeliveryFault;
 use super::exchange::Body;
 use super::key;
+use super::line::UnderWay;
 use super::parcel::Parcel;
 use super::trace::Trace;
 use crate::ledger::Held;
@@ -111,7 +112,7 @@ impl Seen {
     }
 
     /// The head is on its way. Whatever is passed of the body is counted.
-    pub(super) fn answers(self: Arc<Self>, status: StatusCode, body: Body) -> SeenBody {
+    pub(super) fn answers(self: Arc<Self>, status: StatusCode, body: Body, under_way: UnderWay) -> SeenBody {
         let mut state = self.state();
         state.status = Some(status);
         let endpoint = label(state.endpoint.as_ref());
@@ -120,6 +121,7 @@ impl Seen {
         SeenBody {
             inner: body,
             seen: self,
+            _under_way: under_way,
         }
     }
 }
@@ -168,6 +170,7 @@ fn label(endpoint: Option<&Endpoint>) -> String {
 pub(super) struct SeenBody {
     inner: Body,
     seen: Arc<Seen>,
+    _under_way: UnderWay,
 }
 
 impl http_body::Body for SeenBody {

@@ -10,6 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::idle::Idle;
+use super::line::Line;
 
 /// Why a body did not arrive whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -33,16 +34,19 @@ pub(super) struct Upload {
     left: u64,
     idle: Idle,
     fault: Fault,
+    /// Is told when the body has been read to its end.
+    line: Option<Line>,
 }
 
 impl Upload {
-    pub(super) fn new(inner: Incoming, bytes_max: u64, idle_max: Duration) -> (Upload, Fault) {
+    pub(super) fn new(inner: Incoming, bytes_max: u64, idle_max: Duration, line: Line) -> (Upload, Fault) {
         let fault = Fault::default();
         let upload = Upload {
             inner: Some(inner),
             left: bytes_max,
             idle: Idle::new(idle_max),
             fault: Arc::clone(&fault),
+            line: Some(line),
         };
         (upload, fault)
     }
@@ -54,6 +58,13 @@ impl Upload {
             left: 0,
             idle: Idle::new(Duration::ZERO),
             fault: Fault::default(),
+            line: None,
+        }
+    }
+
+    fn all_read(&mut self) {
+        if let Some(line) = self.line.take() {
+            line.all_read();
         }
     }
 
@@ -71,19 +82,27 @@ impl Body for Upload {
             let Some(inner) = &mut self.inner else {
                 return Poll::Ready(None);
             };
-            match Pin::new(inner).poll_frame(cx) {
-                Poll::Ready(None) => return Poll::Ready(None),
+            match Pin::new(&mut *inner).poll_frame(cx) {
+                Poll::Ready(None) => {
+                    self.all_read();
+                    return Poll::Ready(None);
+                }
                 Poll::Ready(Some(Err(_))) => return self.fail(UploadFault::Broken),
                 Poll::Ready(Some(Ok(frame))) => {
                     let Ok(data) = frame.into_data() else {
                         continue;
                     };
                     let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+                    // With a length, nobody asks for more after the last byte.
+                    let ends = inner.is_end_stream();
                     let Some(left) = self.left.checked_sub(length) else {
                         return self.fail(UploadFault::TooLarge);
                     };
                     self.left = left;
                     self.idle.moved();
+                    if ends {
+                        self.all_read();
+                    }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Poll::Pending => {

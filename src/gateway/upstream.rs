@@ -3,17 +3,18 @@
 //!
 //! In: a request that is ready to be sent. Out: the head of its answer, or why there is none.
 //!
-//! Promise: a request is sent a second time only if it is GET, HEAD or OPTIONS without a body and no connection came
-//! about for the first: it never reached the upstream. A pooled connection that turns out closed before anything was
-//! written to it is merely replaced; the HTTP client hands the request back untouched. An upstream that could not be
-//! reached several times in a row is left alone for a moment, and who asks for it then is told so at once.
+//! Promise: a request is sent a second time only if it is GET, HEAD or OPTIONS without a body, and no connection came
+//! about for the first, or only one that had served before and was closed without a byte of an answer: the upstream had
+//! given it up (RFC 9112 section 9.3.1). A pooled connection that turns out closed before anything was written to it is
+//! merely replaced, for any request; the HTTP client hands it back untouched. An upstream that could not be reached
+//! several times in a row is left alone for a moment, and who asks for it then is told so at once.
 //!
 //! Not here: what an answer is worth, and how long one waits for it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Request, Response};
+use http::{Extensions, HeaderValue, Method, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client, Error};
@@ -21,14 +22,15 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::connector::Connector;
+use super::connector::{Connector, Turns};
 use super::upload::Upload;
 use crate::config::{USUAL, UpstreamConfig};
 use crate::problem::{Problem, UPSTREAM_BUSY, UPSTREAM_UNREACHABLE};
 
 const IDLE_MAX: Duration = Duration::from_secs(20);
 const HEADERS_MAX: usize = 128;
-const BUFFER_BYTES_MAX: usize = 256 << 10;
+/// What is read of an answer before its client has taken it, and the most that its head may have.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
 /// Long enough for a listener that restarts to be back now and then, too short for a person to notice.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// So many requests in a row found nobody: the next ones need not look.
@@ -100,7 +102,7 @@ impl Upstream {
             .pool_max_idle_per_host(config.connections_max)
             .http1_max_headers(HEADERS_MAX)
             .http1_max_buf_size(BUFFER_BYTES_MAX)
-            .build(Connector::new(config.tls.as_ref()));
+            .build(Connector::new(config.tls.as_ref(), config.upstream_timeout));
         // An authority has only characters that a header may have.
         let host = HeaderValue::from_str(config.authority.as_str());
         let upstream = Upstream {
@@ -144,7 +146,7 @@ impl Upstream {
         let again = again(&request);
         let mut answered = self.client.request(request).await;
         if let (Err(error), Some(again)) = (&answered, again)
-            && error.is_connect()
+            && (error.is_connect() || was_given_up(error))
         {
             metrics::counter!("keyledger_gateway_upstream_retries_total", "upstream" => self.config.name.clone())
                 .increment(1);
@@ -214,6 +216,15 @@ impl Upstream {
         metrics::gauge!("keyledger_gateway_upstream_reachable", "upstream" => self.config.name.clone())
             .set(u8::from(reachable));
     }
+}
+
+/// Whether a kept connection was closed by the upstream as the request went out.
+fn was_given_up(error: &Error) -> bool {
+    let mut extras = Extensions::new();
+    if let Some(connection) = error.connect_info() {
+        connection.get_extras(&mut extras);
+    }
+    extras.get::<Turns>().is_some_and(Turns::left_unanswered)
 }
 
 fn unreachable_lately() -> Problem {

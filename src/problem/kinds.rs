@@ -132,6 +132,8 @@ kinds! {
         "The request's body is larger than this server takes. Nothing was charged.";
     URI_TOO_LONG = URI_TOO_LONG "uri-too-long", "The address is too long",
         "Path and query together have more characters than this server takes.";
+    HEAD_TOO_LARGE = REQUEST_HEADER_FIELDS_TOO_LARGE "head-too-large", "The headers are too many or too large",
+        "At most 64 headers are taken, and at most 16 KiB for all of a request before its body. Send fewer or shorter ones; cookies are the usual reason.";
     REQUEST_TIMEOUT = REQUEST_TIMEOUT "request-timeout", "The request took too long to arrive",
         "The rest of the request did not arrive in time.";
     UPGRADE_REFUSED = BAD_REQUEST "upgrade-refused", "Changing the protocol is not offered",

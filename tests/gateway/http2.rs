@@ -15,7 +15,7 @@ use super::raw::Stub;
 use super::stage::{Stage, charged, demo_data_api, released};
 
 /// A client that takes at most `window` bytes of each answer before it has read them.
-async fn client(stage: &Stage, window: u32) -> (SendRequest<Empty<Bytes>>, tokio::task::AbortHandle) {
+pub async fn client(stage: &Stage, window: u32) -> (SendRequest<Empty<Bytes>>, tokio::task::AbortHandle) {
     let socket = TcpStream::connect(stage.gateway).await.unwrap();
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .initial_stream_window_size(window)
@@ -25,7 +25,7 @@ async fn client(stage: &Stage, window: u32) -> (SendRequest<Empty<Bytes>>, tokio
     (sender, tokio::spawn(connection).abort_handle())
 }
 
-fn request(stage: &Stage, target: &str) -> Request<Empty<Bytes>> {
+pub fn request(stage: &Stage, target: &str) -> Request<Empty<Bytes>> {
     Request::get(format!("http://api.example{target}"))
         .header("authorization", format!("Bearer {}", stage.secret))
         .header("te", "trailers")
@@ -35,7 +35,7 @@ fn request(stage: &Stage, target: &str) -> Request<Empty<Bytes>> {
         .unwrap()
 }
 
-async fn get(sender: &mut SendRequest<Empty<Bytes>>, request: Request<Empty<Bytes>>) -> Response<Incoming> {
+pub async fn get(sender: &mut SendRequest<Empty<Bytes>>, request: Request<Empty<Bytes>>) -> Response<Incoming> {
     sender.ready().await.unwrap();
     sender.send_request(request).await.unwrap()
 }

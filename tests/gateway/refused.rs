@@ -95,7 +95,12 @@ async fn framing_that_is_not_one_request_never_becomes_two() {
         let stub = Stub::answering(OK).await;
         let stage = Stage::in_front_of(stub.address).await;
         let answer = stage.send(&(stage.request("POST", "/serp", more) + smuggled)).await;
-        assert_eq!(answer.status, 400, "{more:?}");
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (400, "bad-request"),
+            "{more:?}"
+        );
+        assert_eq!(answer.header("x-request-id").map(str::len), Some(32), "{more:?}");
         assert!(stub.requests().is_empty(), "{more:?}");
     }
 }
@@ -120,9 +125,15 @@ async fn a_length_beside_chunks_is_not_believed() {
 async fn too_many_or_too_large_headers_are_refused() {
     let stage = Stage::open().await;
     let many: String = (0..65).map(|index| format!("X-{index}: 1\r\n")).collect();
-    assert_eq!(stage.send(&stage.request("GET", "/serp", &many)).await.status, 431);
-    let large = format!("X-A: {}\r\n", "x".repeat(17 << 10));
-    assert_eq!(stage.send(&stage.request("GET", "/serp", &large)).await.status, 431);
+    let large = format!("X-A: {}\r\n", "x".repeat(40 << 10));
+    for more in [many, large] {
+        let answer = stage.send(&stage.request("GET", "/serp", &more)).await;
+        assert_eq!((answer.status, answer.code().as_str()), (431, "head-too-large"));
+        assert!(answer.whole && answer.header("x-request-id").is_some());
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    }
+    let garbage = super::raw::send(stage.gateway, "\x16\x03\x01\x02\x00\x01").await;
+    assert_eq!((garbage.status, garbage.code().as_str()), (400, "bad-request"));
     stage.nothing_was_held().await;
 }
 

@@ -1,7 +1,11 @@
 //! Several data APIs behind one gateway: who is asked, how many at once, and what happens when nobody is there.
 
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::raw::Stub;
@@ -16,7 +20,7 @@ fn gateway(usual: &str, reports: &str, more: &str) -> String {
 }
 
 /// An address at which nobody listens.
-async fn nobody() -> std::net::SocketAddr {
+async fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
@@ -121,4 +125,83 @@ async fn upstreams_that_cannot_be_reached_are_left_alone_for_a_moment_and_come_b
     let _stub = Stub::answering_at(address, OK).await;
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     assert_eq!(stage.get("/serp").await.status, 200);
+}
+
+/// Accepts connections, shakes no hands, and counts.
+async fn deaf() -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let count = Arc::<AtomicUsize>::default();
+    let accepted = Arc::clone(&count);
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok((socket, _)) = listener.accept().await {
+            accepted.fetch_add(1, Ordering::Relaxed);
+            kept.push(socket);
+        }
+    });
+    (address, count)
+}
+
+#[tokio::test]
+async fn upstreams_whose_connections_hang_count_as_not_reached() {
+    let (address, accepted) = deaf().await;
+    let config = format!("upstream = \"https://{address}\"\nupstream_timeout_seconds = 6\n");
+    let stage = Stage::configured(&config, "").await;
+    let asking = (0..5).map(|_| stage.get("/serp"));
+    for answer in futures_util::future::join_all(asking).await {
+        assert_eq!((answer.status, answer.code().as_str()), (502, "upstream-unreachable"));
+    }
+    assert_eq!(accepted.load(Ordering::Relaxed), 10, "each was tried once more");
+    let at_once = stage.get("/serp").await;
+    assert_eq!((at_once.status, at_once.header("retry-after")), (502, Some("1")));
+    assert_eq!(stage.settled(5).await, vec![released("error"); 5]);
+}
+
+/// Answers the first request of each connection, and closes at the second without a word; at a POST always.
+async fn forgetful() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let seen = Arc::<Mutex<Vec<String>>>::default();
+    let told = Arc::clone(&seen);
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let told = Arc::clone(&told);
+            tokio::spawn(async move {
+                for turn in ["first", "second"] {
+                    let mut piece = [0; 4096];
+                    let Ok(length @ 1..) = socket.read(&mut piece).await else {
+                        return;
+                    };
+                    let text = String::from_utf8_lossy(&piece[..length]).into_owned();
+                    let method = text.split(' ').next().unwrap_or_default().to_owned();
+                    told.lock().unwrap().push(format!("{turn} {method}"));
+                    if turn == "second" || method == "POST" {
+                        return;
+                    }
+                    socket.write_all(OK.as_bytes()).await.unwrap();
+                }
+            });
+        }
+    });
+    (address, seen)
+}
+
+#[tokio::test]
+async fn upstreams_that_close_kept_connections_cost_no_get_an_answer_and_get_no_post_twice() {
+    let (address, seen) = forgetful().await;
+    let stage = Stage::in_front_of(address).await;
+    let closed_on = |what: &str| seen.lock().unwrap().iter().filter(|one| *one == what).count();
+    while closed_on("second GET") < 3 {
+        assert_eq!(stage.get("/serp").await.status, 200);
+    }
+    while closed_on("second POST") < 3 {
+        assert_eq!(stage.get("/serp").await.status, 200);
+        let before = closed_on("first POST") + closed_on("second POST");
+        let post = stage
+            .send(&stage.request("POST", "/serp", "Content-Length: 0\r\n"))
+            .await;
+        assert_eq!((post.status, post.code().as_str()), (502, "upstream-unreachable"));
+        assert_eq!(closed_on("first POST") + closed_on("second POST"), before + 1);
+    }
 }

@@ -98,6 +98,14 @@ impl Site {
         std::fs::write(&self.config, text).unwrap();
     }
 
+    /// Begins anew with the usual file before another data API, with more lines for `[gateway]`.
+    pub fn configure(&self, upstream: std::net::SocketAddr, more: &str) {
+        let text = include_str!("../../examples/keyledger.toml")
+            .replace("http://127.0.0.1:9000", &format!("http://{upstream}"))
+            .replace("[gateway]\n", &format!("[gateway]\n{more}\n"));
+        std::fs::write(&self.config, text).unwrap();
+    }
+
     /// Puts these prices after the usual ones, for the services that are started from now on.
     pub fn price(&self, prices: &str) {
         let text = std::fs::read_to_string(&self.config).unwrap();

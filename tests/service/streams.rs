@@ -1,7 +1,6 @@
-//! The gateway's memory, and its patience with clients that have none or too much.
+//! The gateway's memory while a large answer passes.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -92,43 +91,4 @@ async fn streams_of_a_gibibyte_pass_in_constant_memory() {
         operator.get(&balance).await.text("/charged") == "10.5"
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn streams_of_a_thousand_slow_clients_keep_nobody_waiting() {
-    const CLIENTS: usize = 1_000;
-    let site = Site::start().await;
-    let service = site.serve_logging("warn").await;
-    let operator = site.operator(&service);
-    let customer = Customer::open(&operator, "100").await;
-    let client = super::client::Client::new(&service.gateway, &customer.secret);
-    for _ in 0..20 {
-        assert_eq!(client.get("/serp?q=a").await.status, 200);
-    }
-    let before = service.memory_kib("VmRSS");
-    let mut slow = Vec::new();
-    for _ in 0..CLIENTS {
-        let mut socket = TcpStream::connect(gateway(&service)).await.unwrap();
-        socket
-            .write_all(b"GET /serp HTTP/1.1\r\nHost: a\r\nX-Slow: ")
-            .await
-            .unwrap();
-        slow.push(socket);
-    }
-    let mut slowest = Duration::ZERO;
-    for _ in 0..50 {
-        for socket in slow.iter_mut().step_by(50) {
-            let _ = socket.write_all(b"a").await;
-        }
-        let began = Instant::now();
-        assert_eq!(client.get("/serp?q=a").await.status, 200);
-        slowest = slowest.max(began.elapsed());
-    }
-    let during = service.memory_kib("VmRSS");
-    println!(
-        "{before} KiB before, {during} KiB with {CLIENTS} slow clients; the slowest of 50 others took {slowest:?}"
-    );
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
-    let each = during.saturating_sub(before) / 1_000;
-    assert!(each <= 32, "{each} KiB for each slow client");
 }

@@ -293,7 +293,7 @@ fn too_often(wait: Duration) -> Problem {
 }
 
 /// One subscriber of IPv6 has a whole /64 to ask from.
-fn network(client: IpAddr) -> IpAddr {
+pub(super) fn network(client: IpAddr) -> IpAddr {
     match client {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => {
