@@ -157,8 +157,6 @@ impl Gateway {
             match accepted {
                 Ok((socket, peer, room)) => {
                     let Some(place) = places.take(peer.ip()) else {
-                        metrics::counter!("keyledger_gateway_connections_refused_total").increment(1);
-                        tracing::debug!(client = %peer.ip(), "a client has as many connections as it may have");
                         continue;
                     };
                     let connection = Connection {

@@ -17,7 +17,14 @@ use crate::config::{ClientsConfig, Network};
 pub(super) struct Places {
     each_max: usize,
     proxies: Vec<Network>,
-    taken: Mutex<HashMap<IpAddr, usize>>,
+    taken: Mutex<HashMap<IpAddr, Count>>,
+}
+
+#[derive(Debug, Default)]
+struct Count {
+    places: usize,
+    /// The log has it that this client wanted more.
+    told: bool,
 }
 
 /// One connection's place; dropping it gives it back.
@@ -44,17 +51,28 @@ impl Places {
         let client = limits::network(client.to_canonical());
         let mut taken = self.taken();
         let count = taken.entry(client).or_default();
-        if *count >= self.each_max {
+        if count.places >= self.each_max {
+            let told = std::mem::replace(&mut count.told, true);
+            drop(taken);
+            self.refused(client, told);
             return None;
         }
-        *count += 1;
+        count.places += 1;
         drop(taken);
         Some(Taken {
             from: Some((Arc::clone(self), client)),
         })
     }
 
-    fn taken(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+    fn refused(&self, client: IpAddr, told: bool) {
+        metrics::counter!("keyledger_gateway_connections_refused_total").increment(1);
+        if !told {
+            let most = self.each_max;
+            tracing::warn!(%client, most, "a client has as many connections as it may have; if it is a proxy, [gateway] proxies should name it");
+        }
+    }
+
+    fn taken(&self) -> MutexGuard<'_, HashMap<IpAddr, Count>> {
         // Each change under the lock is whole.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -67,8 +85,8 @@ impl Drop for Taken {
         };
         let mut taken = places.taken();
         if let Some(count) = taken.get_mut(client) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
+            count.places = count.places.saturating_sub(1);
+            if count.places == 0 {
                 taken.remove(client);
             }
         }

@@ -100,8 +100,8 @@ async fn tls_clients_speak_http_1_or_2_as_they_like() {
     assert!(curl(&stage, &ca, &[], &url).await.0);
 }
 
-/// An upstream that speaks TLS and answers `ok`.
-async fn tls_upstream(authority: &Authority) -> std::net::SocketAddr {
+/// An upstream that speaks TLS and answers `ok`, after it has closed so many connections without a word.
+async fn tls_upstream(authority: &Authority, mut unwilling: usize) -> std::net::SocketAddr {
     let text = format!("[gateway]\n{}", authority.gateway("http://a"));
     let tls = Config::parse(&text).unwrap().gateway.unwrap().tls.unwrap();
     let mut settings = Arc::unwrap_or_clone(tls.0);
@@ -111,6 +111,10 @@ async fn tls_upstream(authority: &Authority) -> std::net::SocketAddr {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
+            if unwilling > 0 {
+                unwilling -= 1;
+                continue;
+            }
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
                 let Ok(mut stream) = acceptor.accept(socket).await else {
@@ -131,7 +135,7 @@ async fn tls_upstream(authority: &Authority) -> std::net::SocketAddr {
 #[tokio::test]
 async fn tls_to_an_upstream_believes_only_the_given_authority() {
     let authority = Authority::make();
-    let upstream = tls_upstream(&authority).await;
+    let upstream = tls_upstream(&authority, 0).await;
     let config = |ca: &Path| {
         format!(
             "upstream = \"https://{upstream}\"\nupstream_ca_file = \"{}\"",
@@ -148,6 +152,22 @@ async fn tls_to_an_upstream_believes_only_the_given_authority() {
     let answer = stage.get("/serp").await;
     assert_eq!((answer.status, answer.code().as_str()), (502, "upstream-unreachable"));
     assert_eq!(stage.settled(1).await, [released("error")]);
+}
+
+#[tokio::test]
+async fn tls_upstreams_that_were_not_reached_are_asked_once_more_and_no_oftener() {
+    let authority = Authority::make();
+    for (unwilling, method, status) in [(1, "GET", 200), (2, "GET", 502), (1, "POST", 502)] {
+        let upstream = tls_upstream(&authority, unwilling).await;
+        let ca = authority.file("ca.pem");
+        let config = format!(
+            "upstream = \"https://{upstream}\"\nupstream_ca_file = \"{}\"",
+            ca.display()
+        );
+        let stage = Stage::configured(&config, "").await;
+        let answer = stage.send(&stage.request(method, "/serp", "")).await;
+        assert_eq!(answer.status, status, "{method} after {unwilling}");
+    }
 }
 
 #[test]

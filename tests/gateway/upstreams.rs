@@ -83,23 +83,6 @@ async fn upstreams_that_are_full_refuse_and_hold_nothing_while_others_serve() {
     }
 }
 
-/// Listens only after the first attempt has found nobody: the listener comes up within the pause before the second.
-#[tokio::test]
-async fn upstreams_that_were_not_reached_are_asked_once_more() {
-    let address = nobody().await;
-    let stage = Stage::configured(&format!("upstream = \"http://{address}\""), "").await;
-    // Whoever holds also uses the key: the hold is in the log just before the first attempt.
-    let request = stage.request("GET", "/serp", "");
-    let (answer, stub) = tokio::join!(stage.send(&request), async {
-        while stage.uses().await.is_empty() {
-            tokio::task::yield_now().await;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        Stub::answering_at(address, OK).await
-    });
-    assert_eq!((answer.status, stub.requests().len()), (200, 1));
-}
-
 #[tokio::test]
 async fn upstreams_that_break_off_after_the_request_are_never_asked_again() {
     let stub = Stub::answering("").await;
