@@ -50,6 +50,9 @@ pub(super) struct Frame<'a> {
     pub(super) inside: Option<Inside>,
 }
 
+/// The parts of the pages, as the navigation names them: where each begins, and what it is called.
+pub(super) const PARTS: &[(&str, &str)] = &[("keys", "API access"), ("credits", "Credits")];
+
 /// Who is looking, at whose account.
 pub(super) struct Inside {
     pub(super) account: Shown,
@@ -102,6 +105,10 @@ impl<'a> Frame<'a> {
             inside: Some(inside),
             ..Frame::outside(pages, root, title)
         })
+    }
+
+    pub(super) fn parts(&self) -> &'static [(&'static str, &'static str)] {
+        PARTS
     }
 
     pub(super) fn is_at(&self, here: &str) -> bool {

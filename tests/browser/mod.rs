@@ -5,6 +5,7 @@
 mod axe;
 mod browse;
 mod command;
+mod credits;
 mod driver;
 mod keys;
 mod own_tools;

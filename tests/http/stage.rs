@@ -146,6 +146,7 @@ impl Stage {
             ledger: app.ledger.clone(),
             log: harness.log(),
             views: harness.views(),
+            prices: Arc::clone(&app.prices),
             sessions,
             key_prefix: KeyPrefix::default(),
             config: keyledger::config::PagesConfig::default(),
