@@ -3,4 +3,5 @@
 pub mod browser;
 pub mod credits;
 mod doors;
+mod key_use;
 mod keys;

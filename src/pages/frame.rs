@@ -7,6 +7,7 @@ use http::request::Parts;
 use keyledger_events::Credits;
 
 use super::Pages;
+use super::amount::amount;
 use super::assets::Assets;
 use super::fault::Fault;
 use super::name::Shown;
@@ -62,6 +63,16 @@ pub(super) struct Inside {
     pub(super) available: Credits,
     pub(super) held: Credits,
     pub(super) form_token: String,
+}
+
+impl Inside {
+    pub(super) fn available(&self) -> String {
+        amount(self.available)
+    }
+
+    pub(super) fn held(&self) -> String {
+        amount(self.held)
+    }
 }
 
 impl<'a> Frame<'a> {

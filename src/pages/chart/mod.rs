@@ -11,7 +11,9 @@ mod axis;
 mod days;
 mod ranks;
 mod share;
+mod spark;
 
 pub(super) use days::{Days, Stack};
 pub(super) use ranks::{Rank, Ranks};
 pub(super) use share::Share;
+pub(super) use spark::Spark;

@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn bars_are_as_long_as_the_longest_lets_them_be() {
-        let ranks = vec![rank("serp", "30"), rank("<b>", "10"), rank("echo", "0")];
+        let ranks = vec![rank("serp", "30"), rank("<i>", "10"), rank("echo", "0")];
         let drawn = Ranks::new("Endpoint", "../".to_owned(), ranks);
         let lengths: Vec<_> = drawn
             .bars
@@ -90,6 +90,6 @@ mod tests {
         let expected = [("100%", "75 %"), ("33.33%", "25 %"), ("0%", "0 %")];
         assert_eq!(lengths, expected.map(|(length, share)| (length.to_owned(), share)));
         let page = drawn.render().unwrap();
-        assert!(page.contains("1,234") && page.contains("&#60;b&#62;") && !page.contains("<b>"));
+        assert!(page.contains("1,234") && page.contains("&#60;i&#62;") && !page.contains("<i>"));
     }
 }

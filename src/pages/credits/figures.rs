@@ -39,14 +39,11 @@ impl Figures {
 
 /// How long the credits last, and why we think so.
 fn runway(spending: &Spending, now: Timestamp) -> (String, String) {
-    let pace = format!(
-        "At this week’s pace: {} in the last 7 days",
-        amount(spending.charged_week)
-    );
+    let pace = "At this week’s pace".to_owned();
     match spending.runway_days() {
         _ if spending.available.micros() <= 0 => (
             "No credits left".to_owned(),
-            "Requests are refused until there are some".to_owned(),
+            "Nothing is available at the moment".to_owned(),
         ),
         None => (
             "Not known yet".to_owned(),
@@ -82,7 +79,7 @@ mod tests {
     fn how_long_credits_last_is_said_in_plain_words() {
         let (words, because) = lasts("120", "70");
         assert_eq!(words, "About 12 days");
-        assert_eq!(because, "At this week’s pace: 70 in the last 7 days, until 6 Dec 2026");
+        assert_eq!(because, "At this week’s pace, until 6 Dec 2026");
         assert_eq!(lasts("10", "70").0, "About 1 day");
         assert_eq!(lasts("9", "70").0, "Less than a day");
         assert_eq!(lasts("9000000000", "0.000001").0, "More than a year");

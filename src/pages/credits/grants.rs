@@ -24,13 +24,14 @@ pub(super) struct GrantRow {
 #[derive(Debug)]
 pub(super) struct Expiry {
     pub(super) at: Moment,
-    /// `in 12 days`.
-    pub(super) ahead: String,
+    /// `in 12 days`, where that says more than the day itself.
+    pub(super) ahead: Option<String>,
     pub(super) soon: bool,
 }
 
 /// What is gone within a week is said louder.
 const SOON_DAYS: i64 = 7;
+const YEAR_DAYS: i64 = 365;
 
 impl GrantRow {
     pub(super) fn new(grant: Grant, now: Timestamp) -> GrantRow {
@@ -58,9 +59,10 @@ impl Expiry {
         Expiry {
             at: Moment::new(at, now),
             ahead: match days {
-                ..1 => "within a day".to_owned(),
-                1 => "in 1 day".to_owned(),
-                _ => format!("in {days} days"),
+                ..1 => Some("within a day".to_owned()),
+                1 => Some("in 1 day".to_owned()),
+                2..=YEAR_DAYS => Some(format!("in {days} days")),
+                _ => None,
             },
             soon: days < SOON_DAYS,
         }
@@ -78,8 +80,9 @@ mod tests {
             let end = Expiry::new(now.plus_seconds(seconds), now);
             (end.ahead, end.soon)
         };
-        assert_eq!(ends(3_600), ("within a day".to_owned(), true));
-        assert_eq!(ends(86_400 + 60), ("in 1 day".to_owned(), true));
-        assert_eq!(ends(12 * 86_400), ("in 12 days".to_owned(), false));
+        assert_eq!(ends(3_600), (Some("within a day".to_owned()), true));
+        assert_eq!(ends(86_400 + 60), (Some("in 1 day".to_owned()), true));
+        assert_eq!(ends(12 * 86_400), (Some("in 12 days".to_owned()), false));
+        assert_eq!(ends(400 * 86_400), (None, false));
     }
 }

@@ -59,7 +59,7 @@ struct Offered {
 
 /// Balance, use, prices, and the charges that the address asks for, the latest first.
 ///
-/// 200. 401 no session. 404 an address of no such page. 422 a filter that is none: the page, and what is wrong with it.
+/// 200 the page. 401 no session. 404 an address of no such page. 422 a filter that is none: the page, and what is wrong with it.
 /// 503 a view is behind.
 pub(in crate::pages) async fn show(
     State(pages): State<Pages>,
