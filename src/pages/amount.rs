@@ -18,6 +18,20 @@ pub(super) fn amount(credits: Credits) -> String {
     format!("{sign}{}{fraction}", thousands(whole.parse().unwrap_or_default()))
 }
 
+/// A round amount beside an axis, in few letters: `0.5`, `2,000`, `1.5M`. What is not round loses its rest.
+pub(super) fn short(credits: Credits) -> String {
+    let whole = credits.micros().unsigned_abs() / 1_000_000;
+    let (unit, letter) = match whole {
+        ..10_000 => return amount(credits),
+        10_000..1_000_000 => (1_000, "k"),
+        1_000_000.. => (1_000_000, "M"),
+    };
+    match whole * 10 / unit % 10 {
+        0 => format!("{}{letter}", thousands(whole / unit)),
+        tenth => format!("{}.{tenth}{letter}", thousands(whole / unit)),
+    }
+}
+
 /// `1,234.5 credits`, `1 credit`.
 pub(super) fn in_words(credits: Credits) -> String {
     let amount = amount(credits);
@@ -45,6 +59,9 @@ mod tests {
             ("-1000", "−1,000"),
         ] {
             assert_eq!(amount(text.parse().unwrap()), shown);
+        }
+        for (text, shown) in [("0.5", "0.5"), ("2000", "2,000"), ("15000", "15k"), ("1500000", "1.5M")] {
+            assert_eq!(short(text.parse().unwrap()), shown);
         }
         assert_eq!(in_words("1".parse().unwrap()), "1 credit");
         assert_eq!(in_words("0.5".parse().unwrap()), "0.5 credits");

@@ -334,6 +334,7 @@ async fn a_new_customer_is_told_what_will_stand_here() {
     ] {
         assert!(page.contains(text), "{text}");
     }
+    assert!(!page.contains("id=\"filter\""), "nothing to look through");
     // The prices are the book's.
     assert!(page.contains("<dt>serp</dt><dd><b>0.5 credits per request</b></dd>"));
     assert!(page.contains("The same result is charged once a day for each key."));

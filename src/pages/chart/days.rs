@@ -5,7 +5,7 @@ use keyledger_events::{Credits, Timestamp};
 
 use super::Share;
 use super::axis::Axis;
-use crate::pages::amount::{amount, in_words, sum};
+use crate::pages::amount::{amount, in_words, short, sum};
 use crate::pages::moment::short_day;
 
 /// What a chart of days is made of.
@@ -91,7 +91,7 @@ impl Days {
         let Some(axis) = axis else { return shown };
         shown.ticks.extend(axis.ticks().map(|value| Tick {
             y: ABOVE + HEIGHT - axis.height(value, HEIGHT),
-            text: Credits::from_micros(i64::try_from(value).unwrap_or(i64::MAX)).map_or_else(String::new, amount),
+            text: Credits::from_micros(i64::try_from(value).unwrap_or(i64::MAX)).map_or_else(String::new, short),
         }));
         for (at, (day, parts)) in stack.days.iter().enumerate() {
             let column = |hundredths: u64| {
