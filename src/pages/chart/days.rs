@@ -71,8 +71,8 @@ const ABOVE: u32 = 24;
 const HEIGHT: u32 = 160;
 /// Every seventh day is named, counted from the last, so that weeks can be seen.
 const DAYS_A_LABEL: usize = 7;
-/// Parts of a hundred of its column that a bar is wide, and that are left beside it.
-const BAR: u64 = 70;
+/// Parts of a hundred of its column that are left beside a bar. How wide columns and bars are is said once, in the style
+/// sheet, which knows that there are thirty: in each bar it would be a tenth of the page.
 const BESIDE: u64 = 15;
 
 impl Days {
@@ -129,14 +129,6 @@ impl Days {
             });
         }
         shown
-    }
-
-    fn column_width(&self) -> Share {
-        Share::of(1, u64::try_from(self.bars.len()).unwrap_or_default())
-    }
-
-    fn bar_width(&self) -> Share {
-        Share::of(BAR, u64::try_from(self.bars.len()).unwrap_or_default() * 100)
     }
 
     /// Days with something, for the table.

@@ -25,13 +25,13 @@ use crate::pages::viewer::Viewer;
 use crate::views::{ChargeLine, KeyTotals, Lines, Page, Point, ViewName};
 
 /// As many as weigh little and are read at once.
-const LINES_A_PAGE: u32 = 20;
+const LINES_A_PAGE: u32 = 15;
 /// More are rare, and the first to expire matter most.
 const GRANTS_MAX: u32 = 12;
 /// Bars of the chart by key.
-const KEY_BARS: usize = 8;
+const KEY_BARS: usize = 6;
 /// Keys that the form offers. Others are found by the links of the key list and of the charges.
-const KEYS_OFFERED: u32 = 20;
+const KEYS_OFFERED: u32 = 12;
 
 #[derive(Template)]
 #[template(path = "credits.html")]
