@@ -19,7 +19,7 @@ impl Share {
     pub(in crate::pages) fn in_words(self) -> String {
         match self.0 {
             0 => "0 %".to_owned(),
-            1..100 => "under 1 %".to_owned(),
+            1..100 => "< 1 %".to_owned(),
             hundredths => format!("{} %", (hundredths + 50) / 100),
         }
     }
@@ -46,7 +46,7 @@ mod tests {
             (0, 0, "0%", "0 %"),
             (1, 3, "33.33%", "33 %"),
             (1, 8, "12.5%", "13 %"),
-            (1, 1_000, "0.1%", "under 1 %"),
+            (1, 1_000, "0.1%", "< 1 %"),
             (7, 5, "100%", "100 %"),
             (u64::MAX, u64::MAX, "100%", "100 %"),
         ] {
