@@ -7,7 +7,9 @@ mod browse;
 mod command;
 mod credits;
 mod driver;
+mod framed;
 mod keys;
+mod leaving;
 mod own_tools;
 mod view;
 
