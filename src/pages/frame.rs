@@ -7,6 +7,7 @@ use http::request::Parts;
 use keyledger_events::Credits;
 
 use super::Pages;
+use super::amount::amount;
 use super::assets::Assets;
 use super::fault::Fault;
 use super::name::Shown;
@@ -50,6 +51,9 @@ pub(super) struct Frame<'a> {
     pub(super) inside: Option<Inside>,
 }
 
+/// The parts of the pages, as the navigation names them: where each begins, and what it is called.
+pub(super) const PARTS: &[(&str, &str)] = &[("keys", "API access"), ("credits", "Credits")];
+
 /// Who is looking, at whose account.
 pub(super) struct Inside {
     pub(super) account: Shown,
@@ -59,6 +63,16 @@ pub(super) struct Inside {
     pub(super) available: Credits,
     pub(super) held: Credits,
     pub(super) form_token: String,
+}
+
+impl Inside {
+    pub(super) fn available(&self) -> String {
+        amount(self.available)
+    }
+
+    pub(super) fn held(&self) -> String {
+        amount(self.held)
+    }
 }
 
 impl<'a> Frame<'a> {
@@ -102,6 +116,10 @@ impl<'a> Frame<'a> {
             inside: Some(inside),
             ..Frame::outside(pages, root, title)
         })
+    }
+
+    pub(super) fn parts(&self) -> &'static [(&'static str, &'static str)] {
+        PARTS
     }
 
     pub(super) fn is_at(&self, here: &str) -> bool {

@@ -8,7 +8,10 @@
 //!
 //! Not here: rules, SQL, who may be invited.
 
+mod amount;
 mod assets;
+mod chart;
+mod credits;
 mod dress;
 mod entrance;
 mod fault;
@@ -17,6 +20,7 @@ mod keys;
 mod moment;
 mod name;
 mod posted;
+mod spreadsheet;
 mod viewer;
 
 use std::sync::Arc;
@@ -33,6 +37,7 @@ use crate::config::PagesConfig;
 use crate::http::{Place, measure};
 use crate::ledger::Ledger;
 use crate::log::Log;
+use crate::prices::PriceBook;
 use crate::sessions::Sessions;
 use crate::views::{ViewName, Views};
 use assets::Assets;
@@ -44,6 +49,7 @@ pub struct PagesOptions {
     pub ledger: Ledger,
     pub log: Log,
     pub views: Views,
+    pub prices: Arc<PriceBook>,
     pub sessions: Sessions,
     pub key_prefix: KeyPrefix,
     pub config: PagesConfig,
@@ -85,6 +91,8 @@ pub fn router(options: PagesOptions) -> Router {
         .route("/keys/new", get(keys::ask_name))
         .route("/keys/{key}/rename", get(keys::ask_new_name).post(keys::rename))
         .route("/keys/{key}/delete", get(keys::ask_to_delete).post(keys::delete))
+        .route("/credits", get(credits::show))
+        .route("/credits/charges.csv", get(credits::download))
         .route("/assets/{name}", get(assets::serve))
         .fallback(|| async { Fault::NotFound })
         .method_not_allowed_fallback(|| async { Fault::NotFound })

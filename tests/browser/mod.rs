@@ -5,8 +5,11 @@
 mod axe;
 mod browse;
 mod command;
+mod credits;
 mod driver;
+mod framed;
 mod keys;
+mod leaving;
 mod own_tools;
 mod view;
 

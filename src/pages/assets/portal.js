@@ -18,10 +18,9 @@ function tellTimes() {
     const at = new Date(time.dateTime);
     time.title = at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" });
     if ("ago" in time.dataset) time.textContent = ago((Date.now() - at) / 1000);
-    if ("day" in time.dataset) {
-      const part = (option) => at.toLocaleDateString("en-GB", option);
-      time.textContent = `${at.getDate()} ${part({ month: "short" }).slice(0, 3)} ${at.getFullYear()}`;
-    }
+    const day = `${at.getDate()} ${at.toLocaleDateString("en-GB", { month: "short" }).slice(0, 3)} ${at.getFullYear()}`;
+    if ("day" in time.dataset) time.textContent = day;
+    if ("clock" in time.dataset) time.textContent = `${day}, ${at.toLocaleTimeString("en-GB")}`;
   }
 }
 tellTimes();
