@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
-use keyledger::config::{ForwardAuthConfig, RateLimits};
+use keyledger::config::{ForwardAuthConfig, PagesConfig, RateLimits};
 use keyledger::http::{App, Check, ForwardAuth, Health, Readiness, router, serve};
 use keyledger::pages::{self, PagesOptions};
 use keyledger::prices::{PriceBook, PriceEntry, QuantityEntry, SettleAt};
@@ -116,6 +116,15 @@ impl Stage {
 
     /// Where proxies may ask from these networks only.
     pub async fn asked_from(harness: Harness, ready: bool, config: ForwardAuthConfig) -> Stage {
+        Stage::configured(harness, ready, config, PagesConfig::default()).await
+    }
+
+    /// With the customer's pages as a platform sets them up.
+    pub async fn with_pages(config: PagesConfig) -> Stage {
+        Stage::configured(Harness::start().await, true, ForwardAuthConfig::default(), config).await
+    }
+
+    async fn configured(harness: Harness, ready: bool, config: ForwardAuthConfig, pages: PagesConfig) -> Stage {
         let projecting = harness.stop.child_token();
         let options = ProjectorOptions {
             log: harness.log(),
@@ -148,7 +157,7 @@ impl Stage {
             views: harness.views(),
             sessions,
             key_prefix: KeyPrefix::default(),
-            config: keyledger::config::PagesConfig::default(),
+            config: pages,
         };
         let router = router(app).nest("/portal", pages::router(pages));
         let served = tokio::spawn(serve(listener, router, stop.clone()));
