@@ -30,7 +30,7 @@ use crate::problem::{Problem, UPSTREAM_BUSY, UPSTREAM_UNREACHABLE};
 const IDLE_MAX: Duration = Duration::from_secs(20);
 const HEADERS_MAX: usize = 128;
 /// What is read of an answer before its client has taken it, and the most that its head may have.
-const BUFFER_BYTES_MAX: usize = 64 << 10;
+const BUFFER_BYTES_MAX: usize = 32 << 10;
 /// Long enough for a listener that restarts to be back now and then, too short for a person to notice.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// So many requests in a row found nobody: the next ones need not look.

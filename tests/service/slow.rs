@@ -182,5 +182,5 @@ async fn load_of_a_thousand_slow_readers_takes_bounded_memory_and_keeps_nobody_w
     }
     let during = world.meanwhile("readers", &mut slow, true).await;
     let each = during.saturating_sub(world.before_kib) / 1_000;
-    assert!(each <= 160, "{each} KiB for each");
+    assert!(each <= 96, "{each} KiB for each");
 }
