@@ -13,6 +13,7 @@ mod charges;
 mod due;
 mod grants;
 mod key_days;
+mod key_names;
 mod key_search;
 mod keys;
 mod reservations;
