@@ -4,12 +4,13 @@ use std::convert::Infallible;
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use keyledger_events::Credits;
+use keyledger_events::{AccountId, Credits};
 
 use super::Pages;
 use super::assets::Assets;
 use super::fault::Fault;
 use super::name::Shown;
+use super::operator::OperatorInside;
 use super::viewer::Viewer;
 use crate::config::PagesConfig;
 
@@ -48,7 +49,12 @@ pub(super) struct Frame<'a> {
     pub(super) here: &'static str,
     /// Nobody on the pages that stand outside.
     pub(super) inside: Option<Inside>,
+    /// Of the operators' own pages.
+    pub(super) operator: Option<OperatorInside>,
 }
+
+/// The parts of an account's pages, as the navigation names them: where each begins, and what it is called.
+pub(super) const PARTS: &[(&str, &str)] = &[("keys", "API access"), ("activity", "Activity")];
 
 /// Who is looking, at whose account.
 pub(super) struct Inside {
@@ -59,6 +65,8 @@ pub(super) struct Inside {
     pub(super) available: Credits,
     pub(super) held: Credits,
     pub(super) form_token: String,
+    /// The account, where an operator looks at it.
+    pub(super) looked_at: Option<AccountId>,
 }
 
 impl<'a> Frame<'a> {
@@ -71,6 +79,7 @@ impl<'a> Frame<'a> {
             assets: pages.assets(),
             here: "",
             inside: None,
+            operator: None,
         }
     }
 
@@ -96,12 +105,17 @@ impl<'a> Frame<'a> {
             available: balance.available,
             held: balance.reserved,
             form_token: viewer.cookie.form_token(),
+            looked_at: viewer.operator.then_some(account),
         };
         Ok(Frame {
             here,
             inside: Some(inside),
             ..Frame::outside(pages, root, title)
         })
+    }
+
+    pub(super) fn parts(&self) -> &'static [(&'static str, &'static str)] {
+        PARTS
     }
 
     pub(super) fn is_at(&self, here: &str) -> bool {

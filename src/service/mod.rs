@@ -6,6 +6,7 @@
 //! no waiting one is left without an answer.
 
 mod health;
+mod lookout;
 mod sweeper;
 
 use std::net::SocketAddr;
@@ -31,6 +32,7 @@ use crate::sessions::Sessions;
 use crate::tokens::Tokens;
 use crate::views::Views;
 use health::Parts;
+pub use lookout::Watchtower;
 
 /// What a process may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,7 +185,7 @@ impl Service {
             api = Some(listener.local_addr()?);
             let health = Parts {
                 pool: queries,
-                bus,
+                bus: bus.clone(),
                 relay: relay.clone(),
                 projector: projector.clone(),
             };
@@ -196,7 +198,7 @@ impl Service {
                 ledger: ledger.clone(),
                 log: reading_log.clone(),
                 views: views.clone(),
-                prices,
+                prices: Arc::clone(&prices),
                 tokens: tokens.clone(),
                 sessions: sessions.clone(),
                 pages_url: options.config.pages.public_url.clone(),
@@ -206,13 +208,23 @@ impl Service {
                 forward_auth: forward_auth.clone(),
             });
             if options.roles.pages {
+                let lookout = Watchtower {
+                    log: reading_log.clone(),
+                    views: views.clone(),
+                    bus: Some(bus),
+                    relay: relay.clone(),
+                    projector: projector.clone(),
+                };
                 let pages = PagesOptions {
                     ledger: ledger.clone(),
                     log: reading_log,
                     views: views.clone(),
+                    prices,
                     sessions,
                     key_prefix,
                     config: options.config.pages.clone(),
+                    lookout: Arc::new(lookout),
+                    stop: faces.clone(),
                 };
                 router = router.nest("/portal", pages::router(pages));
             }

@@ -10,6 +10,7 @@ use keyledger::http::{App, Check, ForwardAuth, Health, Readiness, router, serve}
 use keyledger::pages::{self, PagesOptions};
 use keyledger::prices::{PriceBook, PriceEntry, QuantityEntry, SettleAt};
 use keyledger::projector::{Projector, ProjectorOptions};
+use keyledger::service::Watchtower;
 use keyledger::sessions::{Lifetimes, Sessions};
 use keyledger::tokens::{Role, Tokens};
 use keyledger_events::{KeyPrefix, TokenId};
@@ -122,7 +123,7 @@ impl Stage {
             pool: harness.another_pool(),
             bus: None,
         };
-        Projector::start(options, projecting.clone());
+        let projector = Projector::start(options, projecting.clone());
         let tokens = Tokens::new(harness.service_pool());
         let sessions = Sessions::new(harness.service_pool(), Lifetimes::default());
         let ledger = harness.ledger();
@@ -146,9 +147,18 @@ impl Stage {
             ledger: app.ledger.clone(),
             log: harness.log(),
             views: harness.views(),
+            prices: Arc::clone(&app.prices),
             sessions,
             key_prefix: KeyPrefix::default(),
             config: keyledger::config::PagesConfig::default(),
+            lookout: Arc::new(Watchtower {
+                log: harness.log(),
+                views: harness.views(),
+                bus: None,
+                relay: None,
+                projector: Some(projector),
+            }),
+            stop: stop.clone(),
         };
         let router = router(app).nest("/portal", pages::router(pages));
         let served = tokio::spawn(serve(listener, router, stop.clone()));

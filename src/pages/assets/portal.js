@@ -13,15 +13,16 @@ function ago(seconds) {
     }
   }
 }
+const part = (at, option) => at.toLocaleDateString("en-GB", option);
+const day = (at) => `${at.getDate()} ${part(at, { month: "short" }).slice(0, 3)} ${at.getFullYear()}`;
+const exactly = (at) => `${day(at)}, ${at.toLocaleTimeString("en-GB", { hour12: false })}`;
 function tellTimes() {
   for (const time of all("time[datetime]")) {
     const at = new Date(time.dateTime);
     time.title = at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" });
+    if ("exact" in time.dataset) time.textContent = exactly(at);
     if ("ago" in time.dataset) time.textContent = ago((Date.now() - at) / 1000);
-    if ("day" in time.dataset) {
-      const part = (option) => at.toLocaleDateString("en-GB", option);
-      time.textContent = `${at.getDate()} ${part({ month: "short" }).slice(0, 3)} ${at.getFullYear()}`;
-    }
+    if ("day" in time.dataset) time.textContent = day(at);
   }
 }
 tellTimes();
