@@ -12,6 +12,7 @@ use axum::extract::{Query, Request, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
+use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use keyledger_events::{KeyId, PortalSessionId};
 use serde::{Deserialize, Serialize};
@@ -155,7 +156,9 @@ pub(super) async fn live(State(pages): State<Pages>, request: Request) -> Result
         .into_response();
     // Proxies that gather answers before they pass them on are asked not to.
     let buffering = HeaderName::from_static("x-accel-buffering");
-    response.headers_mut().insert(buffering, HeaderValue::from_static("no"));
+    let headers = response.headers_mut();
+    headers.insert(buffering, HeaderValue::from_static("no"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
 

@@ -12,10 +12,12 @@ use crate::pages::dress::page;
 use crate::pages::fault::Fault;
 use crate::pages::frame::{Frame, Root};
 use crate::pages::moment::thousands;
-use crate::prices::{PriceRule, Quantity, WhenMore};
+use crate::prices::{PriceRule, Quantity, SettleAt, WhenMore};
 
 struct Row {
     endpoint: String,
+    /// The requests that it is the price of.
+    pattern: String,
     price: Credits,
     unit: String,
     counted: String,
@@ -32,7 +34,7 @@ struct PricesPage<'a> {
     rows: Vec<Row>,
 }
 
-fn row(rule: &PriceRule) -> Row {
+fn row((pattern, rule): (String, &PriceRule)) -> Row {
     let mut notes = Vec::new();
     if rule.when_more == WhenMore::TopUp {
         notes.push("more than was held for is charged too".to_owned());
@@ -49,14 +51,17 @@ fn row(rule: &PriceRule) -> Row {
     if let Some(upstream) = &rule.upstream {
         notes.push(format!("answered by {upstream}"));
     }
-    notes.push(format!("forward-auth settles {}", rule.settle.as_str()));
+    if rule.settle == SettleAt::AtOnce {
+        notes.push("behind another proxy it is charged at once".to_owned());
+    }
     Row {
         endpoint: rule.endpoint.to_string(),
+        pattern,
         price: rule.price,
         unit: rule.unit.clone(),
         counted: match &rule.quantity {
-            Quantity::Fixed => "1 a request".to_owned(),
-            Quantity::Header(name) => format!("header {name}"),
+            Quantity::Fixed => "Each request".to_owned(),
+            Quantity::Header(name) => format!("Header {name}"),
             Quantity::Json(pointer) => format!("JSON {}", pointer.as_str()),
         },
         held: thousands(rule.quantity_max),
@@ -69,7 +74,7 @@ fn row(rule: &PriceRule) -> Row {
 pub(super) async fn show(State(pages): State<Pages>, operator: Operator, root: Root) -> Result<Response, Fault> {
     let shown = PricesPage {
         frame: operator.frame(&pages, root, "prices", "Prices"),
-        rows: pages.prices.rules().map(row).collect(),
+        rows: pages.prices.patterns().map(row).collect(),
     };
     page(StatusCode::OK, &shown)
 }
