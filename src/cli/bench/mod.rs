@@ -1,0 +1,136 @@
+//! `keyledger bench`: measures on servers of its own that really write to disk, unless it is given a database.
+
+mod gateway;
+mod ground;
+mod pages;
+mod processor;
+mod single;
+mod suite;
+mod table;
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use keyledger::bench::{Figure, Settings};
+
+use super::telemetry;
+use ground::Ground;
+use single::{Asked, Single};
+
+#[derive(Debug, Args)]
+pub struct Bench {
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Verify a key and hold credits, in process: durable commands a second
+    Commands(Common),
+    /// Verify, hold, charge, in process: whole cycles a second
+    Cycles(Common),
+    /// `POST /v1/reservations` over HTTP
+    Http(Common),
+    /// What the gateway adds to a request, beside a bare proxy of the same make and nginx where it is installed
+    Gateway(Common),
+    /// How far all views are behind the log while 10,000 events a second are written
+    Project(Common),
+    /// All views anew, from a log that is written first
+    Rebuild(Common),
+    /// How soon the customer's pages answer when an account has very many keys and a long history
+    Pages(pages::PagesArgs),
+    /// Yardstick: rows and indexes as the log's, a thousand a statement, nothing else
+    Limit(Common),
+    /// Yardstick: whole cycles in hand-written SQL, a SQL transaction for each command
+    HandSql(Common),
+    /// Yardstick: whole cycles in hand-written SQL, one statement for each command
+    HandSqlStatement(Common),
+    /// Yardstick: Postgres's own pgbench, one row a commit
+    Pgbench(Common),
+    /// Yardstick: an axum handler that sends back the JSON that it was sent
+    Echo(Common),
+    /// Everything in turn, several times, with ratios; what `bench` does by itself
+    All(suite::SuiteArgs),
+}
+
+/// What every measurement can be told.
+#[derive(Debug, Args)]
+struct Common {
+    /// Operations, or connections, at once
+    #[arg(long)]
+    callers: Option<usize>,
+    #[arg(long, default_value_t = 1_000)]
+    accounts: usize,
+    #[arg(long, default_value_t = 1)]
+    shards: u16,
+    /// How long it is measured
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Relay and projectors work beside the writer
+    #[arg(long)]
+    workers: bool,
+    /// One line of JSON instead of a table
+    #[arg(long)]
+    json: bool,
+    /// A database to fill, as its owner; a server of our own when absent
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: Option<String>,
+}
+
+impl Common {
+    fn each(&self) -> Duration {
+        Duration::from_secs(self.seconds.max(1))
+    }
+
+    fn settings(&self, callers: usize) -> Settings {
+        Settings {
+            callers: self.callers.unwrap_or(callers).max(1),
+            accounts: self.accounts.max(1),
+            shards: self.shards.max(1),
+            each: self.each(),
+        }
+    }
+}
+
+/// Measures what is asked for.
+pub async fn run(bench: Bench) -> anyhow::Result<()> {
+    match bench.what {
+        Some(What::Commands(asked)) => one(Single::Commands, asked).await,
+        Some(What::Cycles(asked)) => one(Single::Cycles, asked).await,
+        Some(What::Http(asked)) => one(Single::Http, asked).await,
+        Some(What::Gateway(asked)) => gateway::run(asked).await,
+        Some(What::Project(asked)) => one(Single::Project, asked).await,
+        Some(What::Rebuild(asked)) => one(Single::Rebuild, asked).await,
+        Some(What::Pages(asked)) => pages::run(asked).await,
+        Some(What::Limit(asked)) => one(Single::Limit, asked).await,
+        Some(What::HandSql(asked)) => one(Single::HandSql, asked).await,
+        Some(What::HandSqlStatement(asked)) => one(Single::HandSqlStatement, asked).await,
+        Some(What::Pgbench(asked)) => one(Single::Pgbench, asked).await,
+        Some(What::Echo(asked)) => one(Single::Echo, asked).await,
+        Some(What::All(asked)) => suite::run(asked).await,
+        None => suite::run(suite::SuiteArgs::default()).await,
+    }
+}
+
+async fn one(what: Single, asked: Common) -> anyhow::Result<()> {
+    let mut ground = Ground::prepare(asked.database_url.clone()).await?;
+    let told = Asked {
+        settings: asked.settings(what.callers()),
+        workers: asked.workers,
+        metrics: telemetry::metrics()?,
+    };
+    let measured = what.measure(&mut ground, &told).await;
+    ground.leave().await?;
+    let figure = measured?;
+    if asked.json {
+        return print_json(&figure);
+    }
+    table::head();
+    table::line(&figure);
+    Ok(())
+}
+
+fn print_json(figure: &Figure) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string(figure)?);
+    Ok(())
+}
