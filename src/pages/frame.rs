@@ -93,9 +93,13 @@ impl<'a> Frame<'a> {
     ) -> Result<Frame<'a>, Fault> {
         let account = viewer.session.account;
         let (named, balance) = tokio::try_join!(pages.views.account(account), pages.views.balance(account))?;
-        // An account that was opened a moment ago may not be in the views yet.
+        // An account that was opened a moment ago may not be in the views yet; a customer has one, whatever they say.
         let (Some(named), Some(balance)) = (named.value, balance.value) else {
-            return Err(Fault::Behind);
+            return Err(if viewer.operator {
+                Fault::NotFound
+            } else {
+                Fault::Behind
+            });
         };
         let inside = Inside {
             account: Shown::new(&named.name),

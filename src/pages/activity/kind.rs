@@ -50,7 +50,7 @@ impl Kind {
 
     pub(super) const fn label(self) -> &'static str {
         match self {
-            Kind::Main => "What happened",
+            Kind::Main => "Main events",
             Kind::Keys => "Keys made, renamed, deleted",
             Kind::Charges => "Charges",
             Kind::Free => "Requests that cost nothing",
