@@ -88,7 +88,7 @@ async fn start(
     keyledger::migrate::migrate(&database_url).await?;
     let mut config = match &dev.config {
         Some(path) => super::config::read(path)?,
-        None => demo_config(stop_demo).await?,
+        None => demo_config(dev.gateway, stop_demo).await?,
     };
     if let Some(gateway) = &mut config.gateway {
         gateway.journal_dir.get_or_insert_with(|| data_dir.join("settlements"));
@@ -120,7 +120,7 @@ async fn start(
 }
 
 /// Starts the demo data API, and gives the prices that the help page names with the gateway before it.
-async fn demo_config(stop_demo: &CancellationToken) -> anyhow::Result<Config> {
+async fn demo_config(gateway: SocketAddr, stop_demo: &CancellationToken) -> anyhow::Result<Config> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let upstream = format!("http://{}", listener.local_addr()?);
     tokio::spawn(demo_data_api::serve(
@@ -128,5 +128,10 @@ async fn demo_config(stop_demo: &CancellationToken) -> anyhow::Result<Config> {
         DemoOptions::default(),
         stop_demo.clone().cancelled_owned(),
     ));
-    super::config::parse(&DEMO_CONFIG.replace("http://127.0.0.1:9000", &upstream))
+    let mut config = super::config::parse(&DEMO_CONFIG.replace("http://127.0.0.1:9000", &upstream))?;
+    // What the pages show to copy works here; a port that is not known yet cannot be shown.
+    if gateway.port() != 0 {
+        config.pages.example_url = format!("http://{gateway}/serp?q=rust");
+    }
+    Ok(config)
 }

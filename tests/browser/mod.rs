@@ -7,7 +7,9 @@ mod axe;
 mod browse;
 mod command;
 mod driver;
+mod framed;
 mod keys;
+mod leaving;
 mod own_tools;
 mod view;
 

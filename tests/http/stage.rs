@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
-use keyledger::config::{ForwardAuthConfig, RateLimits};
+use keyledger::config::{ForwardAuthConfig, PagesConfig, RateLimits};
 use keyledger::http::{App, Check, ForwardAuth, Health, Readiness, router, serve};
 use keyledger::pages::{self, PagesOptions};
 use keyledger::prices::{PriceBook, PriceEntry, QuantityEntry, SettleAt};
@@ -117,6 +117,15 @@ impl Stage {
 
     /// Where proxies may ask from these networks only.
     pub async fn asked_from(harness: Harness, ready: bool, config: ForwardAuthConfig) -> Stage {
+        Stage::configured(harness, ready, config, PagesConfig::default()).await
+    }
+
+    /// With the customer's pages as a platform sets them up.
+    pub async fn with_pages(config: PagesConfig) -> Stage {
+        Stage::configured(Harness::start().await, true, ForwardAuthConfig::default(), config).await
+    }
+
+    async fn configured(harness: Harness, ready: bool, config: ForwardAuthConfig, pages: PagesConfig) -> Stage {
         let projecting = harness.stop.child_token();
         let options = ProjectorOptions {
             log: harness.log(),
@@ -150,7 +159,7 @@ impl Stage {
             prices: Arc::clone(&app.prices),
             sessions,
             key_prefix: KeyPrefix::default(),
-            config: keyledger::config::PagesConfig::default(),
+            config: pages,
             lookout: Arc::new(Watchtower {
                 log: harness.log(),
                 views: harness.views(),

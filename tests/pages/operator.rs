@@ -1,6 +1,7 @@
 //! The operators' pages: who gets in, what they see, and that nothing is changed from there.
 
 use http::Method;
+use keyledger::config::PagesConfig;
 use keyledger::tokens::Role;
 use keyledger_events::{CreditsExpired, Event, GrantId};
 use serde_json::{Value, json};
@@ -200,12 +201,28 @@ async fn an_operator_sees_an_accounts_pages_and_changes_nothing_there() {
     let theirs = stage.operator.get(&format!("{other}/events")).await.json(200);
     let position = &theirs["items"][0]["position"];
     assert_eq!(grace.get(&format!("{base}/activity/{position}")).await.status, 404);
-    // Nobody frames these pages, wherever customers' pages may stand.
-    let page = grace.get("/portal/operator/accounts").await;
-    assert!(
-        page.header("content-security-policy")
-            .contains("frame-ancestors 'none'")
-    );
+}
+
+#[tokio::test]
+async fn nobody_frames_what_operators_see_wherever_customers_pages_may_stand() {
+    let framed = PagesConfig {
+        frame_ancestors: vec!["https://a.example".to_owned()],
+        ..PagesConfig::default()
+    };
+    let stage = Stage::with_pages(framed).await;
+    let (account, _) = stage.customer("10").await;
+    let ada = Browser::inside(&stage, &account).await;
+    let grace = operator(&stage).await;
+    let seen = format!("{}/pages/keys", place(&account));
+    for (browser, path, policy) in [
+        (&ada, "/portal/keys", "frame-ancestors https://a.example"),
+        (&grace, "/portal/operator/accounts", "frame-ancestors 'none'"),
+        (&grace, &seen, "frame-ancestors 'none'"),
+        (&grace, "/portal/operator/nothing", "frame-ancestors 'none'"),
+    ] {
+        let page = browser.get(path).await;
+        assert!(page.header("content-security-policy").contains(policy), "{path}");
+    }
 }
 
 #[tokio::test]
