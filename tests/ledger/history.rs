@@ -109,10 +109,7 @@ async fn a_history_is_found_whole_by_account_by_key_and_by_kind_without_reading_
     // Where a kind has no index, a page ends when it has looked at enough, and says where to go on.
     let (mixed, count) = pages(&log, search(None, MIXED), 50).await;
     assert_eq!(mixed, grants);
-    assert_eq!(
-        count,
-        usize::try_from(all.len().div_ceil(LOOKED_AT_MAX as usize)).unwrap()
-    );
+    assert_eq!(count, all.len().div_ceil(LOOKED_AT_MAX.try_into().unwrap()));
     let (of_second, _) = pages(&log, search(Some(second), Event::TYPES), 5).await;
     assert_eq!(of_second.len(), 12);
     assert!(of_second.is_sorted_by(|newer, older| newer > older));
