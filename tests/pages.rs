@@ -2,7 +2,9 @@
 
 pub mod activity;
 pub mod browser;
+pub mod credits;
 mod doors;
+mod key_use;
 mod keys;
 mod live;
 pub mod operator;

@@ -85,13 +85,13 @@ fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
     inside.split_once(to).map_or(inside, |(inside, _)| inside)
 }
 
-/// The pages' own addresses are relative, so what has a scheme leads away.
+/// The pages' own addresses are relative, so what has a scheme leads away. A file to keep is no page.
 fn links(html: &str) -> Vec<String> {
     html.split("href=\"")
         .skip(1)
         .filter_map(|rest| rest.split_once('"'))
         .map(|(link, _)| link)
-        .filter(|link| !link.contains(':') && !link.starts_with(['#', '?']))
+        .filter(|link| !link.contains(':') && !link.contains(".csv") && !link.starts_with(['#', '?']))
         .map(|link| format!("{ROOT}{}", link.trim_start_matches("../").replace("&#38;", "&")))
         .collect()
 }

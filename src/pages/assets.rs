@@ -12,8 +12,16 @@ use super::fault::Fault;
 use crate::config::PagesConfig;
 
 // One file each for the browser; here one for each part of the pages.
-const STYLE: &str = concat!(include_str!("assets/portal.css"), include_str!("assets/activity.css"),);
-const SCRIPT: &str = concat!(include_str!("assets/portal.js"), include_str!("assets/live.js"),);
+const STYLE: &str = concat!(
+    include_str!("assets/portal.css"),
+    include_str!("assets/credits.css"),
+    include_str!("assets/activity.css"),
+);
+const SCRIPT: &str = concat!(
+    include_str!("assets/portal.js"),
+    include_str!("assets/charts.js"),
+    include_str!("assets/live.js"),
+);
 const ICON: &str = include_str!("assets/icon.svg");
 
 /// What the pages refer to.

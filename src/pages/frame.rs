@@ -7,6 +7,7 @@ use http::request::Parts;
 use keyledger_events::{AccountId, Credits};
 
 use super::Pages;
+use super::amount::amount;
 use super::assets::Assets;
 use super::fault::Fault;
 use super::name::Shown;
@@ -54,7 +55,7 @@ pub(super) struct Frame<'a> {
 }
 
 /// The parts of an account's pages, as the navigation names them: where each begins, and what it is called.
-pub(super) const PARTS: &[(&str, &str)] = &[("keys", "API access"), ("activity", "Activity")];
+pub(super) const PARTS: &[(&str, &str)] = &[("keys", "API access"), ("credits", "Credits"), ("activity", "Activity")];
 
 /// Who is looking, at whose account.
 pub(super) struct Inside {
@@ -67,6 +68,16 @@ pub(super) struct Inside {
     pub(super) form_token: String,
     /// The account, where an operator looks at it.
     pub(super) looked_at: Option<AccountId>,
+}
+
+impl Inside {
+    pub(super) fn available(&self) -> String {
+        amount(self.available)
+    }
+
+    pub(super) fn held(&self) -> String {
+        amount(self.held)
+    }
 }
 
 impl<'a> Frame<'a> {

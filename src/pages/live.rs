@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::Pages;
+use super::amount::amount;
 use super::fault::Fault;
 use super::moment::thousands;
 use super::viewer::{Look, Viewer};
@@ -106,8 +107,8 @@ impl From<&Live> for Told {
             uses: thousands(key.uses),
         };
         Told {
-            available: live.available.to_string(),
-            held: live.reserved.to_string(),
+            available: amount(live.available),
+            held: amount(live.reserved),
             keys: live.keys.iter().map(key).collect(),
         }
     }

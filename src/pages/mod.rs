@@ -9,7 +9,10 @@
 //! Not here: rules, SQL, who may be invited.
 
 mod activity;
+mod amount;
 mod assets;
+mod chart;
+mod credits;
 mod dress;
 mod entrance;
 mod fault;
@@ -20,6 +23,7 @@ mod moment;
 mod name;
 mod operator;
 mod posted;
+mod spreadsheet;
 mod viewer;
 
 use std::sync::Arc;
@@ -115,6 +119,8 @@ fn account_pages() -> Router<Pages> {
         .route("/keys/new", get(keys::ask_name))
         .route("/keys/{key}/rename", get(keys::ask_new_name).post(keys::rename))
         .route("/keys/{key}/delete", get(keys::ask_to_delete).post(keys::delete))
+        .route("/credits", get(credits::show))
+        .route("/credits/charges.csv", get(credits::download))
         .route("/activity", get(activity::list))
         .route("/activity/{event}", get(activity::show))
         .route("/activity/{event}/document", get(activity::document))

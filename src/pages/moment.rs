@@ -18,26 +18,43 @@ pub(super) struct Moment {
     pub(super) ago: String,
     /// `24 Nov 2026`.
     pub(super) day: String,
+    /// `24 Nov 2026, 14:03:07`.
+    pub(super) clock: String,
     /// `24 Nov 2026, 14:03:07 UTC`.
     pub(super) exact: String,
 }
 
+/// `24 Nov`, in UTC: of days that are counted there.
+pub(super) fn short_day(at: Timestamp) -> String {
+    let civil = civil(at);
+    format!("{} {}", civil.day(), month(civil))
+}
+
+/// The first moment of this moment's month, in UTC.
+pub(super) fn start_of_month(at: Timestamp) -> Timestamp {
+    let days = u32::from(civil(at).day()) - 1;
+    at.start_of_day().minus_seconds(days * 86_400)
+}
+
+fn civil(at: Timestamp) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp(at.micros() / 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+fn month(civil: OffsetDateTime) -> String {
+    civil.month().to_string().chars().take(3).collect()
+}
+
 impl Moment {
     pub(super) fn new(at: Timestamp, now: Timestamp) -> Moment {
-        let civil = OffsetDateTime::from_unix_timestamp(at.micros() / 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-        let month: String = civil.month().to_string().chars().take(3).collect();
-        let day = format!("{} {month} {}", civil.day(), civil.year());
-        let exact = format!(
-            "{day}, {:02}:{:02}:{:02} UTC",
-            civil.hour(),
-            civil.minute(),
-            civil.second()
-        );
+        let civil = civil(at);
+        let day = format!("{} {} {}", civil.day(), month(civil), civil.year());
+        let clock = format!("{day}, {:02}:{:02}:{:02}", civil.hour(), civil.minute(), civil.second());
         Moment {
             iso: at.to_string(),
             ago: ago(seconds_between(at, now)),
             day,
-            exact,
+            exact: format!("{clock} UTC"),
+            clock,
         }
     }
 }
@@ -100,6 +117,19 @@ mod tests {
             (moment.day.as_str(), moment.exact.as_str()),
             ("24 Nov 2026", "24 Nov 2026, 14:03:07 UTC")
         );
+    }
+
+    #[test]
+    fn a_month_begins_on_its_first_day() {
+        for (at, start) in [
+            ("2026-11-24T14:03:07Z", "2026-11-01T00:00:00Z"),
+            ("2026-03-01T00:00:00Z", "2026-03-01T00:00:00Z"),
+            ("2028-02-29T23:59:59Z", "2028-02-01T00:00:00Z"),
+        ] {
+            let at: Timestamp = at.parse().unwrap();
+            assert_eq!(start_of_month(at), start.parse().unwrap());
+        }
+        assert_eq!(short_day("2026-11-04T14:03:07Z".parse().unwrap()), "4 Nov");
     }
 
     #[test]

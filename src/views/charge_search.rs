@@ -1,9 +1,11 @@
 //! Billing lines of one key, one endpoint, or some days.
 
 use keyledger_events::{AccountId, Endpoint, KeyId, Timestamp};
+use sqlx::postgres::PgRow;
 
 use super::charges::{Charge, ChargeCursor, charge};
-use super::{ListOf, Views, list, time_column, uuid_of};
+use super::key_label::key_label;
+use super::{KeyLabel, ListOf, ViewError, Views, list, time_column, uuid_of};
 
 /// Which billing lines to look for. All, unless said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,13 +18,22 @@ pub struct ChargeSearch {
     pub to: Option<Timestamp>,
 }
 
+/// A billing line as people read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChargeLine {
+    pub charge: Charge,
+    /// Of its key. `None` too when the key list does not know the key yet.
+    pub label: Option<KeyLabel>,
+}
+
 /// A statement for each set of filters, so that each has a plan that goes by its own index.
 ///
 /// Time does not run backwards in a shard, so a range of time is a range of positions, and its ends are looked up.
 macro_rules! charges {
     ($filter:literal) => {
         concat!(
-            "select c.position as at, exists (select from views.balance where account_id = $2) as known, l.*
+            "select c.position as at, exists (select from views.balance where account_id = $2) as known, l.*,
+                 n.name as key_name, n.preview as key_preview, n.deleted_at as key_deleted_at
              from views.checkpoints c
              left join lateral (
                  select * from views.charges
@@ -39,10 +50,18 @@ macro_rules! charges {
             $filter,
             " order by position desc limit $4
              ) l on true
+             left join views.key_list n on n.account_id = $2 and n.key_id = l.key_id
              where c.projection = 'charges' and c.shard = $1
              order by l.position desc"
         )
     };
+}
+
+fn line(row: &PgRow) -> Result<ChargeLine, ViewError> {
+    Ok(ChargeLine {
+        charge: charge(row)?,
+        label: key_label(row)?,
+    })
 }
 
 impl Views {
@@ -54,6 +73,29 @@ impl Views {
         limit: u32,
         after: Option<ChargeCursor>,
     ) -> ListOf<Charge, ChargeCursor> {
+        let rows = self.charge_rows(account, search, limit, after).await?;
+        list(&rows, "reservation_id", limit, charge, |charge| charge.position)
+    }
+
+    /// The same, with what their keys are called.
+    pub async fn charge_lines(
+        &self,
+        account: AccountId,
+        search: &ChargeSearch,
+        limit: u32,
+        after: Option<ChargeCursor>,
+    ) -> ListOf<ChargeLine, ChargeCursor> {
+        let rows = self.charge_rows(account, search, limit, after).await?;
+        list(&rows, "reservation_id", limit, line, |line| line.charge.position)
+    }
+
+    async fn charge_rows(
+        &self,
+        account: AccountId,
+        search: &ChargeSearch,
+        limit: u32,
+        after: Option<ChargeCursor>,
+    ) -> Result<Vec<PgRow>, ViewError> {
         let key = search.key.map(|key| uuid_of(key.to_bytes()));
         let endpoint = search.endpoint.as_ref().map(|endpoint| endpoint.as_str().to_owned());
         let statement = match (&key, &endpoint) {
@@ -62,7 +104,7 @@ impl Views {
             (None, Some(_)) => charges!("$7::uuid is null and endpoint = $8"),
             (Some(_), Some(_)) => charges!("key_id = $7 and endpoint = $8"),
         };
-        let rows = sqlx::query(statement)
+        Ok(sqlx::query(statement)
             .bind(self.shard_column())
             .bind(uuid_of(account.to_bytes()))
             .bind(after.map(|position| i64::try_from(position.0).unwrap_or(i64::MAX)))
@@ -72,7 +114,6 @@ impl Views {
             .bind(key)
             .bind(endpoint)
             .fetch_all(&self.pool)
-            .await?;
-        list(&rows, "reservation_id", limit, charge, |charge| charge.position)
+            .await?)
     }
 }

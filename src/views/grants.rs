@@ -22,7 +22,7 @@ pub struct Grant {
     pub expired: Credits,
 }
 
-fn grant(row: &PgRow) -> Result<Grant, ViewError> {
+pub(super) fn grant(row: &PgRow) -> Result<Grant, ViewError> {
     Ok(Grant {
         id: row.grant("grant_id")?,
         account: row.account("account_id")?,

@@ -14,6 +14,22 @@ pub struct KeySearch {
     pub name: Option<String>,
 }
 
+/// The keys that are looked for, at most `$7`: of the account `$2`, in the state `$3` at the moment `$4`, with `$5` in
+/// their names, below `$6`.
+macro_rules! found_keys {
+    () => {
+        "select * from views.key_list
+             where account_id = $2 and ($6::uuid is null or key_id < $6)
+               and ($3::text is null or $3 = case
+                   when deleted_at is not null then 'deleted'
+                   when expires_at <= $4 then 'expired'
+                   else 'active' end)
+               and ($5::text is null or strpos(lower(name), lower($5)) > 0)
+             order by key_id desc limit $7"
+    };
+}
+pub(super) use found_keys;
+
 impl Views {
     /// An account's keys that are as they are looked for at `now`, newest first. Looks at the account's own keys only.
     pub async fn keys_found(
@@ -25,22 +41,17 @@ impl Views {
         after: Option<KeyId>,
     ) -> ListOf<Key, KeyId> {
         // Whether the account exists is the key list's own to say only once it has keys; the balance knows it before.
-        let rows = sqlx::query(
+        let rows = sqlx::query(concat!(
             "select c.position as at, exists (select from views.balance where account_id = $2) as known, k.*
              from views.checkpoints c
              left join lateral (
-                 select * from views.key_list
-                 where account_id = $2 and ($6::uuid is null or key_id < $6)
-                   and ($3::text is null or $3 = case
-                       when deleted_at is not null then 'deleted'
-                       when expires_at <= $4 then 'expired'
-                       else 'active' end)
-                   and ($5::text is null or strpos(lower(name), lower($5)) > 0)
-                 order by key_id desc limit $7
+                 ",
+            found_keys!(),
+            "
              ) k on true
              where c.projection = 'key_list' and c.shard = $1
-             order by k.key_id desc",
-        )
+             order by k.key_id desc"
+        ))
         .bind(self.shard_column())
         .bind(uuid_of(account.to_bytes()))
         .bind(search.state.map(KeyState::as_str))

@@ -167,10 +167,13 @@ async fn an_open_page_shows_a_charge_by_itself() {
     let browser = Browser::open(View::DESKTOP).await;
     browser.goto(&format!("http://{}{link}", stage.address)).await;
     browser.reads("123.5 credits available").await;
+    let used = format!("return document.querySelector('#{key} [data-label=\"Last used\"] time')?.dateTime ?? null");
+    let before = browser.run(&used).await;
     request(&stage, &account, &secret, "203.0.113.0/24", true).await;
     browser.reads("123 credits available").await;
     crate::harness::until("the key's row has heard", async || {
-        browser.text(&format!("#{key} [data-label=Uses]")).await.contains('4')
+        let told = browser.run(&used).await;
+        told.is_string() && told != before
     })
     .await;
     assert_eq!(browser.complaints().await, Vec::<String>::new());

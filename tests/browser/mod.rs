@@ -6,6 +6,7 @@ mod activity;
 mod axe;
 mod browse;
 mod command;
+mod credits;
 mod driver;
 mod framed;
 mod keys;

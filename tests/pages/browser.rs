@@ -80,6 +80,24 @@ impl Browser {
         answer.text
     }
 
+    /// A page with all that it loads, in bytes.
+    pub async fn weight(&self, page: &str) -> usize {
+        let mut weight = page.len();
+        for (mark, attribute) in [
+            ("rel=\"stylesheet\"", "href"),
+            ("rel=\"icon\"", "href"),
+            ("type=\"module\"", "src"),
+        ] {
+            let asset = self
+                .get(&format!("/portal/{}", value_after(page, mark, attribute)))
+                .await;
+            assert_eq!(asset.status, 200);
+            assert!(asset.header("cache-control").contains("immutable"));
+            weight += asset.text.len();
+        }
+        weight
+    }
+
     pub async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let body: Vec<String> = fields
             .iter()

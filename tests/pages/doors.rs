@@ -137,7 +137,13 @@ async fn every_page_keeps_frames_scripts_and_caches_out() {
     let stage = Stage::open().await;
     let account = stage.account().await;
     let ada = Browser::inside(&stage, &account).await;
-    for path in ["/portal/keys", "/portal/keys/new", "/portal/nothing", "/portal/open/x"] {
+    for path in [
+        "/portal/keys",
+        "/portal/keys/new",
+        "/portal/credits",
+        "/portal/nothing",
+        "/portal/open/x",
+    ] {
         let page = ada.get(path).await;
         let policy = page.header("content-security-policy");
         for part in [

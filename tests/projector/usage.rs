@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use keyledger::clock;
 use keyledger::ledger::{ChargeAtOnce, Ledger, Price};
-use keyledger::views::{Line, Lines, Point, Range, Step};
+use keyledger::views::{KeyPage, KeySearch, Line, Lines, Point, Range, Step};
 use keyledger_events::{AccountId, Credits, Endpoint, Event, KeyId, KeyUsed, Recorded, ReservationId};
 use keyledger_projections::{UsageId, UsageRows, UsageSums, replay};
 use sqlx::Row as _;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::appended::append;
 use super::{history, level, project, views_equal_replay};
-use crate::harness::Harness;
+use crate::harness::{Harness, until};
 use crate::ledger::customer::{Customer, by_system, create_key, credits};
 
 /// Compares every hour and every network in Postgres with the pure fold.
@@ -235,31 +235,30 @@ async fn a_keys_networks_are_counted_and_no_more_than_32_are_kept() {
         append(&harness, customer.account, many).await;
     }
     views_equal_replay(&harness).await;
-    let keys = [customer.key, quiet];
     let day_ago = clock::now().minus_seconds(86_400);
-    let counted = harness
-        .views()
-        .key_networks(customer.account, &keys, day_ago)
-        .await
-        .unwrap();
-    let counted: BTreeMap<KeyId, u64> = counted.into_iter().map(|c| (c.key, c.networks)).collect();
+    let used = async |since| {
+        let page = KeyPage {
+            search: &KeySearch::default(),
+            now: clock::now(),
+            limit: 10,
+            after: None,
+        };
+        harness.views().keys_use(customer.account, page, since).await.unwrap()
+    };
+    until("the key list knows both keys", async || used(day_ago).await.len() == 2).await;
+    let used_since_yesterday = used(day_ago).await;
+    let counted: BTreeMap<KeyId, u64> = used_since_yesterday.iter().map(|c| (c.key, c.networks)).collect();
     assert_eq!(counted, BTreeMap::from([(customer.key, 32), (quiet, 3)]));
     let tomorrow = clock::now().plus_seconds(86_400);
-    let later = harness
-        .views()
-        .key_networks(customer.account, &keys, tomorrow)
-        .await
-        .unwrap();
-    assert_eq!(later, []);
-    let days = harness
-        .views()
-        .key_days(customer.account, &keys, day_ago)
-        .await
-        .unwrap();
-    let uses: BTreeMap<KeyId, u64> = days.iter().fold(BTreeMap::new(), |mut all, day| {
-        *all.entry(day.key).or_default() += day.uses;
-        all
-    });
+    let later = used(tomorrow).await;
+    assert!(
+        later.iter().all(|key| key.networks == 0 && key.days.is_empty()),
+        "{later:?}"
+    );
+    let uses: BTreeMap<KeyId, u64> = used_since_yesterday
+        .iter()
+        .map(|used| (used.key, used.days.iter().map(|day| day.uses).sum()))
+        .collect();
     assert_eq!(uses, BTreeMap::from([(customer.key, 80), (quiet, 6)]));
 }
 

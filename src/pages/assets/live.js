@@ -15,7 +15,6 @@ if (balance && globalThis.EventSource) {
     for (const key of keys) {
       const row = document.getElementById(key.id);
       if (!row) continue;
-      say(one("[data-label=Uses]", row), key.uses);
       const cell = one("[data-label='Last used']", row);
       if (!key.last_used || !cell || one("time", cell)?.dateTime === key.last_used) continue;
       const time = document.createElement("time");

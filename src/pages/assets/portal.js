@@ -23,6 +23,7 @@ function tellTimes() {
     if ("exact" in time.dataset) time.textContent = exactly(at);
     if ("ago" in time.dataset) time.textContent = ago((Date.now() - at) / 1000);
     if ("day" in time.dataset) time.textContent = day(at);
+    if ("clock" in time.dataset) time.textContent = exactly(at);
   }
 }
 tellTimes();

@@ -7,6 +7,7 @@ use http::StatusCode;
 use keyledger_events::KeyId;
 use serde::Deserialize;
 
+use super::month::{Month, first_day};
 use super::row::Row;
 use crate::clock;
 use crate::http::Place;
@@ -15,7 +16,7 @@ use crate::pages::dress::page;
 use crate::pages::fault::Fault;
 use crate::pages::frame::{Frame, Root};
 use crate::pages::viewer::Viewer;
-use crate::views::{KeySearch, KeyState, ViewName};
+use crate::views::{Key, KeyPage, KeySearch, KeyState, ViewName};
 
 /// As many as weigh little and are read at once.
 const KEYS_A_PAGE: u32 = 25;
@@ -59,21 +60,37 @@ pub(in crate::pages) async fn list(
     look: Result<Query<Look>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Fault> {
     let Query(look) = look.map_err(|_| Fault::NotFound)?;
-    pages.wait_for(ViewName::KeyList, look.after).await?;
+    tokio::try_join!(
+        pages.wait_for(ViewName::KeyList, look.after),
+        // What stands around every page.
+        pages.wait_for(ViewName::Balance, look.after),
+    )?;
     let now = clock::now();
     let account = viewer.session.account;
     let working = KeySearch {
         state: Some(KeyState::Active),
         name: None,
     };
-    let (frame, keys) = tokio::join!(
+    let first_day = first_day(now);
+    let asked = KeyPage {
+        search: &working,
+        now,
+        limit: KEYS_A_PAGE,
+        after: look.below,
+    };
+    let (frame, keys, used) = tokio::join!(
         Frame::inside(&pages, root, "keys", "API access", &viewer),
         pages.views.keys_found(account, &working, now, KEYS_A_PAGE, look.below),
+        pages.views.keys_use(account, asked, first_day),
     );
-    let (frame, keys) = (frame?, keys?.value.ok_or(Fault::Behind)?);
+    let (frame, keys, used) = (frame?, keys?.value.ok_or(Fault::Behind)?, used?);
+    let row = |key: Key| {
+        let used = used.iter().find(|used| used.key == key.id);
+        Row::new(key, now).with(Month::new(used, first_day))
+    };
     let shown = KeysPage {
         frame,
-        rows: keys.items.into_iter().map(|key| Row::new(key, now)).collect(),
+        rows: keys.items.into_iter().map(row).collect(),
         older: keys.next,
         first: look.below.is_none(),
         done: look.done.map(|done| match done {

@@ -3,6 +3,7 @@
 mod create;
 mod delete;
 mod list;
+mod month;
 mod rename;
 mod row;
 

@@ -2,7 +2,8 @@
 
 use keyledger_events::{KeyId, Timestamp};
 
-use crate::pages::moment::{DAY, Moment, seconds_between, thousands};
+use super::month::Month;
+use crate::pages::moment::{DAY, Moment, seconds_between};
 use crate::pages::name::Shown;
 use crate::views::Key;
 
@@ -19,8 +20,8 @@ pub(super) struct Row {
     pub(super) environment: String,
     pub(super) created: Moment,
     pub(super) last_used: Option<Moment>,
-    pub(super) uses: String,
     pub(super) unused: bool,
+    pub(super) month: Month,
 }
 
 impl Row {
@@ -34,9 +35,14 @@ impl Row {
             environment: key.environment,
             created: Moment::new(key.created_at, now),
             last_used: key.last_used_at.map(|at| Moment::new(at, now)),
-            uses: thousands(key.uses),
             unused: seconds_between(since, now) >= UNUSED_DAYS * DAY,
+            month: Month::default(),
         }
+    }
+
+    /// The same with what it was used for.
+    pub(super) fn with(self, month: Month) -> Row {
+        Row { month, ..self }
     }
 }
 

@@ -1,0 +1,17 @@
+//! Credits: what an account has, what it used, what each request was charged, and what requests cost.
+//!
+//! In: filters in the address. Out: one page, read in one round, and the charges as a file.
+//!
+//! Not here: any change. Whoever may look sees everything.
+
+mod download;
+mod figures;
+mod filter;
+mod grants;
+mod lines;
+mod page;
+mod prices;
+mod used;
+
+pub(super) use download::download;
+pub(super) use page::show;

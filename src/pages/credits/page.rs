@@ -1,0 +1,197 @@
+//! The page.
+
+use askama::Template;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::response::Response;
+use http::StatusCode;
+use keyledger_events::{KeyId, Position};
+
+use super::figures::Figures;
+use super::filter::{Look, Wrong};
+use super::grants::GrantRow;
+use super::lines::LineRow;
+use super::prices::Prices;
+use super::used;
+use crate::clock;
+use crate::pages::Pages;
+use crate::pages::chart::{Days, Ranks};
+use crate::pages::dress::page;
+use crate::pages::fault::Fault;
+use crate::pages::frame::{Frame, Root};
+use crate::pages::moment::start_of_month;
+use crate::pages::name::Shown;
+use crate::pages::viewer::Viewer;
+use crate::views::{ChargeLine, KeyTotals, Lines, Page, Point, ViewName};
+
+/// As many as weigh little and are read at once.
+const LINES_A_PAGE: u32 = 15;
+/// More are rare, and the first to expire matter most.
+const GRANTS_MAX: u32 = 12;
+/// Bars of the chart by key.
+const KEY_BARS: usize = 6;
+/// Keys that the form offers. Others are found by the links of the key list and of the charges.
+const KEYS_OFFERED: u32 = 12;
+
+#[derive(Template)]
+#[template(path = "credits.html")]
+struct CreditsPage<'a> {
+    frame: Frame<'a>,
+    figures: Figures,
+    days: Days,
+    endpoints: Ranks,
+    keys: Ranks,
+    grants: Vec<GrantRow>,
+    more_grants: bool,
+    prices: Prices,
+    look: Look,
+    wrong: Option<Wrong>,
+    offered: Offered,
+    lines: Vec<LineRow>,
+    older: Option<u64>,
+}
+
+/// What the form lets people choose from.
+struct Offered {
+    keys: Vec<(KeyId, Shown)>,
+    endpoints: Vec<String>,
+}
+
+/// Balance, use, prices, and the charges that the address asks for, the latest first.
+///
+/// 200 the page. 401 no session. 404 an address of no such page. 422 a filter that is none: the page, and what is wrong with it.
+/// 503 a view is behind.
+pub(in crate::pages) async fn show(
+    State(pages): State<Pages>,
+    viewer: Viewer,
+    root: Root,
+    look: Result<Query<Look>, QueryRejection>,
+) -> Result<Response, Fault> {
+    let Query(look) = look.map_err(|_| Fault::NotFound)?;
+    tokio::try_join!(
+        pages.wait_for(ViewName::Balance, look.after),
+        pages.wait_for(ViewName::Usage, look.after),
+        pages.wait_for(ViewName::Charges, look.after),
+    )?;
+    let now = clock::now();
+    let account = viewer.session.account;
+    let range = used::range(now).map_err(|_| Fault::Internal)?;
+    let search = look.search();
+    let views = &pages.views;
+    let (frame, spending, points, totals, grants, lines, chosen) = tokio::try_join!(
+        Frame::inside(&pages, root.clone(), "credits", "Credits", &viewer),
+        async {
+            let spending = views.spending(account, start_of_month(now), now).await?.value;
+            spending.ok_or(Fault::Behind)
+        },
+        async {
+            Ok(views
+                .usage(account, range, Lines::Endpoint)
+                .await?
+                .value
+                .unwrap_or_default())
+        },
+        async { Ok(views.key_totals(account, range.from(), KEYS_OFFERED).await?) },
+        async { Ok(views.open_grants(account, now, GRANTS_MAX + 1).await?) },
+        async {
+            let Ok(search) = &search else {
+                return Ok(Page {
+                    items: Vec::new(),
+                    next: None,
+                });
+            };
+            let below = look.before.map(Position);
+            let lines = views.charge_lines(account, search, LINES_A_PAGE, below).await?.value;
+            lines.ok_or(Fault::Behind)
+        },
+        async {
+            match search.as_ref().ok().and_then(|search| search.key) {
+                Some(key) => Ok(views.key(account, key).await?.value),
+                None => Ok(None),
+            }
+        },
+    )?;
+    let mut offered = Offered::new(&pages, &points, &totals, &lines, &look);
+    if let Some(key) = chosen {
+        offered.add_key(key.id, &key.name);
+    }
+    let most = usize::try_from(GRANTS_MAX).unwrap_or(usize::MAX);
+    let shown = CreditsPage {
+        figures: Figures::new(frame.inside.as_ref(), &spending, now),
+        frame,
+        days: Days::new("Credits by day", used::stack(range, &points)),
+        endpoints: Ranks::new("Endpoint", root.to_string(), used::endpoints(&points)),
+        keys: Ranks::new("Key", root.to_string(), used::keys(&totals, KEY_BARS)),
+        more_grants: grants.len() > most,
+        grants: grants
+            .into_iter()
+            .take(most)
+            .map(|grant| GrantRow::new(grant, now))
+            .collect(),
+        prices: Prices::of(&pages.prices),
+        wrong: search.as_ref().err().copied(),
+        offered,
+        older: lines.next.map(|position| position.0),
+        lines: lines.items.into_iter().map(|line| LineRow::new(line, now)).collect(),
+        look,
+    };
+    let status = match shown.wrong {
+        Some(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        None => StatusCode::OK,
+    };
+    page(status, &shown)
+}
+
+impl Offered {
+    fn new(
+        pages: &Pages,
+        points: &[Point],
+        totals: &KeyTotals,
+        lines: &Page<ChargeLine, Position>,
+        look: &Look,
+    ) -> Offered {
+        let mut offered = Offered {
+            keys: Vec::new(),
+            endpoints: Vec::new(),
+        };
+        for total in &totals.first {
+            if let (Some(key), Some(label)) = (total.key, &total.label) {
+                offered.add_key(key, &label.name);
+            }
+        }
+        let used = points.iter().filter_map(|point| match &point.line {
+            crate::views::Line::Endpoint(name) => Some(name.clone()),
+            crate::views::Line::Total
+            | crate::views::Line::Key(_)
+            | crate::views::Line::Dashboard
+            | crate::views::Line::Other => None,
+        });
+        let priced = pages.prices.rules().map(|rule| rule.endpoint.as_str().to_owned());
+        let listed = lines.items.iter().map(|line| line.charge.endpoint.clone());
+        let chosen = Some(look.endpoint.clone()).filter(|chosen| !chosen.is_empty());
+        offered.endpoints = used.chain(priced).chain(listed).chain(chosen).collect();
+        offered.endpoints.sort();
+        offered.endpoints.dedup();
+        offered
+    }
+
+    fn add_key(&mut self, key: KeyId, name: &str) {
+        if !self.keys.iter().any(|(there, _)| *there == key) {
+            self.keys.push((key, Shown::new(name)));
+        }
+    }
+}
+
+impl CreditsPage<'_> {
+    fn is_key(&self, key: &KeyId) -> bool {
+        self.look.key == key.to_string()
+    }
+
+    fn is_endpoint(&self, endpoint: &str) -> bool {
+        self.look.endpoint == endpoint
+    }
+
+    fn days_are_wrong(&self) -> bool {
+        self.wrong.is_some_and(Wrong::is_of_days)
+    }
+}
