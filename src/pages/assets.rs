@@ -12,11 +12,9 @@ use super::fault::Fault;
 use crate::config::PagesConfig;
 
 // One file each for the browser; here one for each part of the pages.
-const STYLE: &str = concat!(
-    include_str!("assets/portal.css"),
-    include_str!("assets/credits.css"),
-    include_str!("assets/activity.css"),
-);
+const STYLE: &str = concat!(include_str!("assets/portal.css"), include_str!("assets/credits.css"),);
+/// Beside it, on the pages of the history and on the operators'.
+const HISTORY_STYLE: &str = include_str!("assets/activity.css");
 const SCRIPT: &str = concat!(
     include_str!("assets/portal.js"),
     include_str!("assets/charts.js"),
@@ -28,6 +26,7 @@ const ICON: &str = include_str!("assets/icon.svg");
 #[derive(Debug)]
 pub(super) struct Assets {
     pub(super) style: Asset,
+    pub(super) history_style: Asset,
     pub(super) script: Asset,
     pub(super) icon: Asset,
     pub(super) logo: Option<Asset>,
@@ -67,7 +66,8 @@ impl Assets {
             .replace("#654321", &light.text_on().to_string());
         Assets {
             style: Asset::new("portal", "css", "text/css; charset=utf-8", style),
-            script: Asset::new("portal", "js", "text/javascript; charset=utf-8", SCRIPT.to_owned()),
+            history_style: Asset::new("history", "css", "text/css; charset=utf-8", HISTORY_STYLE.to_owned()),
+            script: Asset::new("portal", "js", "text/javascript; charset=utf-8", lean(SCRIPT)),
             icon: Asset::new("icon", "svg", "image/svg+xml", icon),
             logo: config
                 .logo
@@ -77,9 +77,18 @@ impl Assets {
     }
 
     fn find(&self, name: &str) -> Option<&Asset> {
-        let fixed = [&self.style, &self.script, &self.icon];
+        let fixed = [&self.style, &self.history_style, &self.script, &self.icon];
         fixed.into_iter().chain(&self.logo).find(|asset| asset.name == name)
     }
+}
+
+/// A script without its indents and its lines of comment, which no browser needs. Ours has no text over several lines.
+fn lean(script: &str) -> String {
+    let lines = script.lines().map(str::trim_start);
+    let kept: Vec<&str> = lines
+        .filter(|line| !line.is_empty() && !line.starts_with("//"))
+        .collect();
+    kept.join("\n")
 }
 
 /// 200 the file, to be kept for ever. 404 no such file, or one of another version.

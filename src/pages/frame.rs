@@ -133,6 +133,12 @@ impl<'a> Frame<'a> {
         PARTS
     }
 
+    /// Whether the page shows a history, or an operator looks at it.
+    pub(super) fn has_history_style(&self) -> bool {
+        let looked_at = self.inside.as_ref().is_some_and(|inside| inside.looked_at.is_some());
+        self.operator.is_some() || looked_at || self.is_at("activity")
+    }
+
     pub(super) fn is_at(&self, here: &str) -> bool {
         self.here == here
     }
