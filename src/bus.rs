@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::{self, context::ContextBuilder};
 use async_nats::{Client, ConnectOptions, ServerAddr, connection::State};
-use keyledger_events::Shard;
+use keyledger_events::{Position, Shard};
 
 /// A connection that comes back by itself, and the prefix of this installation's streams. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -26,6 +26,9 @@ pub enum BusError {
     #[error("NATS refuses the connection: {0}")]
     Refused(#[from] async_nats::ConnectError),
 }
+
+/// For whoever only wants to see how it stands.
+const LOOK_WITHIN: Duration = Duration::from_secs(1);
 
 /// Longer than a healthy server ever takes; after it the question is asked again.
 const ANSWER_SECONDS_MAX: u64 = 5;
@@ -82,6 +85,16 @@ impl Bus {
     /// `KEYLEDGER_0`.
     pub fn stream_name(&self, shard: Shard) -> String {
         format!("{}_{shard}", self.prefix)
+    }
+
+    /// The last position that a shard's stream holds. `None` when the server does not say so within a second.
+    pub async fn last_position(&self, shard: Shard) -> Option<Position> {
+        if !self.connected() {
+            return None;
+        }
+        let asked = self.jetstream.get_stream(self.stream_name(shard));
+        let stream = tokio::time::timeout(LOOK_WITHIN, asked).await.ok()?.ok()?;
+        Some(Position(stream.cached_info().state.last_sequence))
     }
 
     /// Every subject of a shard: `keyledger.0.>`.

@@ -1,7 +1,10 @@
 //! The customer's pages over TCP, as a browser without a script uses them.
 
+pub mod activity;
 pub mod browser;
 pub mod credits;
 mod doors;
 mod key_use;
 mod keys;
+mod live;
+pub mod operator;

@@ -1,6 +1,6 @@
 //! The views: equal to a replay of the log, whatever happens to the bus, the projector or an event.
 
-mod appended;
+pub mod appended;
 mod distrusted;
 mod halted;
 mod outages;

@@ -21,7 +21,7 @@ use crate::clock;
 use crate::ledger::{ChargeReservation, CreateKey, Ledger, Usage};
 use crate::log::{open_pool, service_options};
 use crate::service::Service;
-use crate::sessions::{Invitation, Lifetimes, Sessions};
+use crate::sessions::{Invitation, Lifetimes, Sessions, Whose};
 use crate::views::ViewName;
 
 /// What to fill and how long to measure.
@@ -169,7 +169,7 @@ async fn request(ledger: &Ledger, account: AccountId, turn: u64, digest: KeyDige
 /// Follows an invitation: the cookie.
 async fn enter(sessions: &Sessions, address: SocketAddr, account: AccountId) -> anyhow::Result<String> {
     let invitation = Invitation {
-        account,
+        whose: Whose::Account(account),
         name: Some("Bench".to_owned()),
         return_url: None,
         read_only: false,

@@ -21,6 +21,7 @@ mod keys;
 mod look;
 mod measure;
 mod openapi;
+mod operator_sessions;
 mod pages;
 mod place;
 mod portal_sessions;

@@ -13,7 +13,7 @@ use super::words::WebAddress;
 use super::{App, problems};
 use crate::clock;
 use crate::problem::Problem;
-use crate::sessions::{Invitation, SessionsAway};
+use crate::sessions::{Invitation, SessionsAway, Whose};
 
 /// Whom to let onto an account's pages.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -71,7 +71,7 @@ pub(super) async fn invite(
         return Err(Problem::unknown_account().into());
     }
     let asked = Invitation {
-        account,
+        whose: Whose::Account(account),
         name: body.name.map(String::from),
         return_url: body.return_url.map(String::from),
         read_only: body.read_only.unwrap_or(false),
@@ -84,7 +84,7 @@ pub(super) async fn invite(
 }
 
 /// Where the caller has found us.
-fn here(headers: &HeaderMap) -> String {
+pub(super) fn here(headers: &HeaderMap) -> String {
     let host = headers
         .get(HOST)
         .and_then(|host| host.to_str().ok())

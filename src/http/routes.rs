@@ -15,8 +15,8 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::measure::measure;
 use super::openapi::{finish, head};
 use super::{
-    App, accounts, balance, charges, events, forward_auth, grants, health, keys, pages, portal_sessions, prices,
-    problems, reservations, settlements, usage,
+    App, accounts, balance, charges, events, forward_auth, grants, health, keys, operator_sessions, pages,
+    portal_sessions, prices, problems, reservations, settlements, usage,
 };
 
 fn all() -> OpenApiRouter<App> {
@@ -27,6 +27,7 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(keys::rename_key, keys::delete_key))
         .routes(routes!(events::key_history))
         .routes(routes!(portal_sessions::invite))
+        .routes(routes!(operator_sessions::invite_operator))
         .routes(routes!(grants::grant_credits, grants::list_grants))
         .routes(routes!(balance::show_balance))
         .routes(routes!(reservations::reserve))

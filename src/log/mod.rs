@@ -8,6 +8,7 @@
 //! Not here: what the events mean, who may cause them, the bus.
 
 mod append;
+mod history;
 mod read;
 mod snapshots;
 
@@ -18,6 +19,7 @@ use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 pub use append::{AppendError, Batch};
+pub use history::{History, HistorySearch, LOOKED_AT_MAX, Placed, Step};
 pub use read::{AccountHistory, Stored};
 pub use snapshots::Snapshot;
 

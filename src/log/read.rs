@@ -29,14 +29,14 @@ pub struct AccountHistory {
     pub after: Seq,
 }
 
-fn stored(row: &PgRow) -> Result<Stored, ReadError> {
+pub(super) fn stored(row: &PgRow) -> Result<Stored, ReadError> {
     Ok(Stored {
         position: position(row.try_get("position")?)?,
         body: row.try_get("body")?,
     })
 }
 
-fn all_stored(rows: &[PgRow]) -> Result<Vec<Stored>, ReadError> {
+pub(super) fn all_stored(rows: &[PgRow]) -> Result<Vec<Stored>, ReadError> {
     rows.iter().map(stored).collect()
 }
 

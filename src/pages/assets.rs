@@ -13,13 +13,20 @@ use crate::config::PagesConfig;
 
 // One file each for the browser; here one for each part of the pages.
 const STYLE: &str = concat!(include_str!("assets/portal.css"), include_str!("assets/credits.css"),);
-const SCRIPT: &str = concat!(include_str!("assets/portal.js"), include_str!("assets/charts.js"),);
+/// Beside it, on the pages of the history and on the operators'.
+const HISTORY_STYLE: &str = include_str!("assets/activity.css");
+const SCRIPT: &str = concat!(
+    include_str!("assets/portal.js"),
+    include_str!("assets/charts.js"),
+    include_str!("assets/live.js"),
+);
 const ICON: &str = include_str!("assets/icon.svg");
 
 /// What the pages refer to.
 #[derive(Debug)]
 pub(super) struct Assets {
     pub(super) style: Asset,
+    pub(super) history_style: Asset,
     pub(super) script: Asset,
     pub(super) icon: Asset,
     pub(super) logo: Option<Asset>,
@@ -59,7 +66,8 @@ impl Assets {
             .replace("#654321", &light.text_on().to_string());
         Assets {
             style: Asset::new("portal", "css", "text/css; charset=utf-8", style),
-            script: Asset::new("portal", "js", "text/javascript; charset=utf-8", SCRIPT.to_owned()),
+            history_style: Asset::new("history", "css", "text/css; charset=utf-8", HISTORY_STYLE.to_owned()),
+            script: Asset::new("portal", "js", "text/javascript; charset=utf-8", lean(SCRIPT)),
             icon: Asset::new("icon", "svg", "image/svg+xml", icon),
             logo: config
                 .logo
@@ -69,9 +77,18 @@ impl Assets {
     }
 
     fn find(&self, name: &str) -> Option<&Asset> {
-        let fixed = [&self.style, &self.script, &self.icon];
+        let fixed = [&self.style, &self.history_style, &self.script, &self.icon];
         fixed.into_iter().chain(&self.logo).find(|asset| asset.name == name)
     }
+}
+
+/// A script without its indents and its lines of comment, which no browser needs. Ours has no text over several lines.
+fn lean(script: &str) -> String {
+    let lines = script.lines().map(str::trim_start);
+    let kept: Vec<&str> = lines
+        .filter(|line| !line.is_empty() && !line.starts_with("//"))
+        .collect();
+    kept.join("\n")
 }
 
 /// 200 the file, to be kept for ever. 404 no such file, or one of another version.

@@ -13,13 +13,19 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use super::Pages;
 use super::fault::{Fault, Told};
 use super::frame::{Frame, Root};
+use super::operator::Through;
 
 #[derive(Template)]
 #[template(path = "fault.html")]
 struct FaultPage<'a> {
     frame: Frame<'a>,
     told: Told,
+    /// Where a person can go on, and what that is called.
+    on: (&'static str, &'static str),
 }
+
+const TO_KEYS: (&str, &str) = ("keys", "Go to API access");
+const TO_ACCOUNTS: (&str, &str) = ("operator/accounts", "Go to the accounts");
 
 const OPENER: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const RESOURCE: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
@@ -27,9 +33,11 @@ const RESOURCE: HeaderName = HeaderName::from_static("cross-origin-resource-poli
 /// Gives a fault its page and every answer its headers.
 pub(super) async fn dress(State(pages): State<Pages>, request: Request, next: Next) -> Response {
     let root = Root::of(request.uri().path());
+    let on = if is_operators(&request) { TO_ACCOUNTS } else { TO_KEYS };
+    let framed_by = frame_ancestors(&pages, &request).to_vec();
     let mut response = next.run(request).await;
     if let Some(fault) = response.extensions_mut().remove::<Fault>() {
-        response = face(&pages, root, &fault);
+        response = face(&pages, root, &fault, on);
     }
     let headers = response.headers_mut();
     let fixed = [
@@ -45,15 +53,28 @@ pub(super) async fn dress(State(pages): State<Pages>, request: Request, next: Ne
     headers
         .entry(CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
-    if pages.config.frame_ancestors.is_empty() {
+    if framed_by.is_empty() {
         headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     }
     if !headers.contains_key(CONTENT_SECURITY_POLICY)
-        && let Ok(policy) = HeaderValue::from_str(&policy(&pages.config.frame_ancestors))
+        && let Ok(policy) = HeaderValue::from_str(&policy(&framed_by))
     {
         headers.insert(CONTENT_SECURITY_POLICY, policy);
     }
     response
+}
+
+fn is_operators(request: &Request) -> bool {
+    request.uri().path().starts_with("/operator")
+}
+
+/// Who may frame the answer to a request. Operators' pages stand in nobody's frame, nor what operators see of others'.
+fn frame_ancestors<'a>(pages: &'a Pages, request: &Request) -> &'a [String] {
+    if is_operators(request) || request.extensions().get::<Through>().is_some() {
+        &[]
+    } else {
+        &pages.config.frame_ancestors
+    }
 }
 
 fn policy(frame_ancestors: &[String]) -> String {
@@ -68,11 +89,11 @@ fn policy(frame_ancestors: &[String]) -> String {
     )
 }
 
-fn face(pages: &Pages, root: Root, fault: &Fault) -> Response {
+fn face(pages: &Pages, root: Root, fault: &Fault, on: (&'static str, &'static str)) -> Response {
     let told = fault.told();
     let status = told.status;
     let frame = Frame::outside(pages, root, &told.title);
-    let text = FaultPage { frame, told }.render().unwrap_or_else(|error| {
+    let text = FaultPage { frame, told, on }.render().unwrap_or_else(|error| {
         tracing::error!(%error, "a fault could not be told");
         "Something went wrong.".to_owned()
     });

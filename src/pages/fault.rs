@@ -29,6 +29,8 @@ pub(super) enum Fault {
     /// A body that is no form of ours.
     BadForm,
     ReadOnly,
+    /// As many pages keep listening as may.
+    TooManyStreams,
     Behind,
     Unavailable,
     OutcomeUnknown,
@@ -112,6 +114,12 @@ impl Fault {
                 StatusCode::FORBIDDEN,
                 "You may look, but not change anything",
                 "Nothing was changed. This session was opened for reading only.",
+                true,
+            ),
+            Fault::TooManyStreams => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many pages are open",
+                "This page does not change by itself now. Load it again to see what is new.",
                 true,
             ),
             Fault::Behind => (

@@ -4,13 +4,14 @@ use std::convert::Infallible;
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use keyledger_events::Credits;
+use keyledger_events::{AccountId, Credits};
 
 use super::Pages;
 use super::amount::amount;
 use super::assets::Assets;
 use super::fault::Fault;
 use super::name::Shown;
+use super::operator::OperatorInside;
 use super::viewer::Viewer;
 use crate::config::PagesConfig;
 
@@ -49,10 +50,12 @@ pub(super) struct Frame<'a> {
     pub(super) here: &'static str,
     /// Nobody on the pages that stand outside.
     pub(super) inside: Option<Inside>,
+    /// Of the operators' own pages.
+    pub(super) operator: Option<OperatorInside>,
 }
 
-/// The parts of the pages, as the navigation names them: where each begins, and what it is called.
-pub(super) const PARTS: &[(&str, &str)] = &[("keys", "API access"), ("credits", "Credits")];
+/// The parts of an account's pages, as the navigation names them: where each begins, and what it is called.
+pub(super) const PARTS: &[(&str, &str)] = &[("keys", "API access"), ("credits", "Credits"), ("activity", "Activity")];
 
 /// Who is looking, at whose account.
 pub(super) struct Inside {
@@ -63,6 +66,8 @@ pub(super) struct Inside {
     pub(super) available: Credits,
     pub(super) held: Credits,
     pub(super) form_token: String,
+    /// The account, where an operator looks at it.
+    pub(super) looked_at: Option<AccountId>,
 }
 
 impl Inside {
@@ -85,6 +90,7 @@ impl<'a> Frame<'a> {
             assets: pages.assets(),
             here: "",
             inside: None,
+            operator: None,
         }
     }
 
@@ -98,9 +104,13 @@ impl<'a> Frame<'a> {
     ) -> Result<Frame<'a>, Fault> {
         let account = viewer.session.account;
         let (named, balance) = tokio::try_join!(pages.views.account(account), pages.views.balance(account))?;
-        // An account that was opened a moment ago may not be in the views yet.
+        // An account that was opened a moment ago may not be in the views yet; a customer has one, whatever they say.
         let (Some(named), Some(balance)) = (named.value, balance.value) else {
-            return Err(Fault::Behind);
+            return Err(if viewer.operator {
+                Fault::NotFound
+            } else {
+                Fault::Behind
+            });
         };
         let inside = Inside {
             account: Shown::new(&named.name),
@@ -110,6 +120,7 @@ impl<'a> Frame<'a> {
             available: balance.available,
             held: balance.reserved,
             form_token: viewer.cookie.form_token(),
+            looked_at: viewer.operator.then_some(account),
         };
         Ok(Frame {
             here,
@@ -120,6 +131,12 @@ impl<'a> Frame<'a> {
 
     pub(super) fn parts(&self) -> &'static [(&'static str, &'static str)] {
         PARTS
+    }
+
+    /// Whether the page shows a history, or an operator looks at it.
+    pub(super) fn has_history_style(&self) -> bool {
+        let looked_at = self.inside.as_ref().is_some_and(|inside| inside.looked_at.is_some());
+        self.operator.is_some() || looked_at || self.is_at("activity")
     }
 
     pub(super) fn is_at(&self, here: &str) -> bool {

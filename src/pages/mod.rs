@@ -1,4 +1,4 @@
-//! The customer's pages: HTML for people, made on the server, complete without a script.
+//! The customer's pages, and the operators': HTML for people, made on the server, complete without a script.
 //!
 //! In: a one-time link, then a cookie and forms. Out: pages, and commands signed by the session.
 //!
@@ -8,6 +8,7 @@
 //!
 //! Not here: rules, SQL, who may be invited.
 
+mod activity;
 mod amount;
 mod assets;
 mod chart;
@@ -17,8 +18,10 @@ mod entrance;
 mod fault;
 mod frame;
 mod keys;
+mod live;
 mod moment;
 mod name;
+mod operator;
 mod posted;
 mod spreadsheet;
 mod viewer;
@@ -31,6 +34,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
 use keyledger_events::KeyPrefix;
+use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::config::PagesConfig;
@@ -42,6 +46,8 @@ use crate::sessions::Sessions;
 use crate::views::{ViewName, Views};
 use assets::Assets;
 use fault::Fault;
+use live::Seats;
+pub use operator::{Lookout, LookoutError, ProjectionStanding, RelayStanding, ShardStanding};
 
 /// What the pages are made from.
 #[derive(Debug)]
@@ -53,6 +59,10 @@ pub struct PagesOptions {
     pub sessions: Sessions,
     pub key_prefix: KeyPrefix,
     pub config: PagesConfig,
+    /// Knows how the installation stands.
+    pub lookout: Arc<dyn Lookout>,
+    /// Ends the streams of pages that are open.
+    pub stop: CancellationToken,
 }
 
 /// What the handlers call. Cheap to clone.
@@ -63,6 +73,7 @@ struct Pages(Arc<Inner>);
 struct Inner {
     options: PagesOptions,
     assets: Assets,
+    seats: Seats,
 }
 
 impl std::ops::Deref for Pages {
@@ -82,28 +93,41 @@ const VIEW_WAIT_MAX: Duration = Duration::from_secs(5);
 /// All pages, to be nested under `/portal`.
 pub fn router(options: PagesOptions) -> Router {
     let assets = Assets::new(&options.config);
-    let pages = Pages(Arc::new(Inner { options, assets }));
-    Router::new()
+    let seats = Seats::default();
+    let pages = Pages(Arc::new(Inner { options, assets, seats }));
+    let dressed = || axum::middleware::from_fn_with_state(pages.clone(), dress::dress);
+    let seen_by_operators = account_pages().layer(dressed()).with_state(pages.clone());
+    account_pages()
         .route("/", get(home))
         .route("/open/{link}", get(entrance::open).head(entrance::peek))
         .route("/sign-out", post(entrance::sign_out))
+        .merge(operator::pages(seen_by_operators))
+        .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
+        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
+            tracing::error!("a page panicked");
+            Fault::Internal.into_response()
+        }))
+        .layer(dressed())
+        .layer(axum::middleware::from_fn(measure))
+        .with_state(pages)
+}
+
+/// The pages of one account, whoever looks at them.
+fn account_pages() -> Router<Pages> {
+    Router::new()
         .route("/keys", get(keys::list).post(keys::create))
         .route("/keys/new", get(keys::ask_name))
         .route("/keys/{key}/rename", get(keys::ask_new_name).post(keys::rename))
         .route("/keys/{key}/delete", get(keys::ask_to_delete).post(keys::delete))
         .route("/credits", get(credits::show))
         .route("/credits/charges.csv", get(credits::download))
+        .route("/activity", get(activity::list))
+        .route("/activity/{event}", get(activity::show))
+        .route("/activity/{event}/document", get(activity::document))
+        .route("/live", get(live::live))
         .route("/assets/{name}", get(assets::serve))
         .fallback(|| async { Fault::NotFound })
         .method_not_allowed_fallback(|| async { Fault::NotFound })
-        .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
-        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
-            tracing::error!("a page panicked");
-            Fault::Internal.into_response()
-        }))
-        .layer(axum::middleware::from_fn_with_state(pages.clone(), dress::dress))
-        .layer(axum::middleware::from_fn(measure))
-        .with_state(pages)
 }
 
 async fn home(uri: axum::extract::OriginalUri) -> Response {
@@ -115,6 +139,10 @@ async fn home(uri: axum::extract::OriginalUri) -> Response {
 impl Pages {
     fn assets(&self) -> &Assets {
         &self.0.assets
+    }
+
+    fn seats(&self) -> &Seats {
+        &self.0.seats
     }
 
     /// Waits until the views know of what this person did a moment ago.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::Form;
-use axum::extract::{FromRequest, FromRequestParts as _, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::header::{HOST, ORIGIN};
 use http::{HeaderMap, HeaderName};
 use serde::Deserialize;
@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::Pages;
 use super::fault::Fault;
 use super::viewer::Viewer;
+use crate::sessions::CookieSecret;
 
 /// The fields of all forms of ours; each form fills the ones that it has.
 #[derive(Debug, Default, Deserialize)]
@@ -28,9 +29,20 @@ pub(super) struct Fields {
 
 /// A form of the session's own. 403 from elsewhere, or of another session. 401 no session. 400 no form.
 #[derive(Debug)]
-pub(super) struct Posted {
-    pub(super) viewer: Viewer,
+pub(super) struct Posted<W = Viewer> {
+    pub(super) viewer: W,
     pub(super) fields: Fields,
+}
+
+/// Somebody whose forms carry what only their cookie knows.
+pub(super) trait HasForms: FromRequestParts<Pages, Rejection = Fault> + Send {
+    fn cookie(&self) -> &CookieSecret;
+}
+
+impl HasForms for Viewer {
+    fn cookie(&self) -> &CookieSecret {
+        &self.cookie
+    }
 }
 
 /// A form that changes the account. 403 too for a session that may only look.
@@ -40,21 +52,21 @@ pub(super) struct Change(pub(super) Posted);
 const FORM_PATIENCE: Duration = Duration::from_secs(15);
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-impl FromRequest<Pages> for Posted {
+impl<W: HasForms> FromRequest<Pages> for Posted<W> {
     type Rejection = Fault;
 
-    async fn from_request(request: Request, pages: &Pages) -> Result<Posted, Fault> {
+    async fn from_request(request: Request, pages: &Pages) -> Result<Posted<W>, Fault> {
         if !from_here(request.headers(), pages.config.public_url.as_deref()) {
             return Err(Fault::ForeignForm);
         }
         let (mut parts, body) = request.into_parts();
-        let viewer = Viewer::from_request_parts(&mut parts, pages).await?;
+        let viewer = W::from_request_parts(&mut parts, pages).await?;
         let read = Form::<Fields>::from_request(Request::from_parts(parts, body), &());
         let read = tokio::time::timeout(FORM_PATIENCE, read)
             .await
             .map_err(|_| Fault::BadForm)?;
         let Form(fields) = read.map_err(|_| Fault::BadForm)?;
-        if !viewer.cookie.owns_form(&fields.token) {
+        if !viewer.cookie().owns_form(&fields.token) {
             return Err(Fault::StaleForm);
         }
         Ok(Posted { viewer, fields })
@@ -65,7 +77,7 @@ impl FromRequest<Pages> for Change {
     type Rejection = Fault;
 
     async fn from_request(request: Request, pages: &Pages) -> Result<Change, Fault> {
-        let posted = Posted::from_request(request, pages).await?;
+        let posted = Posted::<Viewer>::from_request(request, pages).await?;
         if posted.viewer.session.read_only {
             return Err(Fault::ReadOnly);
         }

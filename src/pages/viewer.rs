@@ -1,4 +1,5 @@
-//! Who is looking: the session of the cookie. Comes first in every handler, so nothing is read for a stranger.
+//! Who is looking: the session of the cookie. Comes first in every handler, so nothing is read for a stranger. On an
+//! account's pages that is a customer, or an operator who looks over the customer's shoulder.
 
 use axum::extract::FromRequestParts;
 use http::header::{COOKIE, SET_COOKIE};
@@ -8,6 +9,7 @@ use keyledger_events::{Actor, CommandId};
 
 use super::Pages;
 use super::fault::Fault;
+use super::operator::{Operator, Through};
 use crate::clock;
 use crate::config::PagesConfig;
 use crate::ledger::By;
@@ -18,6 +20,22 @@ use crate::sessions::{CookieSecret, Session};
 pub(super) struct Viewer {
     pub(super) session: Session,
     pub(super) cookie: CookieSecret,
+    /// An operator, who sees what the customer sees.
+    pub(super) operator: bool,
+}
+
+/// Whether somebody comes to look, or a page that is open already asks by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    Visit,
+    Glance,
+}
+
+/// Cookies of customers and of operators are different ones: one browser may be both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Jar {
+    Customer,
+    Operator,
 }
 
 impl Viewer {
@@ -34,14 +52,45 @@ impl Viewer {
     }
 }
 
+impl Viewer {
+    /// Who sends this request. 401 nobody.
+    pub(super) async fn recognize(parts: &Parts, pages: &Pages, look: Look) -> Result<Viewer, Fault> {
+        if let Some(through) = parts.extensions.get::<Through>() {
+            let operator = Operator::recognize(&parts.headers, pages, look).await?;
+            return Ok(through.viewer(operator));
+        }
+        let cookie = cookie(&parts.headers, &pages.config, Jar::Customer).ok_or(Fault::SignedOut)?;
+        let session = Viewer::session(&cookie, pages, look).await?;
+        Ok(Viewer {
+            session: session.ok_or(Fault::SignedOut)?,
+            cookie,
+            operator: false,
+        })
+    }
+
+    async fn session(cookie: &CookieSecret, pages: &Pages, look: Look) -> Result<Option<Session>, Fault> {
+        let now = clock::now();
+        Ok(match look {
+            Look::Visit => pages.sessions.visit(cookie, now).await?,
+            Look::Glance => pages.sessions.glance(cookie, now).await?,
+        })
+    }
+
+    /// Whether this stay is not over yet. Asking is no visit.
+    pub(super) async fn lasts(&self, pages: &Pages) -> Result<bool, Fault> {
+        Ok(if self.operator {
+            Operator::session(&self.cookie, pages, Look::Glance).await?.is_some()
+        } else {
+            Viewer::session(&self.cookie, pages, Look::Glance).await?.is_some()
+        })
+    }
+}
+
 impl FromRequestParts<Pages> for Viewer {
     type Rejection = Fault;
 
     async fn from_request_parts(parts: &mut Parts, pages: &Pages) -> Result<Viewer, Fault> {
-        let cookie = cookie(&parts.headers, &pages.config).ok_or(Fault::SignedOut)?;
-        let session = pages.sessions.visit(&cookie, clock::now()).await?;
-        let session = session.ok_or(Fault::SignedOut)?;
-        Ok(Viewer { session, cookie })
+        Viewer::recognize(parts, pages, Look::Visit).await
     }
 }
 
@@ -53,17 +102,18 @@ fn over_https(config: &PagesConfig) -> bool {
 }
 
 /// `__Host-` makes a browser refuse the cookie from anybody but this very host; it works over https only.
-fn cookie_name(config: &PagesConfig) -> &'static str {
-    if over_https(config) {
-        "__Host-keyledger"
-    } else {
-        "keyledger"
+fn cookie_name(config: &PagesConfig, jar: Jar) -> &'static str {
+    match (over_https(config), jar) {
+        (true, Jar::Customer) => "__Host-keyledger",
+        (false, Jar::Customer) => "keyledger",
+        (true, Jar::Operator) => "__Host-keyledger-operator",
+        (false, Jar::Operator) => "keyledger-operator",
     }
 }
 
 /// The cookie of the request that has the shape of ours.
-pub(super) fn cookie(headers: &HeaderMap, config: &PagesConfig) -> Option<CookieSecret> {
-    let name = cookie_name(config);
+pub(super) fn cookie(headers: &HeaderMap, config: &PagesConfig, jar: Jar) -> Option<CookieSecret> {
+    let name = cookie_name(config, jar);
     headers
         .get_all(COOKIE)
         .iter()
@@ -75,19 +125,21 @@ pub(super) fn cookie(headers: &HeaderMap, config: &PagesConfig) -> Option<Cookie
 }
 
 /// The header that gives the cookie to a browser.
-pub(super) fn set_cookie(headers: &mut HeaderMap, pages: &Pages, cookie: &CookieSecret) {
+pub(super) fn set_cookie(headers: &mut HeaderMap, pages: &Pages, jar: Jar, cookie: &CookieSecret) {
     let value = cookie.expose_text_to_its_holder();
-    insert(headers, &pages.config, value, pages.sessions.absolute().as_secs());
+    insert(headers, &pages.config, jar, value, pages.sessions.absolute().as_secs());
 }
 
 /// The header that takes it away.
-pub(super) fn remove_cookie(headers: &mut HeaderMap, pages: &Pages) {
-    insert(headers, &pages.config, "", 0);
+pub(super) fn remove_cookie(headers: &mut HeaderMap, pages: &Pages, jar: Jar) {
+    insert(headers, &pages.config, jar, "", 0);
 }
 
-fn insert(headers: &mut HeaderMap, config: &PagesConfig, value: &str, seconds: u64) {
-    let name = cookie_name(config);
-    let site = match (over_https(config), config.frame_ancestors.is_empty()) {
+fn insert(headers: &mut HeaderMap, config: &PagesConfig, jar: Jar, value: &str, seconds: u64) {
+    let name = cookie_name(config, jar);
+    // Operators' pages stand in nobody's frame.
+    let framed = jar == Jar::Customer && !config.frame_ancestors.is_empty();
+    let site = match (over_https(config), !framed) {
         (true, true) => "Secure; SameSite=Lax",
         // In another site's frame a browser sends nothing less.
         (true, false) => "Secure; SameSite=None; Partitioned",
@@ -114,7 +166,7 @@ mod tests {
 
     fn set(config: &PagesConfig) -> String {
         let mut headers = HeaderMap::new();
-        insert(&mut headers, config, "v", 60);
+        insert(&mut headers, config, Jar::Customer, "v", 60);
         headers[SET_COOKIE].to_str().unwrap().to_owned()
     }
 
@@ -128,6 +180,11 @@ mod tests {
             set(&config("http://k.example", &[])),
             "keyledger=v; Path=/; HttpOnly; SameSite=Lax; Max-Age=60"
         );
+        let mut headers = HeaderMap::new();
+        let framed = config("https://k.example", &["https://a.example"]);
+        insert(&mut headers, &framed, Jar::Operator, "v", 60);
+        let operators = lax.replace("keyledger", "keyledger-operator");
+        assert_eq!(headers[SET_COOKIE], operators.as_str());
     }
 
     #[test]
@@ -137,9 +194,13 @@ mod tests {
         let text = format!("a=b; __Host-keyledger={}; c", secret.expose_text_to_its_holder());
         let mut headers = HeaderMap::new();
         headers.append(COOKIE, HeaderValue::from_str(&text).unwrap());
-        assert_eq!(cookie(&headers, &config).unwrap().digest(), secret.digest());
+        assert_eq!(
+            cookie(&headers, &config, Jar::Customer).unwrap().digest(),
+            secret.digest()
+        );
+        assert!(cookie(&headers, &config, Jar::Operator).is_none());
         headers.clear();
         headers.append(COOKIE, HeaderValue::from_str(&text.replace("__Host-", "")).unwrap());
-        assert!(cookie(&headers, &config).is_none());
+        assert!(cookie(&headers, &config, Jar::Customer).is_none());
     }
 }

@@ -180,6 +180,11 @@ impl PriceBook {
         self.rules().find(|rule| rule.endpoint == *endpoint)
     }
 
+    /// Every rule with what it matches: `GET /serp/{*rest}`.
+    pub fn patterns(&self) -> impl Iterator<Item = (String, &PriceRule)> {
+        self.rules.iter().map(|(pattern, rule)| (pattern.to_string(), rule))
+    }
+
     pub fn rules(&self) -> impl Iterator<Item = &PriceRule> {
         self.rules.iter().map(|(_, rule)| rule)
     }

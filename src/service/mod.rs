@@ -6,6 +6,7 @@
 //! no waiting one is left without an answer.
 
 mod health;
+mod lookout;
 mod sweeper;
 
 use std::net::SocketAddr;
@@ -31,6 +32,7 @@ use crate::sessions::Sessions;
 use crate::tokens::Tokens;
 use crate::views::Views;
 use health::Parts;
+pub use lookout::Watchtower;
 
 /// What a process may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,7 +185,7 @@ impl Service {
             api = Some(listener.local_addr()?);
             let health = Parts {
                 pool: queries,
-                bus,
+                bus: bus.clone(),
                 relay: relay.clone(),
                 projector: projector.clone(),
             };
@@ -206,6 +208,13 @@ impl Service {
                 forward_auth: forward_auth.clone(),
             });
             if options.roles.pages {
+                let lookout = Watchtower {
+                    log: reading_log.clone(),
+                    views: views.clone(),
+                    bus: Some(bus),
+                    relay: relay.clone(),
+                    projector: projector.clone(),
+                };
                 let pages = PagesOptions {
                     ledger: ledger.clone(),
                     log: reading_log,
@@ -214,6 +223,8 @@ impl Service {
                     sessions,
                     key_prefix,
                     config: options.config.pages.clone(),
+                    lookout: Arc::new(lookout),
+                    stop: faces.clone(),
                 };
                 router = router.nest("/portal", pages::router(pages));
             }

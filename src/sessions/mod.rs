@@ -1,4 +1,5 @@
 //! Portal sessions: a platform opens one for an account, a person follows its link once and then shows a cookie.
+//! Operators have them for pages of their own.
 //!
 //! In: an account and what the platform says of the person; a link; a cookie. Out: whose pages these are.
 //!
@@ -7,6 +8,7 @@
 //!
 //! Not here: HTTP, cookies' attributes, what the pages show.
 
+mod operators;
 mod secret;
 
 use std::time::Duration;
@@ -18,6 +20,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::clock;
+pub use operators::OperatorSession;
 pub use secret::{CookieSecret, LinkSecret};
 
 /// How long a link may wait to be followed.
@@ -51,14 +54,23 @@ pub struct Sessions {
     lifetimes: Lifetimes,
 }
 
+/// Whose pages a stay opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    Account(AccountId),
+    /// The operators' own, from which they look at all accounts.
+    Operator,
+}
+
 /// What a platform asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invitation {
-    pub account: AccountId,
+    pub whose: Whose,
     /// Who this is, for the account's history.
     pub name: Option<String>,
     /// Where the pages lead back to.
     pub return_url: Option<String>,
+    /// Always so for an operator.
     pub read_only: bool,
     pub by: TokenId,
 }
@@ -86,7 +98,7 @@ pub enum LinkError {
     Unknown,
     /// It was followed before, and opened this session.
     #[error("the link was used before")]
-    Used { session: PortalSessionId },
+    Used { session: PortalSessionId, whose: Whose },
     #[error("the link has expired")]
     Expired,
     #[error(transparent)]
@@ -96,6 +108,22 @@ pub enum LinkError {
 fn column(moment: Timestamp) -> OffsetDateTime {
     let nanos = i128::from(moment.micros()) * 1_000;
     OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+impl Whose {
+    fn account(self) -> Option<Uuid> {
+        match self {
+            Whose::Account(account) => Some(Uuid::from_bytes(account.to_bytes())),
+            Whose::Operator => None,
+        }
+    }
+
+    fn read(row: &PgRow) -> Result<Whose, sqlx::Error> {
+        let account: Option<Uuid> = row.try_get("account_id")?;
+        Ok(account.map_or(Whose::Operator, |account| {
+            Whose::Account(AccountId::from_bytes(account.into_bytes()))
+        }))
+    }
 }
 
 fn session(row: &PgRow) -> Result<Session, sqlx::Error> {
@@ -137,10 +165,10 @@ impl Sessions {
              values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         )
         .bind(Uuid::from_bytes(id.to_bytes()))
-        .bind(Uuid::from_bytes(asked.account.to_bytes()))
+        .bind(asked.whose.account())
         .bind(asked.name)
         .bind(asked.return_url)
-        .bind(asked.read_only)
+        .bind(asked.read_only || asked.whose == Whose::Operator)
         .bind(Uuid::from_bytes(asked.by.to_bytes()))
         .bind(link.digest().as_bytes().as_slice())
         .bind(column(now))
@@ -151,55 +179,74 @@ impl Sessions {
     }
 
     /// Follows a link. Of any number who try, one gets the cookie.
-    pub async fn open(&self, link: &LinkSecret, now: Timestamp) -> Result<CookieSecret, LinkError> {
+    pub async fn open(&self, link: &LinkSecret, now: Timestamp) -> Result<(CookieSecret, Whose), LinkError> {
         let cookie = CookieSecret::from_random(clock::random_secret_bits());
-        if self.take(link, &cookie, now).await? {
-            return Ok(cookie);
+        if let Some(whose) = self.take(link, &cookie, now).await? {
+            return Ok((cookie, whose));
         }
         match self.taken(link).await? {
             None => Err(LinkError::Unknown),
-            Some((_, false)) => Err(LinkError::Expired),
-            Some((session, true)) => Err(LinkError::Used { session }),
+            Some((_, _, false)) => Err(LinkError::Expired),
+            Some((session, whose, true)) => Err(LinkError::Used { session, whose }),
         }
     }
 
-    async fn take(&self, link: &LinkSecret, cookie: &CookieSecret, now: Timestamp) -> Result<bool, SessionsAway> {
+    async fn take(
+        &self,
+        link: &LinkSecret,
+        cookie: &CookieSecret,
+        now: Timestamp,
+    ) -> Result<Option<Whose>, SessionsAway> {
         let opened = sqlx::query(
             "update portal_sessions set opened_at = $2, last_seen_at = $2, ends_at = $3, cookie_digest = $4
-             where link_digest = $1 and opened_at is null and link_expires_at > $2",
+             where link_digest = $1 and opened_at is null and link_expires_at > $2
+             returning account_id",
         )
         .bind(link.digest().as_bytes().as_slice())
         .bind(column(now))
         .bind(column(now) + self.lifetimes.absolute)
         .bind(cookie.digest().as_bytes().as_slice())
-        .execute(&self.pool)
+        .fetch_optional(&self.pool)
         .await?;
-        Ok(opened.rows_affected() == 1)
+        Ok(opened.as_ref().map(Whose::read).transpose()?)
     }
 
     /// The session of a link that could not be taken, and whether it was ever opened.
-    async fn taken(&self, link: &LinkSecret) -> Result<Option<(PortalSessionId, bool)>, SessionsAway> {
-        let row =
-            sqlx::query("select session_id, opened_at is not null as used from portal_sessions where link_digest = $1")
-                .bind(link.digest().as_bytes().as_slice())
-                .fetch_optional(&self.pool)
-                .await?;
+    async fn taken(&self, link: &LinkSecret) -> Result<Option<(PortalSessionId, Whose, bool)>, SessionsAway> {
+        let row = sqlx::query(
+            "select session_id, account_id, opened_at is not null as used from portal_sessions where link_digest = $1",
+        )
+        .bind(link.digest().as_bytes().as_slice())
+        .fetch_optional(&self.pool)
+        .await?;
         let Some(row) = row else { return Ok(None) };
         let id: Uuid = row.try_get("session_id")?;
+        let used = row.try_get("used")?;
         Ok(Some((
             PortalSessionId::from_bytes(id.into_bytes()),
-            row.try_get("used")?,
+            Whose::read(&row)?,
+            used,
         )))
     }
 
     /// Whose pages a cookie opens now, and notes that somebody was here. `None`: the stay is over, or never was.
     pub async fn visit(&self, cookie: &CookieSecret, now: Timestamp) -> Result<Option<Session>, SessionsAway> {
+        self.find(cookie, now, true).await
+    }
+
+    /// The same without a note: a page that is left open does not keep its session alive.
+    pub async fn glance(&self, cookie: &CookieSecret, now: Timestamp) -> Result<Option<Session>, SessionsAway> {
+        self.find(cookie, now, false).await
+    }
+
+    async fn find(&self, cookie: &CookieSecret, now: Timestamp, note: bool) -> Result<Option<Session>, SessionsAway> {
         let row = sqlx::query(
             "with alive as (
-                 select * from portal_sessions where cookie_digest = $1 and ends_at > $2 and last_seen_at > $3
+                 select * from portal_sessions
+                 where cookie_digest = $1 and ends_at > $2 and last_seen_at > $3 and account_id is not null
              ), seen as (
                  update portal_sessions set last_seen_at = $2
-                 where session_id in (select session_id from alive where last_seen_at < $4)
+                 where $5 and session_id in (select session_id from alive where last_seen_at < $4)
              )
              select * from alive",
         )
@@ -207,22 +254,10 @@ impl Sessions {
         .bind(column(now))
         .bind(column(now) - self.lifetimes.idle)
         .bind(column(now) - SEEN_AGAIN)
+        .bind(note)
         .fetch_optional(&self.pool)
         .await?;
         Ok(row.as_ref().map(session).transpose()?)
-    }
-
-    /// Whether a stay still lasts. Asking is no visit: a page left open does not keep its session alive.
-    pub async fn lasts(&self, cookie: &CookieSecret, now: Timestamp) -> Result<bool, SessionsAway> {
-        let row = sqlx::query(
-            "select 1 from portal_sessions where cookie_digest = $1 and ends_at > $2 and last_seen_at > $3",
-        )
-        .bind(cookie.digest().as_bytes().as_slice())
-        .bind(column(now))
-        .bind(column(now) - self.lifetimes.idle)
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(row.is_some())
     }
 
     /// Ends a stay, for every process at once.

@@ -1,6 +1,7 @@
 //! Accounts by how their name, reference or id begins, with their balances: the operator's look-up.
 
 use keyledger_events::{AccountId, Position};
+use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::accounts::{account, balance};
@@ -23,15 +24,48 @@ fn ids_that_begin(text: &str) -> Option<(Uuid, Uuid)> {
     Some((filled('0')?, filled('Z')?))
 }
 
+/// One page of accounts, each with its balance.
+type Found = At<Page<(Account, Balance), AccountId>>;
+
+fn found(rows: &[PgRow], limit: u32) -> Result<Found, ViewError> {
+    let position = rows.first().map_or(Ok(Position::START), |row| row.position("at"))?;
+    let mut items = Vec::with_capacity(rows.len());
+    for row in rows {
+        if row.has("account_id")? {
+            items.push((account(row)?, balance(row)?));
+        }
+    }
+    Ok(At {
+        position,
+        value: page(items, limit, |(account, _): &(Account, Balance)| account.id),
+    })
+}
+
 impl Views {
+    /// All accounts, the newest id first, each with its balance.
+    pub async fn accounts_with_balance(&self, limit: u32, after: Option<AccountId>) -> Result<Found, ViewError> {
+        let rows = sqlx::query(
+            "select c.position as at, b.*
+             from views.checkpoints c
+             left join lateral (
+                 select *, granted - charged + refunded - expired - reserved as available from views.balance
+                 where $2::uuid is null or account_id < $2
+                 order by account_id desc limit $3
+             ) b on true
+             where c.projection = 'balance' and c.shard = $1
+             order by b.account_id desc",
+        )
+        .bind(self.shard_column())
+        .bind(after.map(|id| uuid_of(id.to_bytes())))
+        .bind(i64::from(limit) + 1)
+        .fetch_all(&self.pool)
+        .await?;
+        found(&rows, limit)
+    }
+
     /// Accounts whose name (whatever its case), external reference or id begins with a text, the newest id first, each
     /// with its balance.
-    pub async fn accounts_found(
-        &self,
-        text: &str,
-        limit: u32,
-        after: Option<AccountId>,
-    ) -> Result<At<Page<(Account, Balance), AccountId>>, ViewError> {
+    pub async fn accounts_found(&self, text: &str, limit: u32, after: Option<AccountId>) -> Result<Found, ViewError> {
         let ids = ids_that_begin(text);
         // The last character there is ends the range of what begins with the text, in byte order.
         let rows = sqlx::query(
@@ -63,17 +97,7 @@ impl Views {
         .bind(i64::from(limit) + 1)
         .fetch_all(&self.pool)
         .await?;
-        let position = rows.first().map_or(Ok(Position::START), |row| row.position("at"))?;
-        let mut items = Vec::with_capacity(rows.len());
-        for row in &rows {
-            if row.has("account_id")? {
-                items.push((account(row)?, balance(row)?));
-            }
-        }
-        Ok(At {
-            position,
-            value: page(items, limit, |(account, _): &(Account, Balance)| account.id),
-        })
+        found(&rows, limit)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Not here: statuses, headers, and what a page's address answers without a browser: `tests/pages`.
 
+mod activity;
 mod axe;
 mod browse;
 mod command;

@@ -10,6 +10,7 @@ use keyledger::http::{App, Check, ForwardAuth, Health, Readiness, router, serve}
 use keyledger::pages::{self, PagesOptions};
 use keyledger::prices::{PriceBook, PriceEntry, QuantityEntry, SettleAt};
 use keyledger::projector::{Projector, ProjectorOptions};
+use keyledger::service::Watchtower;
 use keyledger::sessions::{Lifetimes, Sessions};
 use keyledger::tokens::{Role, Tokens};
 use keyledger_events::{KeyPrefix, TokenId};
@@ -137,7 +138,7 @@ impl Stage {
             pool: harness.another_pool(),
             bus: None,
         };
-        Projector::start(options, projecting.clone());
+        let projector = Projector::start(options, projecting.clone());
         let tokens = Tokens::new(harness.service_pool());
         let sessions = Sessions::new(harness.service_pool(), Lifetimes::default());
         let ledger = harness.ledger();
@@ -165,6 +166,14 @@ impl Stage {
             sessions,
             key_prefix: KeyPrefix::default(),
             config: pages,
+            lookout: Arc::new(Watchtower {
+                log: harness.log(),
+                views: harness.views(),
+                bus: None,
+                relay: None,
+                projector: Some(projector),
+            }),
+            stop: stop.clone(),
         };
         let router = router(app).nest("/portal", pages::router(pages));
         let served = tokio::spawn(serve(listener, router, stop.clone()));

@@ -25,6 +25,8 @@ pub struct Demo {
     pub operator_token: TokenSecret,
     /// Opens the demo customer's pages, once.
     pub pages: String,
+    /// Opens the operators' pages, once.
+    pub operator_pages: String,
 }
 
 const CREDITS: &str = "100";
@@ -58,7 +60,11 @@ impl Demo {
         let invited = api
             .call(Method::POST, &sessions, Some(json!({ "name": "Demo" })))
             .await?;
+        let operator = api
+            .call(Method::POST, "/v1/operator-sessions", Some(json!({ "name": "Demo" })))
+            .await?;
         let demo = Demo {
+            operator_pages: text(&operator, "/url")?,
             pages: text(&invited, "/url")?,
             account,
             key: text(&created, "/key/id")?,

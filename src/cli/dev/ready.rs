@@ -16,6 +16,8 @@ pub struct Ready {
     postgres: String,
     nats: String,
     operator_token: String,
+    /// Good once, for five minutes.
+    operator_pages: String,
     demo: DemoReady,
 }
 
@@ -40,6 +42,7 @@ impl Ready {
             postgres: servers.postgres_url(),
             nats: servers.nats_url(),
             operator_token: demo.operator_token.expose_text_to_its_maker().to_owned(),
+            operator_pages: demo.operator_pages,
             demo: DemoReady {
                 account: demo.account,
                 key: demo.key,
@@ -56,6 +59,7 @@ impl Ready {
             gateway,
             postgres,
             operator_token,
+            operator_pages,
             demo,
             ..
         } = self;
@@ -63,6 +67,7 @@ impl Ready {
         println!("  API docs   {api}/docs");
         println!("  Health     {api}/readyz");
         println!("  Pages      {}   (this link works once, within 5 minutes)", demo.pages);
+        println!("  Operator   {operator_pages}   (so does this one)");
         println!("  Gateway    {gateway}");
         println!("  Postgres   psql -d '{postgres}'");
         println!("\nFetch data with the demo customer's key (half a credit):\n");

@@ -13,14 +13,17 @@ function ago(seconds) {
     }
   }
 }
+const part = (at, option) => at.toLocaleDateString("en-GB", option);
+const day = (at) => `${at.getDate()} ${part(at, { month: "short" }).slice(0, 3)} ${at.getFullYear()}`;
+const exactly = (at) => `${day(at)}, ${at.toLocaleTimeString("en-GB", { hour12: false })}`;
 function tellTimes() {
   for (const time of all("time[datetime]")) {
     const at = new Date(time.dateTime);
     time.title = at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" });
+    if ("exact" in time.dataset) time.textContent = exactly(at);
     if ("ago" in time.dataset) time.textContent = ago((Date.now() - at) / 1000);
-    const day = `${at.getDate()} ${at.toLocaleDateString("en-GB", { month: "short" }).slice(0, 3)} ${at.getFullYear()}`;
-    if ("day" in time.dataset) time.textContent = day;
-    if ("clock" in time.dataset) time.textContent = `${day}, ${at.toLocaleTimeString("en-GB")}`;
+    if ("day" in time.dataset) time.textContent = day(at);
+    if ("clock" in time.dataset) time.textContent = exactly(at);
   }
 }
 tellTimes();

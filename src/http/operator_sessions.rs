@@ -1,0 +1,63 @@
+//! Links onto the operators' own pages.
+
+use axum::extract::State;
+use http::HeaderMap;
+use keyledger_events::{KeyName, Timestamp};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::App;
+use super::answer::{Answered, Failure};
+use super::extract::{Allowed, Json, Manage};
+use super::portal_sessions::here;
+use crate::clock;
+use crate::sessions::{Invitation, Whose};
+
+/// Who looks.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct OperatorSessionBody {
+    /// Stands in the head of the pages.
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 80, example = "Grace, on call")]
+    name: Option<KeyName>,
+}
+
+/// A link onto the operators' pages.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct OperatorLinkBody {
+    /// Good for one visit and for five minutes.
+    #[schema(
+        example = "https://keys.example.com/portal/open/kll_4fZ0Qm8r1Tt6bYwKpX3sUe7NcVhJd2LgAo9RiB5ZqE4yW1C0nMa8"
+    )]
+    url: String,
+    #[schema(value_type = String, format = DateTime)]
+    expires_at: Timestamp,
+}
+
+/// Lets an operator onto the operators' pages, by a link that is good once.
+///
+/// All accounts can be looked at from there, and nothing can be changed. The stay ends like a customer's, and at once when
+/// the token is revoked that asked for it. 201 a link. 422 a member is not acceptable. 503 no link was made that anyone
+/// knows; ask again.
+#[utoipa::path(
+    post, path = "/v1/operator-sessions", tag = "service", request_body = OperatorSessionBody,
+    responses((status = 201, description = "A link.", body = OperatorLinkBody))
+)]
+pub(super) async fn invite_operator(
+    State(app): State<App>,
+    caller: Allowed<Manage>,
+    headers: HeaderMap,
+    Json(body): Json<OperatorSessionBody>,
+) -> Result<Answered<OperatorLinkBody>, Failure> {
+    let asked = Invitation {
+        whose: Whose::Operator,
+        name: body.name.map(String::from),
+        return_url: None,
+        read_only: true,
+        by: caller.caller.token,
+    };
+    let (_, link, expires_at) = app.sessions.invite(asked, clock::now()).await?;
+    let base = app.pages_url.unwrap_or_else(|| here(&headers));
+    let url = format!("{base}/portal/open/{}", link.expose_text_to_its_holder());
+    Ok(Answered::made(OperatorLinkBody { url, expires_at }))
+}

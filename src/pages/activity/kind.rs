@@ -1,0 +1,130 @@
+//! The kinds of events that a person can look for. One request of a key is two or three events; unless somebody asks for
+//! more, a page shows what came of it.
+
+use keyledger_events::Event;
+use serde::Deserialize;
+
+/// What the list shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Kind {
+    /// All but the first steps of requests.
+    #[default]
+    Main,
+    Keys,
+    Charges,
+    /// Requests that cost nothing.
+    Free,
+    /// Credits given and expired, and the account itself.
+    Credits,
+    Requests,
+    Holds,
+    Every,
+}
+
+impl Kind {
+    pub(super) const ALL: [Kind; 8] = [
+        Kind::Main,
+        Kind::Keys,
+        Kind::Charges,
+        Kind::Free,
+        Kind::Credits,
+        Kind::Requests,
+        Kind::Holds,
+        Kind::Every,
+    ];
+
+    /// As addresses have it.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Kind::Main => "main",
+            Kind::Keys => "keys",
+            Kind::Charges => "charges",
+            Kind::Free => "free",
+            Kind::Credits => "credits",
+            Kind::Requests => "requests",
+            Kind::Holds => "holds",
+            Kind::Every => "every",
+        }
+    }
+
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Kind::Main => "Main events",
+            Kind::Keys => "Keys made, renamed, deleted",
+            Kind::Charges => "Charges",
+            Kind::Free => "Requests that cost nothing",
+            Kind::Credits => "Credits given and expired",
+            Kind::Requests => "Requests, as they came in",
+            Kind::Holds => "Credits held",
+            Kind::Every => "Every single event",
+        }
+    }
+
+    /// The CloudEvents types that the log is asked for.
+    pub(super) fn types(self) -> Vec<&'static str> {
+        let shown = |name: &&&'static str| {
+            let Some(of) = kind_of(name) else { return true };
+            match self {
+                Kind::Every => true,
+                Kind::Main => of != Kind::Requests && of != Kind::Holds,
+                Kind::Keys | Kind::Charges | Kind::Free | Kind::Credits | Kind::Requests | Kind::Holds => of == self,
+            }
+        };
+        Event::TYPES.iter().filter(shown).copied().collect()
+    }
+}
+
+/// The narrowest kind that a type of event belongs to. A type that is not in here is shown under every kind, and a test
+/// says so.
+fn kind_of(type_name: &str) -> Option<Kind> {
+    match type_name {
+        "keyledger.KeyCreated.v1" | "keyledger.KeyRenamed.v1" | "keyledger.KeyDeleted.v1" => Some(Kind::Keys),
+        "keyledger.CreditsCharged.v1" => Some(Kind::Charges),
+        "keyledger.CreditsReleased.v1" => Some(Kind::Free),
+        "keyledger.AccountOpened.v1" | "keyledger.CreditsGranted.v1" | "keyledger.CreditsExpired.v1" => {
+            Some(Kind::Credits)
+        }
+        "keyledger.KeyUsed.v1" => Some(Kind::Requests),
+        "keyledger.CreditsReserved.v1" => Some(Kind::Holds),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_is_of_one_kind() {
+        for name in Event::TYPES {
+            assert!(kind_of(name).is_some(), "{name} has no kind");
+        }
+        assert_eq!(Kind::Every.types(), Event::TYPES);
+        let narrow = [
+            Kind::Keys,
+            Kind::Charges,
+            Kind::Free,
+            Kind::Credits,
+            Kind::Requests,
+            Kind::Holds,
+        ];
+        let all: usize = narrow.iter().map(|kind| kind.types().len()).sum();
+        assert_eq!(all, Event::TYPES.len());
+    }
+
+    #[test]
+    fn what_happened_leaves_the_first_steps_of_requests_out() {
+        let main = Kind::Main.types();
+        assert_eq!(main.len(), Event::TYPES.len() - 2);
+        assert!(!main.contains(&"keyledger.CreditsReserved.v1") && main.contains(&"keyledger.CreditsCharged.v1"));
+    }
+
+    #[test]
+    fn an_address_names_each_kind() {
+        for kind in Kind::ALL {
+            let read: Kind = serde_json::from_str(&format!("\"{}\"", kind.as_str())).unwrap();
+            assert_eq!(read, kind);
+        }
+    }
+}

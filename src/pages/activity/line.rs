@@ -1,0 +1,129 @@
+//! An event as a line of the list.
+
+use std::collections::HashMap;
+
+use keyledger_events::{Actor, Event, Position, Recorded, ReservationId, Timestamp};
+
+use super::names::Names;
+use super::words::{Told, Word, tell};
+use crate::log::{Step, Stored};
+use crate::pages::fault::Fault;
+use crate::pages::moment::Moment;
+use crate::pages::name::Shown;
+
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) position: Position,
+    pub(super) when: Moment,
+    pub(super) words: Vec<Word>,
+    /// Who did it, where the words do not say so.
+    pub(super) by: Option<By>,
+    /// The network that it came from, where that is known.
+    pub(super) from: Option<Shown>,
+    pub(super) credits: Option<String>,
+}
+
+/// Who is behind an event that nobody's own hand made.
+#[derive(Debug)]
+pub(super) enum By {
+    Somebody(Shown),
+    Itself,
+}
+
+impl Line {
+    pub(super) fn new(recorded: &Recorded, names: &Names, networks: &Networks, now: Timestamp) -> Line {
+        let Told {
+            words,
+            tells_nobody,
+            credits,
+        } = tell(recorded, names, now);
+        let by = match recorded.actor {
+            Actor::System => By::Itself,
+            actor @ (Actor::Key(_) | Actor::Token(_) | Actor::Portal(_)) => By::Somebody(names.actor(actor)),
+        };
+        Line {
+            position: recorded.position,
+            when: Moment::new(recorded.time, now),
+            words,
+            by: tells_nobody.then_some(by),
+            from: networks.of(recorded),
+            credits,
+        }
+    }
+}
+
+/// Where requests came from, by what was held for them.
+#[derive(Debug, Default)]
+pub(super) struct Networks(HashMap<ReservationId, Shown>);
+
+impl Networks {
+    /// Of uses of keys, as the log has them.
+    pub(super) fn new(uses: &[Stored]) -> Result<Networks, Fault> {
+        let mut networks = HashMap::new();
+        for recorded in decoded(uses)? {
+            if let Event::KeyUsed(used) = &recorded.event
+                && let Some(network) = &used.network
+            {
+                networks.insert(used.reservation, Shown::new(network));
+            }
+        }
+        Ok(Networks(networks))
+    }
+
+    fn of(&self, recorded: &Recorded) -> Option<Shown> {
+        if let Event::KeyUsed(used) = &recorded.event {
+            return used.network.as_deref().map(Shown::new);
+        }
+        self.0.get(&reservation(&recorded.event)?).cloned()
+    }
+}
+
+/// The hold that an event is a step of.
+pub(super) fn reservation(event: &Event) -> Option<ReservationId> {
+    match event {
+        Event::KeyUsed(e) => Some(e.reservation),
+        Event::CreditsReserved(e) => Some(e.reservation),
+        Event::CreditsCharged(e) => Some(e.reservation),
+        Event::CreditsReleased(e) => Some(e.reservation),
+        Event::AccountOpened(_)
+        | Event::KeyCreated(_)
+        | Event::KeyRenamed(_)
+        | Event::KeyDeleted(_)
+        | Event::CreditsGranted(_)
+        | Event::CreditsExpired(_) => None,
+    }
+}
+
+/// The steps whose first one, a use of a key, tells more than they do.
+pub(super) fn later_steps(events: &[Recorded]) -> Vec<Step> {
+    let step = |recorded: &Recorded| match &recorded.event {
+        Event::CreditsReserved(e) => e.work.key.map(|_| e.reservation),
+        Event::CreditsCharged(e) => e.work.key.map(|_| e.reservation),
+        Event::CreditsReleased(e) => e.work.key.map(|_| e.reservation),
+        Event::KeyUsed(_)
+        | Event::AccountOpened(_)
+        | Event::KeyCreated(_)
+        | Event::KeyRenamed(_)
+        | Event::KeyDeleted(_)
+        | Event::CreditsGranted(_)
+        | Event::CreditsExpired(_) => None,
+    };
+    let with_seq = |recorded: &Recorded| {
+        step(recorded).map(|reservation| Step {
+            reservation,
+            seq: recorded.seq,
+        })
+    };
+    events.iter().filter_map(with_seq).collect()
+}
+
+/// Events of our own log, read.
+pub(super) fn decoded(stored: &[Stored]) -> Result<Vec<Recorded>, Fault> {
+    let read = |stored: &Stored| {
+        stored.decode().map_err(|error| {
+            tracing::error!(%error, position = %stored.position, "the log holds what cannot be read");
+            Fault::Internal
+        })
+    };
+    stored.iter().map(read).collect()
+}

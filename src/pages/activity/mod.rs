@@ -1,0 +1,12 @@
+//! Activity: the account's history in plain words, and each event as it stands in the log.
+
+mod kind;
+mod line;
+mod list;
+mod names;
+mod pretty;
+mod show;
+mod words;
+
+pub(super) use list::list;
+pub(super) use show::{document, show};

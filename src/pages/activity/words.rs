@@ -1,0 +1,377 @@
+//! Events in plain words: one sentence each, that says who did it where that is somebody.
+
+use keyledger_events::{
+    Channel, Credits, DeleteReason, Environment, Event, GrantSource, PaidWork, Recorded, ReleaseCause, Timestamp,
+};
+
+use super::names::Names;
+use crate::pages::moment::{Moment, thousands};
+use crate::pages::name::Shown;
+
+/// A piece of a sentence. Names that people chose stand apart from the words around them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Word {
+    Ours(String),
+    Name(Shown),
+}
+
+/// An event, told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) words: Vec<Word>,
+    /// The sentence does not say who did it.
+    pub(super) tells_nobody: bool,
+    /// What it did to the credits that the account has: `+100`, `−0.5`.
+    pub(super) credits: Option<String>,
+}
+
+/// Puts a sentence together.
+struct Sentence(Vec<Word>);
+
+impl Sentence {
+    fn new() -> Sentence {
+        Sentence(Vec::new())
+    }
+
+    fn say(mut self, text: impl AsRef<str>) -> Sentence {
+        if let Some(Word::Ours(last)) = self.0.last_mut() {
+            last.push_str(text.as_ref());
+        } else {
+            self.0.push(Word::Ours(text.as_ref().to_owned()));
+        }
+        self
+    }
+
+    fn name(mut self, name: Shown) -> Sentence {
+        self.0.push(Word::Name(name));
+        self
+    }
+
+    /// Done by somebody whom the sentence names.
+    fn by_somebody(self) -> Told {
+        Told {
+            words: self.0,
+            tells_nobody: false,
+            credits: None,
+        }
+    }
+
+    fn by_nobody(self) -> Told {
+        Told {
+            tells_nobody: true,
+            ..self.by_somebody()
+        }
+    }
+}
+
+/// `1 credit`, `0.5 credits`.
+fn amount(credits: Credits) -> String {
+    let one = credits.micros() == 1_000_000;
+    format!("{credits} credit{}", if one { "" } else { "s" })
+}
+
+fn was(credits: Credits) -> &'static str {
+    if credits.micros() == 1_000_000 { "was" } else { "were" }
+}
+
+fn change(sign: char, credits: Credits) -> Option<String> {
+    Some(if credits.is_zero() {
+        "0".to_owned()
+    } else {
+        format!("{sign}{credits}")
+    })
+}
+
+const PLUS: char = '+';
+const MINUS: char = '−';
+
+/// Tells an event. What it names by an id is called as it is called now.
+pub(super) fn tell(recorded: &Recorded, names: &Names, now: Timestamp) -> Told {
+    let who = || Sentence::new().name(names.actor(recorded.actor));
+    match &recorded.event {
+        Event::AccountOpened(e) => {
+            let name = Shown::new(e.name.as_str());
+            who().say(" opened the account ").name(name).by_somebody()
+        }
+        Event::KeyCreated(e) => {
+            let told = match e.environment {
+                Environment::Live => who().say(" made the key "),
+                Environment::Test => who().say(" made the test key "),
+            };
+            let told = told.name(Shown::new(e.name.as_str()));
+            match e.expires_at {
+                Some(end) => told.say(format!(", good until {}", Moment::new(end, now).exact)),
+                None => told,
+            }
+            .by_somebody()
+        }
+        Event::KeyRenamed(e) => {
+            let name = Shown::new(e.name.as_str());
+            who().say(" gave a key the name ").name(name).by_somebody()
+        }
+        Event::KeyDeleted(e) => {
+            let told = who().say(" deleted the key ").name(names.key(e.key));
+            told.say(why_deleted(e.reason)).by_somebody()
+        }
+        Event::KeyUsed(e) => {
+            let key = Sentence::new().name(names.key(e.key));
+            key.say(format!(" asked for {}", e.endpoint)).by_somebody()
+        }
+        Event::CreditsGranted(e) => {
+            let told = Sentence::new().say(format!(
+                "{} {} granted as {}",
+                amount(e.amount),
+                was(e.amount),
+                source(e.source)
+            ));
+            let told = match &e.reference {
+                Some(reference) => told.say(": ").name(Shown::new(reference)),
+                None => told,
+            };
+            let told = match e.expires_at {
+                Some(end) => told.say(format!(", good until {}", Moment::new(end, now).day)),
+                None => told,
+            };
+            Told {
+                credits: change(PLUS, e.amount),
+                ..told.by_nobody()
+            }
+        }
+        Event::CreditsExpired(e) => {
+            let told = Sentence::new().say(format!("{} expired unused", amount(e.amount)));
+            Told {
+                credits: change(MINUS, e.amount),
+                ..told.by_nobody()
+            }
+        }
+        Event::CreditsReserved(e) => {
+            let told = Sentence::new().say(format!("{} {} held for ", amount(e.amount), was(e.amount)));
+            of_request(told, "a request", &e.work, names)
+        }
+        Event::CreditsCharged(e) => {
+            let what = format!("{}{}", amount(e.charged), units(e.quantity));
+            let told = match (e.work.key, e.work.channel) {
+                (Some(key), _) => Sentence::new()
+                    .say(format!("A request to {} was charged {what} to ", e.work.endpoint))
+                    .name(names.key(key)),
+                (None, Channel::Dashboard) => Sentence::new()
+                    .say(format!("Use of {} in ", e.work.endpoint))
+                    .name(names.platform())
+                    .say(format!(" was charged {what}")),
+                (None, Channel::Api) => {
+                    Sentence::new().say(format!("A request to {} was charged {what}", e.work.endpoint))
+                }
+            };
+            Told {
+                credits: change(MINUS, e.charged),
+                ..told.by_somebody()
+            }
+        }
+        Event::CreditsReleased(e) => {
+            let told = of_request(Sentence::new(), "A request", &e.work, names);
+            let words = Sentence(told.words).say(format!(" cost nothing: {}", why_free(e.cause)));
+            Told {
+                credits: change(MINUS, Credits::ZERO),
+                ..words.by_somebody()
+            }
+        }
+    }
+}
+
+/// `a request to serp by Looker Studio`.
+fn of_request(told: Sentence, request: &str, work: &PaidWork, names: &Names) -> Told {
+    let told = told.say(format!("{request} to {}", work.endpoint));
+    match (work.key, work.channel) {
+        (Some(key), _) => told.say(" by ").name(names.key(key)),
+        (None, Channel::Dashboard) => told.say(" in ").name(names.platform()),
+        (None, Channel::Api) => told,
+    }
+    .by_somebody()
+}
+
+fn units(quantity: u64) -> String {
+    if quantity == 1 {
+        String::new()
+    } else {
+        format!(" for {} units", thousands(quantity))
+    }
+}
+
+const fn source(source: GrantSource) -> &'static str {
+    match source {
+        GrantSource::Purchase => "a purchase",
+        GrantSource::Plan => "part of the plan",
+        GrantSource::Promotion => "a gift",
+        GrantSource::Correction => "a correction",
+    }
+}
+
+const fn why_deleted(reason: DeleteReason) -> &'static str {
+    match reason {
+        DeleteReason::Requested => "",
+        DeleteReason::Compromised => ", because it was compromised",
+        DeleteReason::Rotated => ", which another key has replaced",
+        DeleteReason::Expired => ", whose time was over",
+        DeleteReason::Leaked => ", because it was found in public",
+        DeleteReason::AccountClosed => ", as the account was closed",
+    }
+}
+
+const fn why_free(cause: ReleaseCause) -> &'static str {
+    match cause {
+        ReleaseCause::Requested => "there was nothing to pay for",
+        ReleaseCause::Queued => "the data was not ready yet",
+        ReleaseCause::Error => "it failed",
+        ReleaseCause::ClientGone => "the client left before all of it was there",
+        ReleaseCause::Expired => "nobody finished it in time",
+        ReleaseCause::AccountClosed => "the account was closed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keyledger_events::{
+        AccountId, Actor, CommandId, CreditsCharged, CreditsExpired, CreditsGranted, CreditsReleased, EventId, GrantId,
+        KeyDeleted, KeyId, KeyRenamed, PortalSessionId, Position, ReservationId, Seq, Shard, TokenId,
+    };
+
+    const NOW: Timestamp = Timestamp::EPOCH;
+
+    fn key() -> KeyId {
+        KeyId::from_parts(1, 1)
+    }
+
+    fn ada() -> Actor {
+        Actor::Portal(PortalSessionId::from_parts(1, 1))
+    }
+
+    fn told(actor: Actor, event: impl Into<Event>) -> (String, Option<String>) {
+        let recorded = Recorded {
+            id: EventId::from_parts(1, 1),
+            shard: Shard(0),
+            position: Position(1),
+            account: AccountId::from_parts(1, 1),
+            seq: Seq(1),
+            time: NOW,
+            actor,
+            command: CommandId::parse("c").unwrap(),
+            event: event.into(),
+        };
+        let names = Names::some((key(), "Looker Studio"), (PortalSessionId::from_parts(1, 1), "Ada"));
+        let told = tell(&recorded, &names, NOW);
+        let words = told.words.iter().map(|word| match word {
+            Word::Ours(text) => text.clone(),
+            Word::Name(name) => format!("[{name}]"),
+        });
+        (words.collect(), told.credits)
+    }
+
+    fn credits(text: &str) -> Credits {
+        text.parse().unwrap()
+    }
+
+    fn work(key: Option<KeyId>, channel: Channel) -> PaidWork {
+        PaidWork {
+            key,
+            channel,
+            endpoint: keyledger_events::Endpoint::parse("serp").unwrap(),
+            unit_price: credits("0.5"),
+            price_version: 0,
+        }
+    }
+
+    fn charged(work: PaidWork, quantity: u64, charged: &str) -> CreditsCharged {
+        CreditsCharged {
+            reservation: ReservationId::from_parts(1, 1),
+            work,
+            quantity,
+            charged: credits(charged),
+            returned: Credits::ZERO,
+            spent: Vec::new(),
+            returned_to: Vec::new(),
+            charged_on_limit: Credits::ZERO,
+            returned_to_limit: Credits::ZERO,
+            reserved_at: NOW,
+        }
+    }
+
+    #[test]
+    fn what_somebody_did_with_a_key_names_both() {
+        let name = keyledger_events::KeyName::parse("Finance").unwrap();
+        let renamed = KeyRenamed { key: key(), name };
+        assert_eq!(told(ada(), renamed).0, "[Ada] gave a key the name [Finance]");
+        let deleted = |reason| KeyDeleted { key: key(), reason };
+        assert_eq!(
+            told(ada(), deleted(DeleteReason::Requested)).0,
+            "[Ada] deleted the key [Looker Studio]"
+        );
+        let token = Actor::Token(TokenId::from_parts(1, 1));
+        assert_eq!(
+            told(token, deleted(DeleteReason::Compromised)).0,
+            "[Acme Data] deleted the key [Looker Studio], because it was compromised"
+        );
+    }
+
+    #[test]
+    fn a_charge_says_for_what_and_how_much() {
+        let by_key = charged(work(Some(key()), Channel::Api), 1, "0.5");
+        assert_eq!(
+            told(Actor::Key(key()), by_key),
+            (
+                "A request to serp was charged 0.5 credits to [Looker Studio]".to_owned(),
+                Some("−0.5".to_owned())
+            )
+        );
+        let many = charged(work(None, Channel::Dashboard), 1_200, "1");
+        assert_eq!(
+            told(Actor::System, many).0,
+            "Use of serp in [Acme Data] was charged 1 credit for 1,200 units"
+        );
+    }
+
+    #[test]
+    fn a_request_that_cost_nothing_says_why() {
+        let released = CreditsReleased {
+            reservation: ReservationId::from_parts(1, 1),
+            work: work(Some(key()), Channel::Api),
+            returned: credits("0.5"),
+            returned_to: Vec::new(),
+            returned_to_limit: Credits::ZERO,
+            cause: ReleaseCause::Queued,
+            reserved_at: NOW,
+        };
+        assert_eq!(
+            told(Actor::Key(key()), released),
+            (
+                "A request to serp by [Looker Studio] cost nothing: the data was not ready yet".to_owned(),
+                Some("0".to_owned())
+            )
+        );
+    }
+
+    #[test]
+    fn credits_come_and_go() {
+        let granted = CreditsGranted {
+            grant: GrantId::from_parts(1, 1),
+            amount: credits("1"),
+            priority: 0,
+            expires_at: None,
+            source: GrantSource::Promotion,
+            reference: Some("<b>\u{202E}welcome".to_owned()),
+            repays: Credits::ZERO,
+        };
+        assert_eq!(
+            told(Actor::System, granted),
+            (
+                "1 credit was granted as a gift: [<b>[U+202E]welcome]".to_owned(),
+                Some("+1".to_owned())
+            )
+        );
+        let expired = CreditsExpired {
+            grant: GrantId::from_parts(1, 1),
+            amount: credits("2.5"),
+        };
+        assert_eq!(told(Actor::System, expired).0, "2.5 credits expired unused");
+    }
+}

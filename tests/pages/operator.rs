@@ -1,0 +1,284 @@
+//! The operators' pages: who gets in, what they see, and that nothing is changed from there.
+
+use http::Method;
+use keyledger::config::PagesConfig;
+use keyledger::tokens::Role;
+use keyledger_events::{CreditsExpired, Event, GrantId};
+use serde_json::{Value, json};
+
+use super::activity::{account_of, read};
+use super::browser::{Browser, hidden, invite};
+use crate::harness::until;
+use crate::http::client::Client;
+use crate::http::stage::{Stage, id_of};
+use crate::projector::appended::append;
+
+/// The path of a link onto the operators' pages.
+pub async fn link(client: &Client, body: Value) -> String {
+    let made = client.post("/v1/operator-sessions", body).await.json(201);
+    let url = made["url"].as_str().unwrap();
+    let (_, rest) = url.split_once("/portal/").unwrap();
+    format!("/portal/{rest}")
+}
+
+/// An operator on the pages.
+pub async fn operator(stage: &Stage) -> Browser {
+    let mut grace = Browser::new(stage);
+    let entered = grace.open(&link(&stage.operator, json!({"name": "Grace"})).await).await;
+    assert!(entered.header("set-cookie").starts_with("keyledger-operator="));
+    let accounts = grace.follow(&entered).await;
+    assert!(accounts.contains("Accounts") && accounts.contains("Grace"));
+    grace
+}
+
+/// An account's address on the operators' pages.
+fn place(account: &str) -> String {
+    format!("/portal/operator/accounts/{}", account_of(account))
+}
+
+const ALL: [&str; 3] = ["operator/accounts", "operator/health", "operator/prices"];
+
+#[tokio::test]
+async fn only_an_operator_gets_in_and_only_by_a_link_of_their_own() {
+    let stage = Stage::open().await;
+    let account = stage.account().await;
+    for role in [Role::Metering, Role::Billing, Role::Auditor] {
+        let client = stage.client(role).await;
+        let refused = client.post("/v1/operator-sessions", json!({})).await;
+        assert_eq!(refused.problem(403), "forbidden");
+    }
+    let bad = stage.operator.post("/v1/operator-sessions", json!({"name": ""})).await;
+    assert_eq!(bad.status, 422);
+    // A customer is none, and an operator is no customer.
+    let ada = Browser::inside(&stage, &account).await;
+    let grace = operator(&stage).await;
+    let mut swapped = Browser::new(&stage);
+    swapped.cookie = ada.cookie.replace("keyledger=", "keyledger-operator=");
+    let mut turned = Browser::new(&stage);
+    turned.cookie = grace.cookie.replace("keyledger-operator=", "keyledger=");
+    let mut paths: Vec<String> = ALL.iter().map(|path| format!("/portal/{path}")).collect();
+    paths.extend([place(&account), format!("{}/pages/keys", place(&account))]);
+    for path in paths {
+        assert_eq!(grace.get(&path).await.status, 200, "{path}");
+        for nobody in [&ada, &swapped, &turned, &Browser::new(&stage)] {
+            assert_eq!(nobody.get(&path).await.status, 401, "{path}");
+        }
+    }
+    for path in ["/portal/keys", "/portal/activity", "/portal/live"] {
+        assert_eq!(turned.get(path).await.status, 401);
+        assert_eq!(grace.get(path).await.status, 401);
+    }
+    let once = link(&stage.operator, json!({})).await;
+    let (mut first, mut second) = (Browser::new(&stage), Browser::new(&stage));
+    assert_eq!(first.open(&once).await.status, 303);
+    assert_eq!(second.open(&once).await.status, 410);
+    assert_eq!(first.open(&once).await.status, 303, "the way back in the same browser");
+}
+
+#[tokio::test]
+async fn a_stay_ends_at_sign_out_and_when_its_token_is_revoked() {
+    let stage = Stage::open().await;
+    let grace = operator(&stage).await;
+    let page = grace.page("/portal/operator/accounts").await;
+    let forged = grace.post("/portal/operator/sign-out", &[("token", "x")]).await;
+    assert_eq!(forged.status, 403);
+    let out = grace
+        .post("/portal/operator/sign-out", &[("token", hidden(&page, "token"))])
+        .await;
+    assert!(out.text.contains("You are signed out") && out.header("set-cookie").contains("Max-Age=0"));
+    assert_eq!(grace.get("/portal/operator/accounts").await.status, 401);
+    let (token, secret) = stage.tokens.create(Role::Operator, "on call").await.unwrap();
+    let client = Client::new(stage.address, Some(secret.expose_text_to_its_maker().to_owned()));
+    let mut grace = Browser::new(&stage);
+    grace.open(&link(&client, json!({})).await).await;
+    assert_eq!(grace.get("/portal/operator/accounts").await.status, 200);
+    stage.tokens.revoke(token).await.unwrap();
+    assert_eq!(grace.get("/portal/operator/accounts").await.status, 401);
+}
+
+#[tokio::test]
+async fn accounts_are_found_with_their_balance_and_their_grants() {
+    let stage = Stage::open().await;
+    let (account, _) = stage.customer("12.5").await;
+    let attack = "<script>alert(1)</script>";
+    let body = json!({"name": attack, "external_ref": "\"><img src=x onerror=alert(1)>"});
+    let other = stage.operator.post("/v1/accounts", body).await.json(201);
+    let grant = json!({"amount": "7", "source": "promotion", "reference": attack});
+    let path = format!("/v1/accounts/{}", id_of(&other));
+    stage.operator.post(&format!("{path}/grants"), grant).await.json(201);
+    let grace = operator(&stage).await;
+    until("the list has both accounts", async || {
+        let list = read(&grace.page("/portal/operator/accounts").await);
+        list.contains("12.5") && list.contains("7 0 0")
+    })
+    .await;
+    let list = grace.page("/portal/operator/accounts").await;
+    assert!(!list.contains(attack) && !list.contains("<img src=x"));
+    for (search, found) in [("ACM", 1), ("%3CScript", 1), ("nobody", 0), ("acct_", 0), ("", 2)] {
+        let page = grace.page(&format!("/portal/operator/accounts?search={search}")).await;
+        assert_eq!(page.matches("class=\"event\"").count(), found, "{search}");
+    }
+    let id = account_of(&account).to_string();
+    let found = grace.page(&format!("/portal/operator/accounts?search={id}")).await;
+    assert_eq!(found.matches("class=\"event\"").count(), 1);
+    let shown = grace.page(&place(&account)).await;
+    let text = read(&shown);
+    assert!(
+        text.contains("Available 12.5") && text.contains("purchase") && text.contains(&id),
+        "{text}"
+    );
+    let shown = grace.page(&place(&path)).await;
+    assert!(!shown.contains(attack) && read(&shown).contains("promotion"));
+    let nobody = "/portal/operator/accounts/acct_01JDE5Z8W4M3X7Q2V9T6R1K0PA";
+    for path in [nobody, &format!("{nobody}/pages/keys"), "/portal/operator/accounts/x"] {
+        assert_eq!(grace.get(path).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_operator_sees_an_accounts_pages_and_changes_nothing_there() {
+    let stage = Stage::open().await;
+    let (account, key) = stage.customer("10").await;
+    let id = id_of(&key["key"]);
+    let ada = Browser::inside(&stage, &account).await;
+    let grace = operator(&stage).await;
+    let base = format!("{}/pages", place(&account));
+    until("the views know the key", async || {
+        grace.page(&format!("{base}/keys")).await.contains(id)
+    })
+    .await;
+    let seen = grace.page(&format!("{base}/keys")).await;
+    assert!(seen.contains("you see what this customer sees") && seen.contains("Looker Studio"));
+    assert!(!seen.contains("Generate new key") && !seen.contains("Sign out"));
+    assert!(
+        !ada.page("/portal/keys")
+            .await
+            .contains("you see what this customer sees")
+    );
+    let activity = grace.page(&format!("{base}/activity")).await;
+    assert!(
+        activity.contains("you see what this customer sees") && read(&activity).contains("10 credits were granted")
+    );
+    let event = activity
+        .split("class=\"event\" href=\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap();
+    assert_eq!(grace.get(&format!("{base}/{event}")).await.status, 200);
+    // Whatever is not a question is refused, with a form's token or without, and so are the questions before a change.
+    let before = stage.operator.get(&format!("{account}/events")).await;
+    let token = hidden(&grace.page("/portal/operator/accounts").await, "token").to_owned();
+    let customers = hidden(&ada.page("/portal/keys").await, "token").to_owned();
+    for token in [token.as_str(), customers.as_str()] {
+        for path in [
+            "keys",
+            &format!("keys/{id}/rename"),
+            &format!("keys/{id}/delete"),
+            "sign-out",
+        ] {
+            let fields = [("token", token), ("name", "Mine"), ("environment", "live")];
+            let refused = grace.post(&format!("{base}/{path}"), &fields).await;
+            assert_eq!(refused.status, 403, "{path}");
+            assert!(refused.text.contains("You may look, but not change anything"));
+        }
+    }
+    for path in ["keys/new", &format!("keys/{id}/rename"), &format!("keys/{id}/delete")] {
+        assert_eq!(grace.get(&format!("{base}/{path}")).await.status, 403, "{path}");
+    }
+    for method in [Method::PUT, Method::DELETE, Method::PATCH] {
+        let asked = stage
+            .stranger()
+            .send(method, &format!("{base}/keys"), &[("cookie", &grace.cookie)], "")
+            .await;
+        assert_eq!(asked.status, 403);
+    }
+    let after = stage.operator.get(&format!("{account}/events")).await;
+    assert_eq!(before.text, after.text);
+    // Another account's event is not this account's, for an operator too.
+    let (other, _) = stage.customer("10").await;
+    let theirs = stage.operator.get(&format!("{other}/events")).await.json(200);
+    let position = &theirs["items"][0]["position"];
+    assert_eq!(grace.get(&format!("{base}/activity/{position}")).await.status, 404);
+}
+
+#[tokio::test]
+async fn nobody_frames_what_operators_see_wherever_customers_pages_may_stand() {
+    let framed = PagesConfig {
+        frame_ancestors: vec!["https://a.example".to_owned()],
+        ..PagesConfig::default()
+    };
+    let stage = Stage::with_pages(framed).await;
+    let (account, _) = stage.customer("10").await;
+    let ada = Browser::inside(&stage, &account).await;
+    let grace = operator(&stage).await;
+    let seen = format!("{}/pages/keys", place(&account));
+    for (browser, path, policy) in [
+        (&ada, "/portal/keys", "frame-ancestors https://a.example"),
+        (&grace, "/portal/operator/accounts", "frame-ancestors 'none'"),
+        (&grace, &seen, "frame-ancestors 'none'"),
+        (&grace, "/portal/operator/nothing", "frame-ancestors 'none'"),
+    ] {
+        let page = browser.get(path).await;
+        assert!(page.header("content-security-policy").contains(policy), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn health_says_how_far_everything_is_and_what_has_halted() {
+    let stage = Stage::open().await;
+    let (account, _) = stage.customer("10").await;
+    let grace = operator(&stage).await;
+    until("all views are level", async || {
+        let text = read(&grace.page("/portal/operator/health").await);
+        text.matches(" level").count() == 5
+    })
+    .await;
+    let text = read(&grace.page("/portal/operator/health").await);
+    for part in [
+        "Shard 0",
+        "position 3",
+        "key_list 3 0",
+        "balance 3 0",
+        "? ?",
+        "The bus cannot be asked",
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    // What is left of a grant that there never was: no fold can make sense of it, and the projection stops there.
+    let expired = CreditsExpired {
+        grant: GrantId::from_parts(1, 1),
+        amount: "1".parse().unwrap(),
+    };
+    append(&stage.harness, account_of(&account), vec![Event::from(expired)]).await;
+    until("the balance's projection has halted", async || {
+        let text = read(&grace.page("/portal/operator/health").await);
+        text.contains("event 4 cannot be folded") && text.contains("needs attention")
+    })
+    .await;
+    stage.harness.close_database().await;
+    let away = grace.get("/portal/operator/health").await;
+    assert_eq!(away.status, 503);
+}
+
+#[tokio::test]
+async fn prices_are_those_in_force() {
+    let stage = Stage::open().await;
+    let grace = operator(&stage).await;
+    let text = read(&grace.page("/portal/operator/prices").await);
+    for part in [
+        "ai_visibility",
+        "JSON /conversations",
+        "a key pays once a day",
+        "more than was held for is charged too",
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    assert!(!text.contains("you see what this customer sees"));
+    let ada = Browser::inside(&stage, &stage.account().await).await;
+    let link = invite(&stage, &stage.account().await, json!({})).await;
+    assert_eq!(Browser::new(&stage).open(&link).await.status, 303);
+    assert_eq!(ada.get("/portal/operator").await.status, 303);
+    assert_eq!(ada.get("/portal/operator/prices").await.status, 401);
+}
