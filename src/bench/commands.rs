@@ -13,8 +13,8 @@ use super::baseline::one_row_commits;
 use super::measure::{Figures, Seen, run};
 use crate::clock;
 use crate::ledger::{
-    By, ChargeReservation, CreateKey, GrantCredits, Ledger, LedgerOptions, Limits, OpenAccount, Payer, Price,
-    ReserveCredits, SubmitError, Usage,
+    By, ChargeReservation, CreateKey, GrantCredits, KeyLimits, Ledger, LedgerOptions, Limits, OpenAccount, Payer,
+    Price, ReserveCredits, SubmitError, Usage,
 };
 use crate::log::{Log, open_pool, service_options};
 
@@ -169,6 +169,7 @@ pub(super) async fn open_customer(ledger: &Ledger) -> anyhow::Result<Customer> {
         digest: secret.digest(),
         environment: Environment::Test,
         expires_at: None,
+        limits: KeyLimits::default(),
     };
     ledger.submit(create, by()?).await?;
     let grant = GrantCredits {

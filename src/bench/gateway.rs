@@ -32,7 +32,7 @@ use super::nginx::Nginx;
 use crate::clock;
 use crate::config::Config;
 use crate::gateway::{Gateway, GatewayOptions};
-use crate::ledger::{CreateKey, Ledger, LedgerOptions, Limits};
+use crate::ledger::{CreateKey, KeyLimits, Ledger, LedgerOptions, Limits};
 use crate::log::{Log, open_pool, service_options};
 
 /// What to measure.
@@ -219,6 +219,7 @@ async fn make_keys(ledger: &Ledger) -> anyhow::Result<Vec<String>> {
             digest: KeyDigest::of(&text),
             environment: Environment::Test,
             expires_at: None,
+            limits: KeyLimits::default(),
         };
         ledger.submit(create, by()?).await?;
         keys.push(text);

@@ -60,6 +60,8 @@ mod tests {
             deleted_at: None,
             delete_reason: None,
             replaces: None,
+            scopes: None,
+            rate_limit: None,
             last_used_at: used_days_ago.map(back),
             uses: 0,
         };
