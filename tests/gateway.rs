@@ -6,6 +6,7 @@ mod conformance;
 mod forwarded;
 mod free_riders;
 mod http2;
+mod key_limits;
 mod load;
 mod once;
 mod outages;

@@ -120,3 +120,60 @@ async fn key_limits_may_name_an_endpoint_that_has_no_price_yet() {
     assert_eq!(reserve("next_year").await.problem(404), "unknown-endpoint");
     assert_eq!(reserve("serp").await.problem(403), "key-scope");
 }
+
+/// What a proxy is told about a GET of this path with this key.
+async fn ask(stage: &Stage, token: &str, secret: &str, path: &str) -> Answer {
+    let bearer = format!("Bearer {secret}");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("x-keyledger-forward-auth", token),
+        ("x-original-method", "GET"),
+        ("x-original-uri", path),
+    ];
+    stage
+        .stranger()
+        .send(http::Method::GET, "/v1/forward-auth", &headers, "")
+        .await
+}
+
+async fn proxy_token(stage: &Stage) -> String {
+    let (_, token) = stage
+        .tokens
+        .create(keyledger::tokens::Role::Metering, "proxy")
+        .await
+        .unwrap();
+    token.expose_text_to_its_maker().to_owned()
+}
+
+#[tokio::test]
+async fn forward_auth_keeps_a_key_to_its_scopes() {
+    let stage = Stage::open().await;
+    let token = proxy_token(&stage).await;
+    let (account, secret) = customer(&stage, json!({"scopes": ["serp"]})).await;
+    assert_eq!(ask(&stage, &token, &secret, "/serp?q=a").await.status, 200);
+    for _ in 0..3 {
+        let refused = ask(&stage, &token, &secret, "/echo").await;
+        assert_eq!(refused.problem(403), "key-scope");
+        assert_eq!(refused.header("x-keyledger-code"), "key-scope");
+        assert_eq!(refused.header("x-keyledger-reservation"), "");
+    }
+    let head = stage.harness.log().head().await.unwrap().position;
+    let balance = stage.operator.get(&format!("{account}/balance?after=0:{head}")).await;
+    assert_eq!(balance.json(200)["reserved"], "0.5");
+}
+
+#[tokio::test]
+async fn forward_auth_limits_a_key_by_its_own_rate() {
+    let stage = Stage::open().await;
+    let token = proxy_token(&stage).await;
+    let (_, secret) = customer(&stage, json!({"rate_limit": {"per_second": 1, "burst": 2}})).await;
+    assert_eq!(ask(&stage, &token, &secret, "/serp").await.status, 200);
+    let flood = futures_util::future::join_all((0..20).map(|_| ask(&stage, &token, &secret, "/serp"))).await;
+    let denied = flood.iter().find(|answer| answer.status == 429).unwrap();
+    assert_eq!(denied.problem(429), "rate-limited");
+    assert_eq!(denied.header("ratelimit-policy"), "\"key\";q=2;w=2");
+    assert_eq!(denied.header("retry-after"), "1");
+    // Another key knows nothing of it.
+    let (_, other) = customer(&stage, json!({})).await;
+    assert_eq!(ask(&stage, &token, &other, "/serp").await.status, 200);
+}
