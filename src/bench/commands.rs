@@ -36,7 +36,7 @@ pub(super) struct Customer {
 
 /// More than any measurement can spend.
 const CREDITS_EACH: i64 = 1_000_000_000_000_000;
-const ONE: i64 = 500_000;
+pub(super) const ONE: i64 = 500_000;
 
 /// Measures, telling `tell` each line as it is known.
 pub async fn commands(options: CommandsOptions, mut tell: impl FnMut(&Figures)) -> anyhow::Result<Vec<Figures>> {
@@ -196,7 +196,7 @@ pub(super) fn by() -> anyhow::Result<By> {
     })
 }
 
-fn credits(micros: i64) -> anyhow::Result<Credits> {
+pub(super) fn credits(micros: i64) -> anyhow::Result<Credits> {
     Credits::from_micros(micros).ok_or_else(|| anyhow::anyhow!("an amount out of range"))
 }
 

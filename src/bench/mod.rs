@@ -9,7 +9,10 @@ mod commands;
 mod gateway;
 mod measure;
 mod nginx;
+mod pages;
+mod visitor;
 
 pub use commands::{CommandsOptions, commands};
 pub use gateway::{GatewayBench, gateway};
 pub use measure::Figures;
+pub use pages::{PagesBench, pages};

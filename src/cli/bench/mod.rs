@@ -1,5 +1,7 @@
 //! `keyledger bench`: measures on servers of its own that really write to disk, unless it is given a database.
 
+mod pages;
+
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -18,6 +20,8 @@ enum What {
     Commands(Commands),
     /// What the gateway adds to a request, beside a bare proxy of the same make and nginx where it is installed
     Gateway(GatewayArgs),
+    /// How soon the customer's pages answer when an account has very many keys and a long history
+    Pages(pages::PagesArgs),
 }
 
 #[derive(Debug, Args)]
@@ -70,6 +74,7 @@ pub async fn run(bench: Bench) -> anyhow::Result<()> {
     match bench.what {
         Some(What::Commands(asked)) => run_commands(asked).await,
         Some(What::Gateway(asked)) => run_gateway(asked).await,
+        Some(What::Pages(asked)) => pages::run(asked).await,
         None => {
             run_commands(Commands::default()).await?;
             println!();
