@@ -43,6 +43,8 @@ pub struct Account {
     pub totals: Totals,
     /// Charged on the credit limit and not yet repaid by a grant.
     pub owed: Credits,
+    /// Endpoints that the keys' scopes name, all keys together.
+    scopes_named: usize,
     /// Open holds by the moment that they end.
     pub(super) deadlines: BTreeSet<(Timestamp, ReservationId)>,
     /// Settled ids by the moment that they were settled.
@@ -97,6 +99,7 @@ impl Account {
             paid: PaidResults::default(),
             totals: Totals::default(),
             owed: Credits::ZERO,
+            scopes_named: 0,
             deadlines: BTreeSet::new(),
             settled_order: VecDeque::new(),
         }
@@ -116,7 +119,8 @@ impl Account {
 
     /// Bytes that the state takes, roughly: what the cache is bounded by.
     pub fn weight(&self) -> usize {
-        512 + self.keys.values().map(Key::weight).sum::<usize>()
+        512 + self.keys.len() * 400
+            + self.scopes_named * 64
             + self.grants.len() * 120
             + self.open.len() * 400
             + self.settled.len() * 220
@@ -172,6 +176,7 @@ impl Account {
                 if self.keys.insert(e.key, Key::created(e, at)).is_some() {
                     return Err("the key is there already");
                 }
+                self.scopes_named += e.scopes.as_ref().map_or(0, |scopes| scopes.endpoints().len());
             }
             Event::KeyRenamed(e) => self.key_mut(e.key)?.name = e.name.clone(),
             Event::KeyDeleted(e) => {

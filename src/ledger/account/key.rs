@@ -31,10 +31,6 @@ pub struct KeyLimits {
     pub rate: Option<CallRate>,
 }
 
-/// Bytes that a key takes, roughly, and an endpoint among its scopes.
-const KEY_WEIGHT: usize = 400;
-const SCOPE_WEIGHT: usize = 64;
-
 impl Key {
     pub(super) fn created(e: &KeyCreated, at: Timestamp) -> Key {
         Key {
@@ -57,11 +53,6 @@ impl Key {
 
     pub fn expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|end| end <= now)
-    }
-
-    pub(super) fn weight(&self) -> usize {
-        let scopes = self.limits.scopes.as_ref();
-        KEY_WEIGHT + scopes.map_or(0, |scopes| scopes.endpoints().len() * SCOPE_WEIGHT)
     }
 }
 

@@ -196,6 +196,14 @@ mod tests {
         s.when(charge_all(R1)).succeeds();
     }
 
+    #[test]
+    fn what_keys_are_limited_to_weighs_in_memory() {
+        let (mut s, mut other) = (Scenario::with_credits("1"), Scenario::with_credits("1"));
+        s.when(create_key(2)).succeeds();
+        other.when(create_key(2).scoped(&["serp", "echo"])).succeeds();
+        assert!(other.account().weight() > s.account().weight());
+    }
+
     fn out_of_scope(s: &Scenario) -> Refusal {
         let key = s.account().keys.values().last().unwrap();
         Refusal::KeyScope {
