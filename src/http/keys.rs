@@ -373,3 +373,16 @@ pub(super) async fn delete_key(
     let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
     Ok(Answered::done(answer, KeyBody::changed))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_creation_without_limits_is_named_as_it_was_before_there_were_any() {
+        let sent = r#"{"name":"CI","scopes":null,"rate_limit":null}"#;
+        let body: CreateKeyBody = serde_json::from_str(sent).unwrap();
+        let named = serde_json::to_string(&body).unwrap();
+        assert_eq!(named, r#"{"name":"CI","environment":null,"expires_at":null}"#);
+    }
+}
