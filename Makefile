@@ -36,7 +36,7 @@ fmt: ## format the sources
 
 bench: setup ## measure on this machine, release build, servers that really write to disk
 	cargo build --workspace --bins --release
-	exec $(TARGET)/release/keyledger bench
+	exec $(TARGET)/release/keyledger bench all
 
 # The data may live behind a link: see `default_data_dir` in src/local/place.rs.
 clean-data: ## forget the data of `make run`

@@ -1,5 +1,6 @@
 //! The whole service as its operators run it: real processes, killed without warning.
 
+mod bench;
 mod client;
 mod dev;
 mod journal;

@@ -13,26 +13,26 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use bytes::Bytes;
 use http::uri::Authority;
-use http::{HeaderValue, Request, Response, Uri};
-use http_body_util::{BodyExt as _, Empty, Full};
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::client::conn::http1 as client;
 use hyper::server::conn::http1 as server;
 use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use keyledger_events::{Environment, KeyDigest, KeyName, Shard, base62_secret};
-use tokio::net::{TcpListener, TcpStream};
+use keyledger_events::Shard;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::commands::{by, open_customer};
-use super::measure::{Figures, Seen, run};
+use super::bank::{Customer, roomy};
+use super::figure::Figure;
+use super::measure::{Seen, run};
 use super::nginx::Nginx;
-use crate::clock;
+use super::wire::Wire;
 use crate::config::Config;
 use crate::gateway::{Gateway, GatewayOptions};
-use crate::ledger::{CreateKey, KeyLimits, Ledger, LedgerOptions, Limits};
+use crate::ledger::Ledger;
 use crate::log::{Log, open_pool, service_options};
 
 /// What to measure.
@@ -54,24 +54,15 @@ const WARM_UP: Duration = Duration::from_millis(300);
 const KEYS: usize = 64;
 
 /// Measures, telling `tell` each line as it is known. For each number of connections the straight way comes first.
-pub async fn gateway(options: GatewayBench, mut tell: impl FnMut(&Figures)) -> anyhow::Result<()> {
+pub async fn gateway(options: GatewayBench, mut tell: impl FnMut(&Figure)) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let upstream = serve(stop.clone(), |_| async { Ok::<_, Infallible>(fixed()) }).await?;
     let bare = bare_proxy(upstream, stop.clone()).await?;
     let nginx = Nginx::start(&options.directory, upstream).await?;
     let pool = open_pool(service_options(&options.database_url)?, 8);
     // Settlements follow their answers, so a moment's load leaves more holds open than it has connections.
-    let limits = Limits {
-        open_reservations_per_key_max: 10_000,
-        ..Limits::default()
-    };
-    let ledger_options = LedgerOptions {
-        limits,
-        account_bytes_max: 1 << 30,
-        ..LedgerOptions::default()
-    };
     let writer_stop = CancellationToken::new();
-    let (ledger, writer) = Ledger::start(Log::new(pool, Shard(0)), ledger_options, writer_stop.clone());
+    let (ledger, writer) = Ledger::start(Log::new(pool, Shard(0)), roomy(), writer_stop.clone());
     let keys: Arc<[String]> = make_keys(&ledger).await?.into();
     let (metered, serving) = metering(ledger, upstream, stop.clone()).await?;
     let mut ways = vec![("straight", upstream), ("bare proxy", bare)];
@@ -99,7 +90,7 @@ async fn fetch(
     keys: &Arc<[String]>,
     connections: usize,
     during: Duration,
-) -> anyhow::Result<Figures> {
+) -> anyhow::Result<Figure> {
     run(what, connections, during, |worker, end| {
         let key = keys.get(worker % KEYS).cloned().unwrap_or_default();
         async move { one_connection(address, key, end).await }
@@ -109,28 +100,12 @@ async fn fetch(
 
 /// One request after the other on one connection, until the time is over.
 async fn one_connection(address: SocketAddr, key: String, end: Instant) -> anyhow::Result<Seen> {
-    let socket = TcpStream::connect(address).await?;
-    socket.set_nodelay(true)?;
-    let (mut sender, connection) = client::handshake(TokioIo::new(socket)).await?;
-    let connection = tokio::spawn(connection);
+    let mut wire = Wire::open(address).await?;
     let mut seen = Seen::default();
     while Instant::now() < end {
-        sender.ready().await?;
-        let request = Request::get("/serp")
-            .header("host", "bench")
-            .header("x-api-key", &key)
-            .body(Empty::<Bytes>::new())?;
-        let begin = Instant::now();
-        let answer = sender.send_request(request).await?;
-        let right = answer.status() == 200;
-        let body = answer.into_body().collect().await?.to_bytes();
-        if right && body.len() == BODY_BYTES {
-            seen.took.push(begin.elapsed());
-        } else {
-            seen.refused += 1;
-        }
+        let request = Request::get("/serp").header("x-api-key", &key).body(Full::default())?;
+        seen.note(&mut wire, request, StatusCode::OK).await?;
     }
-    connection.abort();
     Ok(seen)
 }
 
@@ -209,20 +184,7 @@ async fn metering(
 async fn make_keys(ledger: &Ledger) -> anyhow::Result<Vec<String>> {
     let mut keys = Vec::with_capacity(KEYS);
     for _ in 0..KEYS {
-        let account = open_customer(ledger).await?.account;
-        let text = base62_secret("sk_test_", clock::random_secret_bits());
-        let create = CreateKey {
-            account,
-            key: clock::fresh_key_id(),
-            name: KeyName::parse("Gateway")?,
-            preview: "sk_test_...".to_owned(),
-            digest: KeyDigest::of(&text),
-            environment: Environment::Test,
-            expires_at: None,
-            limits: KeyLimits::default(),
-        };
-        ledger.submit(create, by()?).await?;
-        keys.push(text);
+        keys.push(Customer::open(ledger).await?.key);
     }
     Ok(keys)
 }

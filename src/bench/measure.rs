@@ -2,17 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-/// What one measurement saw.
-#[derive(Debug, Clone)]
-pub struct Figures {
-    pub what: String,
-    pub concurrency: usize,
-    pub commands: u64,
-    pub elapsed: Duration,
-    pub p50: Duration,
-    pub p99: Duration,
-    pub refused: u64,
-}
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::Full;
+
+use super::figure::Figure;
+use super::wire::Wire;
 
 /// What one worker saw.
 #[derive(Debug, Default)]
@@ -21,29 +16,33 @@ pub(super) struct Seen {
     pub refused: u64,
 }
 
-impl Figures {
-    /// Whole commands a second.
-    pub fn per_second(&self) -> u64 {
-        let nanos = self.elapsed.as_nanos().max(1);
-        u64::try_from(u128::from(self.commands) * 1_000_000_000 / nanos).unwrap_or(u64::MAX)
-    }
-
-    /// This throughput as hundredths of another one.
-    pub fn hundredths_of(&self, other: &Figures) -> u64 {
-        self.per_second() * 100 / other.per_second().max(1)
+impl Seen {
+    /// Sends a request, and notes what it took if the answer is the one that is wanted.
+    pub(super) async fn note(
+        &mut self,
+        wire: &mut Wire,
+        request: Request<Full<Bytes>>,
+        wanted: StatusCode,
+    ) -> anyhow::Result<()> {
+        let begin = Instant::now();
+        let (head, _) = wire.send(request).await?;
+        if head.status == wanted {
+            self.took.push(begin.elapsed());
+        } else {
+            self.refused += 1;
+        }
+        Ok(())
     }
 }
 
 /// Runs as many workers as told until the time is over; each says what it saw.
-pub(super) async fn run<W, F>(what: &str, concurrency: usize, during: Duration, worker: W) -> anyhow::Result<Figures>
+pub(super) async fn run<W, F>(name: &str, callers: usize, during: Duration, worker: W) -> anyhow::Result<Figure>
 where
     W: Fn(usize, Instant) -> F,
     F: Future<Output = anyhow::Result<Seen>> + Send + 'static,
 {
     let begin = Instant::now();
-    let workers: Vec<_> = (0..concurrency)
-        .map(|n| tokio::spawn(worker(n, begin + during)))
-        .collect();
+    let workers: Vec<_> = (0..callers).map(|n| tokio::spawn(worker(n, begin + during))).collect();
     let mut took = Vec::new();
     let mut refused = 0;
     for worker in workers {
@@ -51,19 +50,6 @@ where
         took.extend(seen.took);
         refused += seen.refused;
     }
-    let elapsed = begin.elapsed();
-    took.sort_unstable();
-    let at = |percent: usize| {
-        took.get((took.len() * percent / 100).min(took.len().saturating_sub(1)))
-            .copied()
-    };
-    Ok(Figures {
-        what: what.to_owned(),
-        concurrency,
-        commands: u64::try_from(took.len())?,
-        elapsed,
-        p50: at(50).unwrap_or_default(),
-        p99: at(99).unwrap_or_default(),
-        refused,
-    })
+    let figure = Figure::of(name, took, refused, begin.elapsed());
+    Ok(figure.with("callers", callers).with("seconds", during.as_secs()))
 }

@@ -11,13 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use keyledger_events::{AccountId, Endpoint, Environment, KeyDigest, KeyName, KeyPrefix, KeySecret};
+use keyledger_events::{AccountId, Environment, KeyDigest, KeyName, KeyPrefix, KeySecret};
 
-use super::commands::{ONE, by, credits, open_customer};
-use super::measure::{Figures, Seen, run};
+use super::bank::{Customer, by, hold};
+use super::figure::Figure;
+use super::measure::{Seen, run};
 use super::visitor::{Visitor, shape};
 use crate::clock;
-use crate::ledger::{ChargeReservation, CreateKey, KeyLimits, Ledger, Payer, Price, ReserveCredits, Usage};
+use crate::ledger::{ChargeReservation, CreateKey, KeyLimits, Ledger, Usage};
 use crate::log::{open_pool, service_options};
 use crate::service::Service;
 use crate::sessions::{Invitation, Lifetimes, Sessions};
@@ -53,7 +54,7 @@ const VIEWS: [ViewName; 5] = [
 const VIEWS_WAIT_MAX: Duration = Duration::from_secs(1_800);
 
 /// Fills one account through a running service, then measures its pages, telling `tell` each line as it is known.
-pub async fn pages(service: &Service, options: PagesBench, mut tell: impl FnMut(&Figures)) -> anyhow::Result<()> {
+pub async fn pages(service: &Service, options: PagesBench, mut tell: impl FnMut(&Figure)) -> anyhow::Result<()> {
     let address = service.api.context("the service has no API and so no pages")?;
     let begin = Instant::now();
     let account = fill(&service.ledger, &options).await?;
@@ -73,7 +74,7 @@ pub async fn pages(service: &Service, options: PagesBench, mut tell: impl FnMut(
 
 /// One account with as many keys and events as told.
 async fn fill(ledger: &Ledger, options: &PagesBench) -> anyhow::Result<AccountId> {
-    let account = open_customer(ledger).await?.account;
+    let account = Customer::open(ledger).await?.account;
     let keys = Arc::new(boxed_keys(options.keys.max(1)));
     let ready = Arc::clone(&keys);
     let (keys_ledger, many) = (ledger.clone(), options.keys.max(1));
@@ -148,25 +149,14 @@ async fn create(ledger: &Ledger, account: AccountId, turn: u64, secret: &KeySecr
 
 /// A request that fetched data.
 async fn request(ledger: &Ledger, account: AccountId, turn: u64, digest: KeyDigest) -> anyhow::Result<()> {
-    let reservation = clock::fresh_reservation_id();
     let endpoint = ENDPOINTS.get(usize::try_from(turn % 3)?).copied().unwrap_or("serp");
-    let hold = ReserveCredits {
-        payer: Payer::Key(digest),
-        reservation,
-        endpoint: Endpoint::parse(endpoint)?,
-        quantity: 1,
-        price: Price {
-            unit: credits(ONE)?,
-            version: 0,
-        },
-        ttl_seconds: 900,
-        usage: Usage {
-            request: Some(format!("req-{turn}")),
-            network: Some(format!("198.51.{}.0/24", turn % 200)),
-            user_agent: Some("Looker".to_owned()),
-        },
-        once: None,
+    let usage = Usage {
+        request: Some(format!("req-{turn}")),
+        network: Some(format!("198.51.{}.0/24", turn % 200)),
+        user_agent: Some("Looker".to_owned()),
     };
+    let hold = hold(digest, endpoint, usage)?;
+    let reservation = hold.reservation;
     ledger.submit(hold, by()?).await?;
     let charge = ChargeReservation {
         account,
@@ -228,7 +218,7 @@ async fn visit(
     cookie: &str,
     path: String,
     options: &PagesBench,
-) -> anyhow::Result<Figures> {
+) -> anyhow::Result<Figure> {
     run(what, options.visitors, options.each, |_, end| {
         let (cookie, path) = (cookie.to_owned(), path.clone());
         async move {

@@ -3,21 +3,16 @@
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
-use bytes::Bytes;
+use http::header::COOKIE;
 use http::{HeaderMap, Request};
-use http_body_util::{BodyExt as _, Empty};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
+use http_body_util::Full;
 
-/// One connection, kept alive.
+use super::wire::Wire;
+
 #[derive(Debug)]
 pub(super) struct Visitor {
-    sender: SendRequest<Empty<Bytes>>,
-    connection: JoinHandle<()>,
-    address: SocketAddr,
-    pub cookie: String,
+    wire: Wire,
+    cookie: String,
 }
 
 /// What a page answered.
@@ -32,33 +27,19 @@ const ROOT: &str = "/portal/";
 
 impl Visitor {
     pub(super) async fn connect(address: SocketAddr, cookie: &str) -> anyhow::Result<Visitor> {
-        let socket = TcpStream::connect(address).await?;
-        socket.set_nodelay(true)?;
-        let (sender, connection) = handshake(TokioIo::new(socket)).await?;
-        let connection = tokio::spawn(async move {
-            // How a connection of a benchmark ends is nobody's concern.
-            let _ = connection.await;
-        });
         Ok(Visitor {
-            sender,
-            connection,
-            address,
+            wire: Wire::open(address).await?,
             cookie: cookie.to_owned(),
         })
     }
 
     pub(super) async fn get(&mut self, path: &str) -> anyhow::Result<Fetched> {
-        self.sender.ready().await?;
-        let request = Request::get(path)
-            .header("host", self.address.to_string())
-            .header("cookie", &self.cookie)
-            .body(Empty::new())?;
-        let (head, body) = self.sender.send_request(request).await?.into_parts();
-        let bytes = body.collect().await?.to_bytes();
+        let request = Request::get(path).header(COOKIE, &self.cookie).body(Full::default())?;
+        let (head, body) = self.wire.send(request).await?;
         Ok(Fetched {
             status: head.status.as_u16(),
             headers: head.headers,
-            text: String::from_utf8(bytes.to_vec())?,
+            text: String::from_utf8(body.to_vec())?,
         })
     }
 
@@ -67,12 +48,6 @@ impl Visitor {
         let page = self.get(path).await?;
         anyhow::ensure!(page.status == 200, "{path} answered {}: {}", page.status, page.text);
         Ok(page)
-    }
-}
-
-impl Drop for Visitor {
-    fn drop(&mut self) {
-        self.connection.abort();
     }
 }
 

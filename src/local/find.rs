@@ -50,6 +50,14 @@ pub(super) fn postgres() -> Result<PostgresPrograms, LocalError> {
         })
 }
 
+/// A program that comes with Postgres, such as `pgbench`: beside the server's own.
+pub fn postgres_program(name: &'static str) -> Result<PathBuf, LocalError> {
+    program_at(&postgres()?.dir.join(name)).ok_or(LocalError::NotInstalled {
+        program: name,
+        looked: "the directory of the program postgres",
+    })
+}
+
 /// Looks at `named`, else at `KEYLEDGER_NATS_BIN`, else in `.keyledger/bin`, `/usr/sbin` and `PATH`.
 pub(super) fn nats_server(named: Option<PathBuf>) -> Result<PathBuf, LocalError> {
     const PROGRAM: &str = "nats-server";

@@ -34,6 +34,7 @@ mod slot;
 mod spawner;
 
 pub use error::LocalError;
+pub use find::postgres_program;
 pub use nats::{NatsOptions, PrivateNats};
 pub use place::default_data_dir;
 pub use postgres::{PostgresOptions, PrivatePostgres};

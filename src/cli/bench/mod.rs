@@ -1,12 +1,21 @@
 //! `keyledger bench`: measures on servers of its own that really write to disk, unless it is given a database.
 
+mod gateway;
+mod ground;
 mod pages;
+mod processor;
+mod single;
+mod suite;
+mod table;
 
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use keyledger::bench::{CommandsOptions, Figures, GatewayBench, commands, gateway};
-use keyledger::local::{PostgresOptions, PrivatePostgres};
+use keyledger::bench::{Figure, Settings};
+
+use super::telemetry;
+use ground::Ground;
+use single::{Asked, Single};
 
 #[derive(Debug, Args)]
 pub struct Bench {
@@ -16,206 +25,112 @@ pub struct Bench {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Durable commands a second: verify a key and hold credits, then charge
-    Commands(Commands),
+    /// Verify a key and hold credits, in process: durable commands a second
+    Commands(Common),
+    /// Verify, hold, charge, in process: whole cycles a second
+    Cycles(Common),
+    /// `POST /v1/reservations` over HTTP
+    Http(Common),
     /// What the gateway adds to a request, beside a bare proxy of the same make and nginx where it is installed
-    Gateway(GatewayArgs),
+    Gateway(Common),
+    /// How far all views are behind the log while 10,000 events a second are written
+    Project(Common),
+    /// All views anew, from a log that is written first
+    Rebuild(Common),
     /// How soon the customer's pages answer when an account has very many keys and a long history
     Pages(pages::PagesArgs),
+    /// Yardstick: rows and indexes as the log's, a thousand a statement, nothing else
+    Limit(Common),
+    /// Yardstick: whole cycles in hand-written SQL, a SQL transaction for each command
+    HandSql(Common),
+    /// Yardstick: whole cycles in hand-written SQL, one statement for each command
+    HandSqlStatement(Common),
+    /// Yardstick: Postgres's own pgbench, one row a commit
+    Pgbench(Common),
+    /// Yardstick: an axum handler that sends back the JSON that it was sent
+    Echo(Common),
+    /// Everything in turn, several times, with ratios; what `bench` does by itself
+    All(suite::SuiteArgs),
 }
 
+/// What every measurement can be told.
 #[derive(Debug, Args)]
-struct GatewayArgs {
-    /// Connections at once, one measurement each
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 64])]
-    connections: Vec<usize>,
-    /// How long each measurement takes
-    #[arg(long, default_value_t = 5)]
-    seconds: u64,
-}
-
-impl Default for GatewayArgs {
-    fn default() -> GatewayArgs {
-        GatewayArgs {
-            connections: vec![1, 64],
-            seconds: 5,
-        }
-    }
-}
-
-#[derive(Debug, Args)]
-struct Commands {
-    /// An empty database to fill, as its owner; a private one when absent
+struct Common {
+    /// Operations, or connections, at once
     #[arg(long)]
-    database_url: Option<String>,
+    callers: Option<usize>,
     #[arg(long, default_value_t = 1_000)]
     accounts: usize,
-    /// Callers at once, one measurement each
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 64, 512])]
-    concurrency: Vec<usize>,
-    /// How long each measurement takes
+    #[arg(long, default_value_t = 1)]
+    shards: u16,
+    /// How long it is measured
     #[arg(long, default_value_t = 5)]
     seconds: u64,
+    /// Relay and projectors work beside the writer
+    #[arg(long)]
+    workers: bool,
+    /// One line of JSON instead of a table
+    #[arg(long)]
+    json: bool,
+    /// A database to fill, as its owner; a server of our own when absent
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: Option<String>,
 }
 
-impl Default for Commands {
-    fn default() -> Commands {
-        Commands {
-            database_url: None,
-            accounts: 1_000,
-            concurrency: vec![1, 64, 512],
-            seconds: 5,
+impl Common {
+    fn each(&self) -> Duration {
+        Duration::from_secs(self.seconds.max(1))
+    }
+
+    fn settings(&self, callers: usize) -> Settings {
+        Settings {
+            callers: self.callers.unwrap_or(callers).max(1),
+            accounts: self.accounts.max(1),
+            shards: self.shards.max(1),
+            each: self.each(),
         }
     }
 }
 
-/// Measures what is asked for, or everything.
+/// Measures what is asked for.
 pub async fn run(bench: Bench) -> anyhow::Result<()> {
     match bench.what {
-        Some(What::Commands(asked)) => run_commands(asked).await,
-        Some(What::Gateway(asked)) => run_gateway(asked).await,
+        Some(What::Commands(asked)) => one(Single::Commands, asked).await,
+        Some(What::Cycles(asked)) => one(Single::Cycles, asked).await,
+        Some(What::Http(asked)) => one(Single::Http, asked).await,
+        Some(What::Gateway(asked)) => gateway::run(asked).await,
+        Some(What::Project(asked)) => one(Single::Project, asked).await,
+        Some(What::Rebuild(asked)) => one(Single::Rebuild, asked).await,
         Some(What::Pages(asked)) => pages::run(asked).await,
-        None => {
-            run_commands(Commands::default()).await?;
-            println!();
-            run_gateway(GatewayArgs::default()).await
-        }
+        Some(What::Limit(asked)) => one(Single::Limit, asked).await,
+        Some(What::HandSql(asked)) => one(Single::HandSql, asked).await,
+        Some(What::HandSqlStatement(asked)) => one(Single::HandSqlStatement, asked).await,
+        Some(What::Pgbench(asked)) => one(Single::Pgbench, asked).await,
+        Some(What::Echo(asked)) => one(Single::Echo, asked).await,
+        Some(What::All(asked)) => suite::run(asked).await,
+        None => suite::run(suite::SuiteArgs::default()).await,
     }
 }
 
-async fn run_gateway(asked: GatewayArgs) -> anyhow::Result<()> {
-    let directory = keyledger::local::default_data_dir()?.with_file_name("bench-gateway");
-    remove(&directory)?;
-    let private = PrivatePostgres::start(PostgresOptions {
-        dir: directory.clone(),
-        durable: true,
-        port: None,
-        settings: Vec::new(),
-    })
-    .await?;
-    keyledger::migrate::migrate(&private.url()).await?;
-    let files = directory.with_file_name("bench-nginx");
-    let options = GatewayBench {
-        database_url: private.url(),
-        connections: asked.connections,
-        each: Duration::from_secs(asked.seconds.max(1)),
-        directory: files.clone(),
+async fn one(what: Single, asked: Common) -> anyhow::Result<()> {
+    let mut ground = Ground::prepare(asked.database_url.clone()).await?;
+    let told = Asked {
+        settings: asked.settings(what.callers()),
+        workers: asked.workers,
+        metrics: telemetry::metrics()?,
     };
-    head("connections");
-    let mut seen: Vec<Figures> = Vec::new();
-    let measured = gateway(options, |figures| {
-        line(figures);
-        seen.push(figures.clone());
-    })
-    .await;
-    private.stop().await;
-    drop(private);
-    remove(&directory)?;
-    remove(&files)?;
-    measured?;
-    println!("\nthroughput of the gateway as a share of each other way, and what it adds to p50 and p99:");
-    for metered in seen.iter().filter(|figures| figures.what == "gateway") {
-        for other in seen.iter().filter(|other| other.concurrency == metered.concurrency) {
-            beside(metered, other);
-        }
+    let measured = what.measure(&mut ground, &told).await;
+    ground.leave().await?;
+    let figure = measured?;
+    if asked.json {
+        return print_json(&figure);
     }
+    table::head();
+    table::line(&figure);
     Ok(())
 }
 
-fn beside(metered: &Figures, other: &Figures) {
-    if metered.what == other.what {
-        return;
-    }
-    let hundredths = metered.hundredths_of(other);
-    let added = |of: fn(&Figures) -> Duration| of(metered).saturating_sub(of(other)).as_micros();
-    println!(
-        "{:<34} {:>11} {:>7}.{:02} {:>+10} µs {:>+10} µs",
-        other.what,
-        other.concurrency,
-        hundredths / 100,
-        hundredths % 100,
-        added(|figures| figures.p50),
-        added(|figures| figures.p99)
-    );
-}
-
-async fn run_commands(asked: Commands) -> anyhow::Result<()> {
-    let directory = keyledger::local::default_data_dir()?.with_file_name("bench");
-    let private = match asked.database_url {
-        Some(_) => None,
-        None => {
-            remove(&directory)?;
-            let options = PostgresOptions {
-                dir: directory.clone(),
-                durable: true,
-                port: None,
-                settings: Vec::new(),
-            };
-            Some(PrivatePostgres::start(options).await?)
-        }
-    };
-    let database_url = match (&private, asked.database_url) {
-        (Some(private), _) => private.url(),
-        (None, Some(url)) => url,
-        (None, None) => anyhow::bail!("no database"),
-    };
-    keyledger::migrate::migrate(&database_url).await?;
-    let options = CommandsOptions {
-        database_url,
-        accounts: asked.accounts.max(1),
-        concurrencies: asked.concurrency,
-        each: Duration::from_secs(asked.seconds.max(1)),
-    };
-    head("callers");
-    let figures = commands(options, line).await?;
-    if let Some(private) = private {
-        private.stop().await;
-        drop(private);
-        remove(&directory)?;
-    }
-    compare(&figures);
+fn print_json(figure: &Figure) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string(figure)?);
     Ok(())
-}
-
-fn head(callers: &str) {
-    println!(
-        "{:<34} {callers:>11} {:>10} {:>10} {:>10} {:>8}",
-        "what", "per s", "p50 µs", "p99 µs", "refused"
-    );
-}
-
-fn line(figures: &Figures) {
-    println!(
-        "{:<34} {:>11} {:>10} {:>10} {:>10} {:>8}",
-        figures.what,
-        figures.concurrency,
-        figures.per_second(),
-        figures.p50.as_micros(),
-        figures.p99.as_micros(),
-        figures.refused
-    );
-}
-
-/// Says each figure as a multiple of one-row commits with as many callers as help Postgres most.
-fn compare(figures: &[Figures]) {
-    let Some(baseline) = figures.get(1) else { return };
-    println!("\nas multiples of one-row commits by {} callers:", baseline.concurrency);
-    for measured in figures.get(2..).unwrap_or_default() {
-        let hundredths = measured.hundredths_of(baseline);
-        println!(
-            "{:<34} {:>7} {:>7}.{:02}",
-            measured.what,
-            measured.concurrency,
-            hundredths / 100,
-            hundredths % 100
-        );
-    }
-}
-
-fn remove(directory: &std::path::Path) -> anyhow::Result<()> {
-    match std::fs::remove_dir_all(directory) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }

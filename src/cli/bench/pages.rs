@@ -6,10 +6,11 @@ use clap::Args;
 use keyledger::bench::{PagesBench, pages};
 use keyledger::config::Config;
 use keyledger::ledger::{LedgerOptions, Limits};
-use keyledger::local::{LocalOptions, LocalServers, default_data_dir};
+use keyledger::local::{LocalOptions, LocalServers};
 use keyledger::service::{Roles, Service, ServiceOptions};
 
-use super::{head, line, remove};
+use super::ground::{remove, scratch};
+use super::table::{head, line};
 use crate::cli::telemetry;
 
 #[derive(Debug, Args)]
@@ -29,8 +30,7 @@ pub struct PagesArgs {
 }
 
 pub async fn run(asked: PagesArgs) -> anyhow::Result<()> {
-    let directory = default_data_dir()?.with_file_name("bench-pages");
-    remove(&directory)?;
+    let directory = scratch("bench-pages")?;
     let servers = LocalServers::start(LocalOptions {
         data_dir: directory.clone(),
         durable: true,
@@ -72,7 +72,7 @@ async fn measure(servers: &LocalServers, asked: &PagesArgs) -> anyhow::Result<()
         visitors: asked.visitors.max(1),
         each: Duration::from_secs(asked.seconds.max(1)),
     };
-    head("visitors");
+    head();
     let measured = pages(&service, bench, line).await;
     service.stop().await;
     measured

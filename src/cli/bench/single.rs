@@ -1,0 +1,92 @@
+//! One measurement by its name.
+
+use clap::ValueEnum;
+use keyledger::bench::{self, Figure, Settings, Style};
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use super::ground::{Ground, scratch};
+use super::processor::Processor;
+
+/// What is measured by itself, on a database of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Single {
+    /// Verify a key and hold credits, in process
+    Commands,
+    /// Verify, hold, charge, in process
+    Cycles,
+    /// `POST /v1/reservations` over HTTP
+    Http,
+    /// How far views are behind the log at 10,000 events a second
+    Project,
+    /// All views anew
+    Rebuild,
+    /// Yardstick: rows and indexes as the log's, a thousand a statement, nothing else
+    Limit,
+    /// Yardstick: whole cycles in hand-written SQL, a SQL transaction for each command
+    HandSql,
+    /// Yardstick: whole cycles in hand-written SQL, one statement for each command
+    HandSqlStatement,
+    /// Yardstick: Postgres's own pgbench, one row a commit
+    Pgbench,
+    /// Yardstick: an axum handler that sends back the JSON that it was sent
+    Echo,
+}
+
+/// Where and how.
+#[derive(Debug)]
+pub struct Asked {
+    pub settings: Settings,
+    /// Relay and projectors work beside the writer.
+    pub workers: bool,
+    pub metrics: PrometheusHandle,
+}
+
+impl Single {
+    /// As many callers as suit it, if nobody says.
+    pub fn callers(self) -> usize {
+        match self {
+            Single::Commands | Single::Cycles | Single::Rebuild => 512,
+            Single::Http | Single::Echo | Single::Project => 64,
+            Single::HandSql | Single::HandSqlStatement => 32,
+            Single::Limit | Single::Pgbench => 1,
+        }
+    }
+
+    /// As on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    fn needs_nats(self) -> bool {
+        matches!(self, Single::Http | Single::Project)
+    }
+
+    pub async fn measure(self, ground: &mut Ground, asked: &Asked) -> anyhow::Result<Figure> {
+        let settings = &asked.settings;
+        let database = ground.database().await?;
+        let nats = if self.needs_nats() || asked.workers {
+            Some(ground.nats().await?)
+        } else {
+            None
+        };
+        let processor = Processor::watch(ground.pid());
+        let mut figure = match self {
+            Single::Commands => bench::commands(&database, nats.as_deref(), settings).await?,
+            Single::Cycles => bench::cycles(&database, nats.as_deref(), settings).await?,
+            Single::Http => {
+                let nats = nats.unwrap_or_default();
+                bench::http(&database, &nats, asked.metrics.clone(), settings).await?
+            }
+            Single::Project => bench::project(&database, &nats.unwrap_or_default(), settings).await?,
+            Single::Rebuild => bench::rebuild_all(&database, settings).await?,
+            Single::Limit => bench::limit(&database, settings).await?,
+            Single::HandSql => bench::hand_sql(&database, settings, Style::Transaction).await?,
+            Single::HandSqlStatement => bench::hand_sql(&database, settings, Style::Statement).await?,
+            Single::Pgbench => bench::pgbench(&database, settings, &scratch("bench-pgbench")?).await?,
+            Single::Echo => bench::echo(settings).await?,
+        };
+        figure.cpu = processor.split();
+        Ok(figure)
+    }
+}
