@@ -3,6 +3,7 @@
 mod addresses;
 mod bodies;
 mod callers;
+mod key_limits;
 mod values;
 
 use http::Method;

@@ -7,6 +7,7 @@ mod forwarded;
 mod free_riders;
 mod http2;
 mod http2_end;
+mod key_limits;
 mod load;
 mod once;
 pub mod outages;

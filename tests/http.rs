@@ -4,6 +4,7 @@ mod access;
 pub mod client;
 mod credits;
 mod forward_auth;
+mod key_limits;
 mod keys;
 mod proxies;
 mod service;

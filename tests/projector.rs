@@ -10,17 +10,17 @@ mod usage;
 use std::time::Duration;
 
 use keyledger::bus::Bus;
-use keyledger::ledger::Ledger;
+use keyledger::ledger::{KeyLimits, Ledger};
 use keyledger::projector::{Projector, ProjectorHandle, ProjectorOptions};
 use keyledger::relay::{Relay, RelayOptions};
 use keyledger::views::{KeySearch, ViewName};
-use keyledger_events::Recorded;
+use keyledger_events::{CallRate, Recorded};
 use keyledger_projections::{BalanceRows, ChargesRows, KeyListRows, ReservationsRows, replay};
 use sqlx::Connection as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Harness, until};
-use crate::ledger::customer::{Customer, by_system, create_key, reserve};
+use crate::ledger::customer::{Customer, by_system, create_key, limited_key, reserve};
 use crate::ledger::writers::whole_log;
 
 fn project(harness: &Harness, bus: Option<Bus>) -> (ProjectorHandle, CancellationToken) {
@@ -48,6 +48,11 @@ async fn history(ledger: &Ledger, customers: usize) -> Vec<Customer> {
     for n in 0..customers {
         let customer = Customer::open(ledger, "100").await;
         let (second, digest) = create_key(ledger, customer.account).await;
+        let limits = KeyLimits {
+            scopes: Some(vec!["serp".to_owned(), "echo".to_owned()].try_into().unwrap()),
+            rate: Some(CallRate::new(10, 30).unwrap()),
+        };
+        limited_key(ledger, customer.account, limits).await;
         for turn in 0..20 {
             let held = customer.reserve_fresh(ledger).await.unwrap().reply.reservation;
             match turn % 3 {
@@ -118,6 +123,7 @@ async fn equal_key_list(harness: &Harness, events: &[Recorded]) {
         assert_eq!(key.last_used_at, row.last_used_at);
         assert_eq!(i64::try_from(key.uses).unwrap(), row.uses);
         assert_eq!(key.deleted_at, row.deleted.map(|(at, _)| at));
+        assert_eq!((&key.scopes, key.rate_limit), (&row.scopes, row.rate_limit));
         assert_eq!(key.delete_reason.as_deref(), row.deleted.map(|(_, why)| why.as_str()));
     }
 }

@@ -1,6 +1,7 @@
 //! Pins the canonical bytes of every event. A released sample is never edited: bytes that changed are bytes that
 //! auditors hold hashes of. `KEYLEDGER_WRITE_GOLDEN=1` writes the samples that do not exist yet.
 
+mod key_limits;
 mod once;
 
 use std::fs;
@@ -92,6 +93,8 @@ fn samples() -> Vec<(&'static str, Event)> {
                 environment: Environment::Live,
                 expires_at: Some(time("2027-01-01T00:00:00Z")),
                 replaces: Some(KeyId::from_parts(1_763_000_000_000, 9)),
+                scopes: None,
+                rate_limit: None,
             }
             .into(),
         ),
@@ -105,6 +108,8 @@ fn samples() -> Vec<(&'static str, Event)> {
                 environment: Environment::Test,
                 expires_at: None,
                 replaces: None,
+                scopes: None,
+                rate_limit: None,
             }
             .into(),
         ),

@@ -6,6 +6,7 @@
 //!
 //! Not here: IO, a clock, randomness, floats, and every rule about who may do what.
 
+mod call_rate;
 mod credits;
 mod envelope;
 mod event;
@@ -15,9 +16,11 @@ mod ids;
 mod key;
 mod leaf;
 mod once;
+mod scopes;
 mod text;
 mod time;
 
+pub use call_rate::{CallRate, CallRateError};
 pub use credits::{Credits, CreditsError};
 pub use envelope::{Actor, CommandId, DecodeError, Position, Recorded, Seq, Shard};
 pub use event::*;
@@ -25,5 +28,6 @@ pub use ids::{AccountId, EventId, GrantId, IdError, KeyId, PortalSessionId, Rese
 pub use key::{Environment, KeyDigest, KeyPrefix, KeySecret, MalformedKey, base62_secret, is_base62_secret};
 pub use leaf::leaf_hash;
 pub use once::{MalformedMark, OnceMark};
+pub use scopes::{Scopes, ScopesError};
 pub use text::{AccountName, Endpoint, KeyName, TextError};
 pub use time::{TimeError, Timestamp};

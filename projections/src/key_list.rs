@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use keyledger_events::{
-    AccountId, Actor, DeleteReason, Environment, Event, KeyCreated, KeyId, KeyName, Recorded, Timestamp,
+    AccountId, Actor, CallRate, DeleteReason, Environment, Event, KeyCreated, KeyId, KeyName, Recorded, Scopes,
+    Timestamp,
 };
 
 use crate::{Changes, FoldError, Rows, add};
@@ -21,6 +22,10 @@ pub struct KeyRow {
     pub expires_at: Option<Timestamp>,
     pub deleted: Option<(Timestamp, DeleteReason)>,
     pub replaces: Option<KeyId>,
+    /// The endpoints that the key is for. `None`: all of them.
+    pub scopes: Option<Scopes>,
+    /// How often the key may call. `None`: as often as any.
+    pub rate_limit: Option<CallRate>,
     /// When the key was last let through to fetch data.
     pub last_used_at: Option<Timestamp>,
     pub uses: i64,
@@ -80,6 +85,8 @@ fn row(account: AccountId, created: &KeyCreated, recorded: &Recorded) -> KeyRow 
         expires_at: created.expires_at,
         deleted: None,
         replaces: created.replaces,
+        scopes: created.scopes.clone(),
+        rate_limit: created.rate_limit,
         last_used_at: None,
         uses: 0,
     }

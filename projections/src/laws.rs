@@ -81,6 +81,8 @@ impl History {
                 environment: Environment::Live,
                 expires_at: None,
                 replaces: None,
+                scopes: None,
+                rate_limit: None,
             },
         );
         self.add(

@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::ledger::{
-    By, ChargeReservation, CreateKey, GrantCredits, Ledger, LedgerOptions, Limits, OpenAccount, Payer, Price,
-    ReserveCredits, SubmitError, Usage,
+    By, ChargeReservation, CreateKey, GrantCredits, KeyLimits, Ledger, LedgerOptions, Limits, OpenAccount, Payer,
+    Price, ReserveCredits, SubmitError, Usage,
 };
 use crate::log::{Log, open_pool, service_options};
 
@@ -152,6 +152,7 @@ impl Customer {
             digest,
             environment: Environment::Test,
             expires_at: None,
+            limits: KeyLimits::default(),
         };
         ledger.submit(create, by()?).await?;
         let grant = GrantCredits {

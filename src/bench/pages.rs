@@ -18,7 +18,7 @@ use super::figure::Figure;
 use super::measure::{Seen, run};
 use super::visitor::{Visitor, shape};
 use crate::clock;
-use crate::ledger::{ChargeReservation, CreateKey, Ledger, Usage};
+use crate::ledger::{ChargeReservation, CreateKey, KeyLimits, Ledger, Usage};
 use crate::log::{open_pool, service_options};
 use crate::service::Service;
 use crate::sessions::{Invitation, Lifetimes, Sessions, Whose};
@@ -141,6 +141,7 @@ async fn create(ledger: &Ledger, account: AccountId, turn: u64, secret: &KeySecr
         digest: secret.digest(),
         environment: Environment::Live,
         expires_at: None,
+        limits: KeyLimits::default(),
     };
     ledger.submit(create, by()?).await?;
     Ok(())

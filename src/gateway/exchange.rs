@@ -280,7 +280,7 @@ fn not_uploaded(fault: UploadFault, config: &GatewayConfig) -> Problem {
 /// What the ledger said of a key bears on its later calls.
 pub(super) fn pass_told(pass: Pass, said: Result<&Held, &SubmitError>) {
     match said {
-        Ok(held) => pass.let_through(held.account, held.key),
+        Ok(held) => pass.let_through(held),
         Err(SubmitError::Refused { refusal, .. }) => pass.refused(refusal),
         Err(SubmitError::Busy | SubmitError::Unavailable | SubmitError::OutcomeUnknown | SubmitError::Broken) => {}
     }

@@ -3,13 +3,14 @@
 use axum::extract::State;
 use axum::response::IntoResponse;
 use http::header::CACHE_CONTROL;
-use keyledger_events::{AccountId, DeleteReason, Environment, KeyId, KeyName, KeySecret, Timestamp};
+use keyledger_events::{AccountId, DeleteReason, Environment, KeyId, KeyName, KeySecret, Scopes, Timestamp};
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::{IntoParams, ToSchema};
 
 use super::App;
 use super::answer::{Answered, Failure, List, found, refused};
 use super::extract::{Allowed, IdempotencyKey, InPath, InQuery, Json, Manage, Read, Scope};
+use super::key_limits::{self, KeyRateLimit};
 use super::look::{list, read_cursor, wait_for_list};
 use super::place::Place;
 use super::words::{Limit, Sought};
@@ -31,6 +32,16 @@ pub(super) struct CreateKeyBody {
     /// From this moment on the key is refused. Never, unless said.
     #[schema(value_type = Option<String>, format = DateTime, example = "2027-12-31T00:00:00Z")]
     expires_at: Option<Timestamp>,
+    /// The endpoints that the key is for, as the price book names them: 1 to 64, each once. Elsewhere it is refused with
+    /// 403 `key-scope`. All of them, unless said. A name need not have a price yet.
+    // Absent from what names a repeated request, as it was before there were limits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 64, example = json!(["serp", "ai_visibility"]))]
+    scopes: Option<Scopes>,
+    /// How often the key may call, instead of what the gateway allows every key. The limits of its account and of
+    /// endpoints hold beside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_limit: Option<KeyRateLimit>,
 }
 
 /// What a key is for: real work, or trying out.
@@ -150,6 +161,11 @@ pub(super) struct KeyBody {
     /// The key that this one succeeds.
     #[schema(value_type = Option<String>)]
     replaces: Option<KeyId>,
+    /// The endpoints that the key is for, in the order of the alphabet. `null`: all of them.
+    #[schema(value_type = Option<Vec<String>>, example = json!(["ai_visibility", "serp"]))]
+    scopes: Option<Scopes>,
+    /// `null`: as often as the gateway allows every key.
+    rate_limit: Option<KeyRateLimit>,
     /// When the key was last let through to fetch data. Not in the answer to a change, which does not know it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -182,6 +198,8 @@ impl KeyBody {
             deleted_at: key.deleted.map(|(at, _)| at),
             delete_reason: key.deleted.map(|(_, reason)| reason.as_str().to_owned()),
             replaces: key.replaces,
+            scopes: key.limits.scopes,
+            rate_limit: key.limits.rate.map(KeyRateLimit::from),
             last_used_at: None,
             uses: None,
         }
@@ -200,6 +218,8 @@ impl KeyBody {
             deleted_at: key.deleted_at,
             delete_reason: key.delete_reason,
             replaces: key.replaces,
+            scopes: key.scopes,
+            rate_limit: key.rate_limit.map(KeyRateLimit::from),
             last_used_at: Some(key.last_used_at),
             uses: Some(key.uses),
         }
@@ -250,6 +270,7 @@ pub(super) async fn create_key(
         route: "keys",
     };
     let by = caller.by_command(idempotency.command_id(scope, &body)?);
+    let limits = key_limits::asked(body.scopes, body.rate_limit)?;
     let environment = body.environment.unwrap_or(Environment::Live);
     let secret = KeySecret::from_random(&app.key_prefix, environment, clock::random_secret_bits());
     let key = clock::fresh_key_id();
@@ -261,6 +282,7 @@ pub(super) async fn create_key(
         digest: secret.digest(),
         environment,
         expires_at: body.expires_at,
+        limits,
     };
     let answer = app.ledger.submit(command, by).await.map_err(refused)?;
     // The text belongs to the key that was made for it. A repetition is told about the first one's key, whose text is gone.
@@ -350,4 +372,17 @@ pub(super) async fn delete_key(
     };
     let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
     Ok(Answered::done(answer, KeyBody::changed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_creation_without_limits_is_named_as_it_was_before_there_were_any() {
+        let sent = r#"{"name":"CI","scopes":null,"rate_limit":null}"#;
+        let body: CreateKeyBody = serde_json::from_str(sent).unwrap();
+        let named = serde_json::to_string(&body).unwrap();
+        assert_eq!(named, r#"{"name":"CI","environment":null,"expires_at":null}"#);
+    }
 }

@@ -17,6 +17,7 @@ mod extract;
 mod forward_auth;
 mod grants;
 mod health;
+mod key_limits;
 mod keys;
 mod look;
 mod measure;

@@ -29,7 +29,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use account::{Account, Grant, Hold, Inconsistent, Key, Opened, Outcome, STATE_FORMAT, Settled, Totals};
+pub use account::{Account, Grant, Hold, Inconsistent, Key, KeyLimits, Opened, Outcome, STATE_FORMAT, Settled, Totals};
 pub use command::{Answer, By, Command, Limits, SubmitError, Target};
 pub use paid_results::PaidResults;
 pub use refusal::Refusal;

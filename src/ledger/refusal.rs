@@ -1,6 +1,8 @@
 //! Refusals: the rules said no. A value, not a fault; nothing was written for it.
 
-use keyledger_events::{AccountId, Credits, KeyId, ReservationId};
+use keyledger_events::{AccountId, Credits, Endpoint, KeyId, ReservationId};
+
+use super::account::KeyLimits;
 
 /// Why a command was refused. Each says what is true; the faces choose a status and a code for it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +27,15 @@ pub enum Refusal {
     /// The caller holds the right text of a key whose time is over.
     #[error("the key has expired")]
     KeyExpired,
+    /// The caller holds the right text of a key that is for other endpoints. Whose key it is and what it is limited to,
+    /// for those who remember it so as not to ask again.
+    #[error("the key is not for {endpoint}")]
+    KeyScope {
+        endpoint: Endpoint,
+        account: AccountId,
+        key: KeyId,
+        limits: KeyLimits,
+    },
     #[error("{required} credits are needed and {available} are available")]
     InsufficientCredits { required: Credits, available: Credits },
     #[error("{field} is out of range")]

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use keyledger_events::CallRate;
+
 /// A token bucket's terms. Both are 1 to [`Rate::MAX`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rate {
     /// Calls a second in the long run.
     pub per_second: u32,
@@ -43,6 +45,16 @@ impl Rate {
     /// The time in which an empty bucket is full again.
     pub fn window(self) -> Duration {
         self.interval() * self.burst
+    }
+}
+
+/// A key's own.
+impl From<CallRate> for Rate {
+    fn from(rate: CallRate) -> Rate {
+        Rate {
+            per_second: rate.per_second(),
+            burst: rate.burst(),
+        }
     }
 }
 

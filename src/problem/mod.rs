@@ -162,6 +162,7 @@ impl From<Refusal> for Problem {
             Refusal::KeyInvalid => Problem::new(KEY_INVALID, detail),
             Refusal::KeyDeleted => Problem::new(KEY_DELETED, detail),
             Refusal::KeyExpired => Problem::new(KEY_EXPIRED, detail),
+            Refusal::KeyScope { .. } => Problem::new(KEY_SCOPE, detail),
             Refusal::InsufficientCredits { required, available } => Problem {
                 credits: Some(Lack { required, available }),
                 ..Problem::new(INSUFFICIENT_CREDITS, detail)

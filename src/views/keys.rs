@@ -1,6 +1,7 @@
 //! The key list.
 
-use keyledger_events::{AccountId, KeyId, Timestamp};
+use keyledger_events::{AccountId, CallRate, KeyId, Scopes, Timestamp};
+use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
 use super::{At, Columns as _, ViewError, Views, uuid_of};
@@ -19,6 +20,10 @@ pub struct Key {
     pub deleted_at: Option<Timestamp>,
     pub delete_reason: Option<String>,
     pub replaces: Option<KeyId>,
+    /// The endpoints that the key is for. `None`: all of them.
+    pub scopes: Option<Scopes>,
+    /// How often the key may call. `None`: as often as any.
+    pub rate_limit: Option<CallRate>,
     /// When the key was last let through to fetch data.
     pub last_used_at: Option<Timestamp>,
     pub uses: u64,
@@ -68,8 +73,31 @@ pub(super) fn key(row: &PgRow) -> Result<Key, ViewError> {
         deleted_at: row.time_or_none("deleted_at")?,
         delete_reason: row.text_or_none("delete_reason")?,
         replaces: row.key_or_none("replaces")?,
+        scopes: scopes(row)?,
+        rate_limit: rate_limit(row)?,
         last_used_at: row.time_or_none("last_used_at")?,
         uses: row.count("uses")?,
+    })
+}
+
+fn scopes(row: &PgRow) -> Result<Option<Scopes>, ViewError> {
+    let names: Option<Vec<String>> = row.try_get("scopes")?;
+    let scopes = names.map(Scopes::try_from).transpose();
+    scopes.map_err(|_| ViewError::Corrupt {
+        what: "scopes that are none",
+    })
+}
+
+fn rate_limit(row: &PgRow) -> Result<Option<CallRate>, ViewError> {
+    let per_second: Option<i32> = row.try_get("rate_per_second")?;
+    let burst: Option<i32> = row.try_get("rate_burst")?;
+    let Some((per_second, burst)) = per_second.zip(burst) else {
+        return Ok(None);
+    };
+    let count = |count: i32| u64::from(count.unsigned_abs());
+    let rate = CallRate::new(count(per_second), count(burst));
+    rate.map(Some).map_err(|_| ViewError::Corrupt {
+        what: "a rate that is none",
     })
 }
 

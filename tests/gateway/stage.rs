@@ -8,7 +8,7 @@ use demo_data_api::DemoOptions;
 use keyledger::clock;
 use keyledger::config::Config;
 use keyledger::gateway::{Gateway, GatewayOptions};
-use keyledger::ledger::{CreateKey, Ledger};
+use keyledger::ledger::{CreateKey, KeyLimits, Ledger};
 use keyledger::log::Log;
 use keyledger_events::{
     AccountId, CreditsCharged, CreditsReleased, Environment, Event, KeyDigest, KeyId, KeyName, KeyUsed, base62_secret,
@@ -286,6 +286,11 @@ pub fn released(cause: &'static str) -> Settled {
 }
 
 pub async fn generate_key(ledger: &Ledger, account: AccountId) -> (KeyId, String) {
+    limited_key(ledger, account, KeyLimits::default()).await
+}
+
+/// A key that is limited to what is said.
+pub async fn limited_key(ledger: &Ledger, account: AccountId, limits: KeyLimits) -> (KeyId, String) {
     let secret = base62_secret("sk_live_", clock::random_secret_bits());
     let key = clock::fresh_key_id();
     let create = CreateKey {
@@ -296,6 +301,7 @@ pub async fn generate_key(ledger: &Ledger, account: AccountId) -> (KeyId, String
         digest: KeyDigest::of(&secret),
         environment: Environment::Live,
         expires_at: None,
+        limits,
     };
     ledger.submit(create, by_system()).await.unwrap();
     (key, secret)

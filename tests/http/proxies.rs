@@ -178,6 +178,13 @@ impl Site {
         .await;
     }
 
+    /// The text of another key, which is for one endpoint.
+    async fn key_for(&self, endpoint: &str) -> String {
+        let body = serde_json::json!({"name": "Scoped", "scopes": [endpoint]});
+        let made = self.stage.operator.post(&format!("{}/keys", self.account), body).await;
+        secret_of(&made.json(201)).to_owned()
+    }
+
     async fn delete_key(&self) {
         let path = format!("{}/keys/{}", self.account, self.key);
         self.stage.operator.delete(&path).await.json(200);
@@ -209,6 +216,10 @@ async fn refusals_are_told_and_not_forwarded(server: Server) {
     assert_eq!(poor.get("//serp", &[]).await.problem(400), "bad-path");
     let stranger = poor.through.get("/serp?q=a").await;
     assert_eq!(stranger.problem(401), "key-missing");
+    let elsewhere = poor.key_for("conversions").await;
+    let shown = [("x-api-key", elsewhere.as_str())];
+    let out_of_scope = poor.through.send(Method::GET, "/serp?q=a", &shown, "").await;
+    assert_eq!(out_of_scope.problem(403), "key-scope");
     poor.delete_key().await;
     assert_eq!(poor.get("/serp?q=a", &[]).await.problem(401), "key-deleted");
     assert_eq!(poor.forwarded().await, 0);

@@ -2,8 +2,8 @@
 
 use keyledger::clock;
 use keyledger::ledger::{
-    Answer, By, Charge, ChargeReservation, CreateKey, DeleteKey, GrantCredits, Held, Ledger, OpenAccount, Payer, Price,
-    Release, ReleaseReservation, RenameKey, ReserveCredits, SubmitError, Usage,
+    Answer, By, Charge, ChargeReservation, CreateKey, DeleteKey, GrantCredits, Held, KeyLimits, Ledger, OpenAccount,
+    Payer, Price, Release, ReleaseReservation, RenameKey, ReserveCredits, SubmitError, Usage,
 };
 use keyledger_events::{
     AccountId, AccountName, Actor, CommandId, Credits, DeleteReason, Endpoint, Environment, GrantSource, KeyDigest,
@@ -109,6 +109,11 @@ impl Customer {
 }
 
 pub async fn create_key(ledger: &Ledger, account: AccountId) -> (KeyId, KeyDigest) {
+    limited_key(ledger, account, KeyLimits::default()).await
+}
+
+/// A key that is limited to what is said.
+pub async fn limited_key(ledger: &Ledger, account: AccountId, limits: KeyLimits) -> (KeyId, KeyDigest) {
     let secret = KeySecret::from_random(&KeyPrefix::default(), Environment::Live, clock::random_secret_bits());
     let key = clock::fresh_key_id();
     let create = CreateKey {
@@ -119,6 +124,7 @@ pub async fn create_key(ledger: &Ledger, account: AccountId) -> (KeyId, KeyDiges
         digest: secret.digest(),
         environment: Environment::Live,
         expires_at: None,
+        limits,
     };
     ledger.submit(create, by_system()).await.unwrap();
     (key, secret.digest())

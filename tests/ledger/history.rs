@@ -19,6 +19,8 @@ fn made(key: KeyId) -> Event {
         environment: keyledger_events::Environment::Live,
         expires_at: None,
         replaces: None,
+        scopes: None,
+        rate_limit: None,
     })
 }
 

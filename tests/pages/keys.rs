@@ -173,3 +173,22 @@ async fn an_account_without_keys_is_told_how_to_make_one() {
     let page = ada.follow(&entered).await;
     assert!(page.contains("You have no keys yet") && page.contains("curl -H"));
 }
+
+#[tokio::test]
+async fn what_a_key_is_limited_to_stands_under_its_name() {
+    let stage = Stage::open().await;
+    let (account, _) = stage.customer("10").await;
+    let limited = json!({
+        "name": "Limited",
+        "scopes": ["serp", "echo", "conversions", "ai_visibility"],
+        "rate_limit": {"per_second": 1_000, "burst": 5}
+    });
+    let made = stage.operator.post(&format!("{account}/keys"), limited).await;
+    let after = made.position().to_owned();
+    made.json(201);
+    let ada = Browser::inside(&stage, &account).await;
+    let list = ada.page(&format!("/portal/keys?after={after}")).await;
+    let said = "Only for ai_visibility, conversions, echo and 1 more. Up to 1,000 calls a second.";
+    assert_eq!(list.matches(said).count(), 1, "{list}");
+    assert_eq!(list.matches("Only for").count(), 1);
+}

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::call_rate::CallRate;
 use crate::ids::{KeyId, ReservationId};
 use crate::key::{Environment, KeyDigest};
+use crate::scopes::Scopes;
 use crate::text::{Endpoint, KeyName};
 use crate::time::Timestamp;
 
@@ -22,6 +24,12 @@ pub struct KeyCreated {
     /// The key that this one succeeds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<KeyId>,
+    /// The endpoints that the key is for; all of them where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Scopes>,
+    /// How often the key may call, instead of what is so for every key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<CallRate>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,6 +9,10 @@
 //! Not here: limits over all processes together. Each process counts for itself, so N of them let N times as much
 //! through.
 //!
+//! A key's own limits. They are known when the ledger has answered the key's first call; until then its calls fall under
+//! the limit of every key, and are taken from its own bucket when it turns out to have one. Calls to endpoints that it
+//! is not for are refused from memory after the first, and take from no bucket.
+//!
 //! Bad keys. A key that the ledger has just refused is refused again from memory for 2 s. That cannot hide a key
 //! that another process has created meanwhile: the ledger refuses after it has read all events, and a key's text is
 //! drawn by us and known to nobody before its creation is one of them. A key that is *not known to be right* also takes
@@ -17,6 +21,7 @@
 //! load balancer) pass untouched.
 
 mod bucket;
+mod known;
 mod quota;
 
 use std::collections::HashMap;
@@ -25,17 +30,18 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use keyledger_events::{AccountId, Endpoint, KeyDigest, KeyId};
+use keyledger_events::{AccountId, Endpoint, KeyDigest};
 use lru::LruCache;
 use tokio::time::Instant;
 
 pub(super) use quota::{Quota, tell};
 
 use crate::config::RateLimits;
-use crate::ledger::{KeySignals, Refusal};
+use crate::ledger::{Held, KeySignals, Refusal};
 use crate::prices::{PriceRule, Rate};
 use crate::problem::{Problem, RATE_LIMITED};
 use bucket::{Buckets, Level};
+use known::Known;
 use quota::whole_seconds;
 
 /// Buckets and memories of each kind: about 10 MB when all are in use.
@@ -57,16 +63,28 @@ pub(super) struct Limits {
 #[derive(Debug)]
 struct State {
     /// By digest and not by key id: a digest is there before the ledger has said whose it is.
-    keys: Buckets<KeyDigest>,
+    /// And by the rate: a key whose own rate is heard of has another bucket from then on.
+    keys: Buckets<(KeyDigest, Rate)>,
     endpoints: Buckets<(KeyDigest, Endpoint)>,
     accounts: Buckets<AccountId>,
     clients: Buckets<IpAddr>,
-    /// Keys that the ledger let through of late.
-    known: LruCache<KeyDigest, (AccountId, KeyId)>,
+    /// Keys that the ledger has said something of, and has not refused as keys.
+    known: LruCache<KeyDigest, Known>,
     /// Keys that the ledger refused of late, and how.
     refused: LruCache<KeyDigest, (Instant, Refusal)>,
     /// Unknown keys that the ledger is being asked about, and by how many. Only the first takes from its client.
     asked: HashMap<KeyDigest, usize>,
+}
+
+/// What one call falls under.
+#[derive(Debug, Clone, Copy)]
+struct Under<'a> {
+    key: KeyDigest,
+    /// The key's own, or that of every key.
+    key_rate: Option<Rate>,
+    /// `None` until it is known.
+    account: Option<AccountId>,
+    rule: &'a PriceRule,
 }
 
 /// What became of asking for a pass, and what to tell of the limits either way.
@@ -83,6 +101,8 @@ pub(super) struct Pass {
     key: KeyDigest,
     client: IpAddr,
     account: Option<AccountId>,
+    /// By which it took from its key's bucket.
+    key_rate: Option<Rate>,
     /// The key was not known, so this one is counted among the `asked`.
     asks: bool,
     /// It took from its client's bucket for bad keys.
@@ -123,8 +143,20 @@ impl Limits {
                 pass: Err(denied.flatten().unwrap_or_else(|| refusal.into())),
             };
         }
-        let account = self.account_of(&mut state, &key);
-        let asks = account.is_none();
+        let known = self.known(&mut state, &key);
+        if let Some(refusal) = known.as_ref().and_then(|known| known.refuses(&rule.endpoint, now)) {
+            return Taken {
+                quotas: Vec::new(),
+                pass: Err(refusal.into()),
+            };
+        }
+        let asks = known.is_none();
+        let under = Under {
+            key,
+            key_rate: known.as_ref().and_then(Known::rate).or(self.rates.per_key),
+            account: known.map(|known| known.account),
+            rule,
+        };
         let from_client = asks && !state.asked.contains_key(&key);
         if from_client && let Some(wait) = self.client_wait(&state, client, now) {
             return Taken {
@@ -132,7 +164,7 @@ impl Limits {
                 pass: Err(too_often(wait)),
             };
         }
-        let levels = self.levels(&state, key, account, rule, now);
+        let levels = self.levels(&state, under, now);
         let wait = levels.iter().map(|(.., level)| level.wait).max().unwrap_or_default();
         let passes = wait.is_zero();
         let quotas = levels
@@ -143,7 +175,7 @@ impl Limits {
             let pass = Err(too_often(wait));
             return Taken { quotas, pass };
         }
-        self.take_all(&mut state, key, account, rule, now);
+        self.take_all(&mut state, under, now);
         if from_client {
             state.clients.take(client, self.rates.bad_keys, now);
         }
@@ -154,7 +186,8 @@ impl Limits {
             limits: Arc::clone(self),
             key,
             client,
-            account,
+            account: under.account,
+            key_rate: under.key_rate,
             asks,
             took_from_client: from_client,
         };
@@ -179,48 +212,43 @@ impl Limits {
         (!wait.is_zero()).then_some(wait)
     }
 
-    /// Whose a key is, if that was heard of late and its end was not.
-    fn account_of(&self, state: &mut State, key: &KeyDigest) -> Option<AccountId> {
-        let (account, id) = *state.known.get(key)?;
-        if self.signals.has_ended(id) {
+    /// What a key is known as, if that was heard of late and its end was not.
+    fn known(&self, state: &mut State, key: &KeyDigest) -> Option<Known> {
+        let known = state.known.get(key)?.clone();
+        if self.signals.has_ended(known.key) {
             state.known.pop(key);
             return None;
         }
-        Some(account)
+        Some(known)
     }
 
-    fn levels(
-        &self,
-        state: &State,
-        key: KeyDigest,
-        account: Option<AccountId>,
-        rule: &PriceRule,
-        now: Instant,
-    ) -> Vec<(&'static str, Rate, Level)> {
+    fn levels(&self, state: &State, under: Under<'_>, now: Instant) -> Vec<(&'static str, Rate, Level)> {
+        let Under { key, rule, .. } = under;
         let endpoint = rule.rate.map(|rate| {
             let name = (key, rule.endpoint.clone());
             ("endpoint", rate, state.endpoints.level(&name, rate, now))
         });
-        let by_key = self
-            .rates
-            .per_key
-            .map(|rate| ("key", rate, state.keys.level(&key, rate, now)));
+        let by_key = under
+            .key_rate
+            .map(|rate| ("key", rate, state.keys.level(&(key, rate), rate, now)));
         let by_account = self
             .rates
             .per_account
-            .zip(account)
+            .zip(under.account)
             .map(|(rate, account)| ("account", rate, state.accounts.level(&account, rate, now)));
         [endpoint, by_key, by_account].into_iter().flatten().collect()
     }
 
-    fn take_all(&self, state: &mut State, key: KeyDigest, account: Option<AccountId>, rule: &PriceRule, now: Instant) {
-        if let Some(rate) = rule.rate {
-            state.endpoints.take((key, rule.endpoint.clone()), rate, now);
+    fn take_all(&self, state: &mut State, under: Under<'_>, now: Instant) {
+        if let Some(rate) = under.rule.rate {
+            state
+                .endpoints
+                .take((under.key, under.rule.endpoint.clone()), rate, now);
         }
-        if let Some(rate) = self.rates.per_key {
-            state.keys.take(key, rate, now);
+        if let Some(rate) = under.key_rate {
+            state.keys.take((under.key, rate), rate, now);
         }
-        if let Some((rate, account)) = self.rates.per_account.zip(account) {
+        if let Some((rate, account)) = self.rates.per_account.zip(under.account) {
             state.accounts.take(account, rate, now);
         }
     }
@@ -238,20 +266,30 @@ impl State {
 }
 
 impl Pass {
-    /// The ledger let the key through, and said whose it is. A call whose account was not known yet is taken from the
-    /// account's bucket now.
-    pub(super) fn let_through(self, account: AccountId, key: Option<KeyId>) {
-        let Some(key) = key else { return };
+    /// The ledger let the key through, and said whose it is and how often it may call. A call that was made before that
+    /// was known is taken from those buckets now.
+    pub(super) fn let_through(self, held: &Held) {
+        let now = Instant::now();
+        let Some(known) = Known::held(held, now) else { return };
         let mut state = self.limits.state();
-        state.known.put(self.key, (account, key));
-        if let (None, Some(rate)) = (self.account, self.limits.rates.per_account) {
-            state.accounts.take(account, rate, Instant::now());
+        let own_rate = known.rate().filter(|rate| self.key_rate != Some(*rate));
+        if let Some(rate) = own_rate {
+            state.keys.take((self.key, rate), rate, now);
         }
+        if let (None, Some(rate)) = (self.account, self.limits.rates.per_account) {
+            state.accounts.take(known.account, rate, now);
+        }
+        state.known.put(self.key, known);
     }
 
     /// The ledger refused. Only what it says of the key itself is remembered, and only a key that never was one is
-    /// held against its client: whoever shows a right one that has ended is told so, however often.
+    /// held against its client: whoever shows a right one that has ended, or is not for the endpoint, is told so, however
+    /// often.
     pub(super) fn refused(mut self, refusal: &Refusal) {
+        if let Some(known) = Known::refused(refusal, Instant::now()) {
+            self.limits.state().known.put(self.key, known);
+            return;
+        }
         if !matches!(refusal, Refusal::KeyInvalid | Refusal::KeyDeleted | Refusal::KeyExpired) {
             return;
         }

@@ -5,7 +5,7 @@ use keyledger_events::{
     Timestamp,
 };
 
-use crate::ledger::account::{Account, Key};
+use crate::ledger::account::{Account, Key, KeyLimits};
 use crate::ledger::command::{By, Command, Given, Target};
 use crate::ledger::refusal::Refusal;
 use crate::ledger::remembered::Made;
@@ -20,6 +20,7 @@ pub struct CreateKey {
     pub digest: KeyDigest,
     pub environment: Environment,
     pub expires_at: Option<Timestamp>,
+    pub limits: KeyLimits,
 }
 
 #[derive(Debug, Clone)]
@@ -84,6 +85,8 @@ impl Command for CreateKey {
                 environment: self.environment,
                 expires_at: self.expires_at,
                 replaces: None,
+                scopes: self.limits.scopes.clone(),
+                rate_limit: self.limits.rate,
             }
             .into(),
         ])
@@ -156,6 +159,8 @@ impl Command for DeleteKey {
 
 #[cfg(test)]
 mod tests {
+    use keyledger_events::Endpoint;
+
     use super::*;
     use crate::ledger::rules::scenario::*;
 
@@ -177,6 +182,47 @@ mod tests {
         s.later(61);
         s.when(reserve_with(2, R2, "0.5")).refused(Refusal::KeyExpired);
         s.when(reserve(R2, "0.5")).succeeds();
+    }
+
+    #[test]
+    fn a_key_is_let_through_to_its_own_endpoints_alone() {
+        let mut s = Scenario::with_credits("10");
+        s.when(create_key(2).scoped(&["serp", "echo"])).succeeds();
+        s.when(reserve_with(2, R1, "0.5").of("serp")).succeeds();
+        s.when(reserve_with(2, R2, "0.5").of("serp_task"))
+            .refused(out_of_scope(&s));
+        assert_eq!(s.available(), "9.5");
+        s.when(reserve(R2, "0.5").of("serp_task")).succeeds();
+        s.when(charge_all(R1)).succeeds();
+    }
+
+    #[test]
+    fn what_keys_are_limited_to_weighs_in_memory() {
+        let (mut s, mut other) = (Scenario::with_credits("1"), Scenario::with_credits("1"));
+        s.when(create_key(2)).succeeds();
+        other.when(create_key(2).scoped(&["serp", "echo"])).succeeds();
+        assert!(other.account().weight() > s.account().weight());
+    }
+
+    fn out_of_scope(s: &Scenario) -> Refusal {
+        let key = s.account().keys.values().last().unwrap();
+        Refusal::KeyScope {
+            endpoint: Endpoint::parse("serp_task").unwrap(),
+            account: account_id(),
+            key: key.id,
+            limits: KeyLimits {
+                scopes: Some(scopes(&["serp", "echo"])),
+                rate: None,
+            },
+        }
+    }
+
+    #[test]
+    fn a_key_that_has_ended_is_told_that_before_its_scope() {
+        let mut s = Scenario::with_credits("10");
+        s.when(create_key_until(2, 60).scoped(&["echo"])).succeeds();
+        s.later(61);
+        s.when(reserve_with(2, R1, "0.5")).refused(Refusal::KeyExpired);
     }
 
     #[test]

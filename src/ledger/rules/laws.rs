@@ -182,7 +182,7 @@ proptest! {
     #[test]
     fn laws_hold_in_every_history(steps in steps(), limit in prop_oneof![Just(0u32), 1u32..4_000_000]) {
         let mut s = Scenario::with_limit("5", &micros(limit));
-        s.when(create_key(2)).succeeds();
+        s.when(create_key(2).scoped(&["echo", "serp"])).succeeds();
         let mut grants = Vec::new();
         for step in &steps {
             take_step(&mut s, step, &mut grants);

@@ -7,7 +7,7 @@ use keyledger_events::{
 
 use super::charge_delivered::beside;
 use super::settle::closed;
-use crate::ledger::account::{Account, Hold, Key};
+use crate::ledger::account::{Account, Hold, Key, KeyLimits};
 use crate::ledger::command::{By, Command, Given, Target};
 use crate::ledger::refusal::Refusal;
 
@@ -65,6 +65,8 @@ pub struct Held {
     pub reach: Credits,
     /// The result was paid already: nothing is held, and nothing will be charged.
     pub paid: bool,
+    /// Of the key, for those who keep to them before they ask.
+    pub key_limits: KeyLimits,
 }
 
 /// A new id may be this old, so that settled ids need not be remembered for ever.
@@ -83,6 +85,13 @@ impl ReserveCredits {
             Err(Refusal::KeyDeleted)
         } else if key.expired(now) {
             Err(Refusal::KeyExpired)
+        } else if !key.limits.allow(&self.endpoint) {
+            Err(Refusal::KeyScope {
+                endpoint: self.endpoint.clone(),
+                account: account.id,
+                key: key.id,
+                limits: key.limits.clone(),
+            })
         } else {
             Ok(Some(key))
         }
@@ -232,6 +241,7 @@ impl Command for ReserveCredits {
 
     fn reply(&self, account: &Account, _by: &By) -> Option<Held> {
         let hold = account.open.get(&self.reservation)?;
+        let key = hold.work.key.and_then(|key| account.keys.get(&key));
         Some(Held {
             account: account.id,
             key: hold.work.key,
@@ -244,6 +254,7 @@ impl Command for ReserveCredits {
             available: account.available(),
             reach: reach(account),
             paid: hold.paid,
+            key_limits: key.map(|key| key.limits.clone()).unwrap_or_default(),
         })
     }
 

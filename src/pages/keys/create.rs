@@ -8,7 +8,7 @@ use keyledger_events::{CommandId, Environment, KeyDigest, KeyId, KeyName, KeySec
 
 use crate::clock;
 use crate::http::Place;
-use crate::ledger::{CreateKey, Refusal, SubmitError, idempotent_command_id};
+use crate::ledger::{CreateKey, KeyLimits, Refusal, SubmitError, idempotent_command_id};
 use crate::pages::Pages;
 use crate::pages::dress::page;
 use crate::pages::fault::Fault;
@@ -110,6 +110,7 @@ pub(in crate::pages) async fn create(
         digest: secret.digest(),
         environment,
         expires_at: None,
+        limits: KeyLimits::default(),
     };
     let answer = match pages.ledger.submit(asked, posted.viewer.by_command(command)).await {
         Ok(answer) => answer,

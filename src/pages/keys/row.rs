@@ -1,9 +1,9 @@
 //! A key as a line of the list.
 
-use keyledger_events::{KeyId, Timestamp};
+use keyledger_events::{Endpoint, KeyId, Timestamp};
 
 use super::month::Month;
-use crate::pages::moment::{DAY, Moment, seconds_between};
+use crate::pages::moment::{DAY, Moment, seconds_between, thousands};
 use crate::pages::name::Shown;
 use crate::views::Key;
 
@@ -22,12 +22,34 @@ pub(super) struct Row {
     pub(super) last_used: Option<Moment>,
     pub(super) unused: bool,
     pub(super) month: Month,
+    /// What the key is limited to, in words.
+    pub(super) limits: Option<String>,
+}
+
+/// A list that is longer is cut short: the API tells the whole.
+const SCOPES_SHOWN: usize = 3;
+
+fn limits(key: &Key) -> Option<String> {
+    let scopes = key.scopes.as_ref().map(|scopes| {
+        let shown = scopes.endpoints().iter().take(SCOPES_SHOWN).map(Endpoint::as_str);
+        let shown = shown.collect::<Vec<_>>().join(", ");
+        match scopes.endpoints().len().saturating_sub(SCOPES_SHOWN) {
+            0 => format!("Only for {shown}."),
+            more => format!("Only for {shown} and {more} more."),
+        }
+    });
+    let rate = key
+        .rate_limit
+        .map(|rate| format!("Up to {} calls a second.", thousands(rate.per_second().into())));
+    let said: Vec<String> = scopes.into_iter().chain(rate).collect();
+    (!said.is_empty()).then(|| said.join(" "))
 }
 
 impl Row {
     pub(super) fn new(key: Key, now: Timestamp) -> Row {
         let since = key.last_used_at.unwrap_or(key.created_at);
         Row {
+            limits: limits(&key),
             id: key.id,
             name: Shown::new(&key.name),
             given: key.name,
@@ -66,6 +88,8 @@ mod tests {
             deleted_at: None,
             delete_reason: None,
             replaces: None,
+            scopes: None,
+            rate_limit: None,
             last_used_at: used_days_ago.map(back),
             uses: 0,
         };

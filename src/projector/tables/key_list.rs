@@ -1,5 +1,6 @@
 //! `views.key_list`.
 
+use keyledger_events::{Endpoint, Scopes};
 use keyledger_projections::{Changes as _, KeyChange, KeyListChanges, KeyRow};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -61,9 +62,14 @@ async fn insert(connection: &mut PgConnection, generation: Generation, rows: &[K
         return Ok(());
     }
     sqlx::query(generation.sql("insert into views.key_list (account_id, key_id, name, preview, environment, created_at, created_by, expires_at,
-             deleted_at, delete_reason, replaces, last_used_at, uses)
-         select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[],
-             $8::timestamptz[], $9::timestamptz[], $10::text[], $11::uuid[], $12::timestamptz[], $13::bigint[])"))
+             deleted_at, delete_reason, replaces, last_used_at, uses, rate_per_second, rate_burst, scopes)
+         select account_id, key_id, name, preview, environment, created_at, created_by, expires_at,
+             deleted_at, delete_reason, replaces, last_used_at, uses, rate_per_second, rate_burst, string_to_array(scopes, ',')
+         from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[],
+             $8::timestamptz[], $9::timestamptz[], $10::text[], $11::uuid[], $12::timestamptz[], $13::bigint[],
+             $14::integer[], $15::integer[], $16::text[])
+             as k (account_id, key_id, name, preview, environment, created_at, created_by, expires_at,
+                 deleted_at, delete_reason, replaces, last_used_at, uses, rate_per_second, rate_burst, scopes)"))
     .bind(rows.iter().map(|r| Uuid::from_bytes(r.account.to_bytes())).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| Uuid::from_bytes(r.key.to_bytes())).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.name.as_str().to_owned()).collect::<Vec<_>>())
@@ -77,7 +83,21 @@ async fn insert(connection: &mut PgConnection, generation: Generation, rows: &[K
     .bind(rows.iter().map(|r| r.replaces.map(|key| Uuid::from_bytes(key.to_bytes()))).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.last_used_at.map(time_column)).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.uses).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.rate_limit.map(|rate| count_column(rate.per_second()))).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.rate_limit.map(|rate| count_column(rate.burst()))).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.scopes.as_ref().map(joined)).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Far below what the column holds.
+fn count_column(count: u32) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+/// Lists of different lengths cannot be one array of arrays; no endpoint's name has a comma.
+fn joined(scopes: &Scopes) -> String {
+    let names: Vec<&str> = scopes.endpoints().iter().map(Endpoint::as_str).collect();
+    names.join(",")
 }

@@ -1,0 +1,63 @@
+//! A key as its account knows it, and what it is limited to.
+
+use keyledger_events::{
+    CallRate, DeleteReason, Endpoint, Environment, KeyCreated, KeyDigest, KeyId, KeyName, Scopes, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    pub id: KeyId,
+    pub name: KeyName,
+    pub preview: String,
+    pub digest: KeyDigest,
+    pub environment: Environment,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+    pub replaces: Option<KeyId>,
+    pub limits: KeyLimits,
+    pub deleted: Option<(Timestamp, DeleteReason)>,
+    /// Open reservations of this key.
+    pub open: u32,
+}
+
+/// What a key is limited to, for as long as it lives. The default limits nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyLimits {
+    /// The endpoints that the key is for. `None`: all of them.
+    pub scopes: Option<Scopes>,
+    /// How often it may call, in each process. `None`: as often as any key. The rules do not count calls: the gateway
+    /// does.
+    pub rate: Option<CallRate>,
+}
+
+impl Key {
+    pub(super) fn created(e: &KeyCreated, at: Timestamp) -> Key {
+        Key {
+            id: e.key,
+            name: e.name.clone(),
+            preview: e.preview.clone(),
+            digest: e.digest,
+            environment: e.environment,
+            created_at: at,
+            expires_at: e.expires_at,
+            replaces: e.replaces,
+            limits: KeyLimits {
+                scopes: e.scopes.clone(),
+                rate: e.rate_limit,
+            },
+            deleted: None,
+            open: 0,
+        }
+    }
+
+    pub fn expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
+    }
+}
+
+impl KeyLimits {
+    pub fn allow(&self, endpoint: &Endpoint) -> bool {
+        self.scopes.as_ref().is_none_or(|scopes| scopes.allow(endpoint))
+    }
+}

@@ -1,0 +1,253 @@
+//! The commands that tests send, with what they are not about filled in.
+
+use keyledger_events::{
+    Credits, DeleteReason, Endpoint, Environment, GrantId, GrantSource, KeyDigest, KeyId, KeyName, OnceMark,
+    ReleaseCause, ReservationId, Scopes, Timestamp,
+};
+
+use super::super::*;
+use super::{START_MS, Sent, account_id, credits};
+use crate::ledger::account::KeyLimits;
+
+pub(crate) fn key_id() -> KeyId {
+    key_number(1)
+}
+
+fn key_number(n: u8) -> KeyId {
+    KeyId::from_parts(START_MS, u128::from(n))
+}
+
+fn digest(n: u8) -> KeyDigest {
+    KeyDigest::from_bytes([n; 32])
+}
+
+fn endpoint() -> Endpoint {
+    Endpoint::parse("serp").unwrap()
+}
+
+pub(crate) struct ReserveMakings {
+    key: u8,
+    id: ReservationId,
+    quantity: u64,
+    unit: Credits,
+    ttl_seconds: u32,
+    once: Option<OnceMark>,
+    endpoint: Endpoint,
+}
+
+impl ReserveMakings {
+    pub(crate) fn of(self, endpoint: &str) -> ReserveMakings {
+        let endpoint = Endpoint::parse(endpoint).unwrap();
+        ReserveMakings { endpoint, ..self }
+    }
+
+    /// For a result that is paid once.
+    pub(crate) fn once(self, mark: OnceMark) -> ReserveMakings {
+        ReserveMakings {
+            once: Some(mark),
+            ..self
+        }
+    }
+
+    pub(crate) fn for_seconds(self, ttl_seconds: u32) -> ReserveMakings {
+        ReserveMakings { ttl_seconds, ..self }
+    }
+}
+
+impl Sent for ReserveMakings {
+    type C = ReserveCredits;
+    fn at(self, _now: Timestamp) -> ReserveCredits {
+        ReserveCredits {
+            payer: Payer::Key(digest(self.key)),
+            reservation: self.id,
+            endpoint: self.endpoint,
+            quantity: self.quantity,
+            price: Price {
+                unit: self.unit,
+                version: 0,
+            },
+            ttl_seconds: self.ttl_seconds,
+            usage: Usage::default(),
+            once: self.once,
+        }
+    }
+}
+
+pub(crate) fn reserve_with(key: u8, id: ReservationId, amount: &str) -> ReserveMakings {
+    ReserveMakings {
+        key,
+        id,
+        quantity: 1,
+        unit: credits(amount),
+        ttl_seconds: 900,
+        once: None,
+        endpoint: endpoint(),
+    }
+}
+
+pub(crate) fn reserve(id: ReservationId, amount: &str) -> ReserveMakings {
+    reserve_with(1, id, amount)
+}
+
+pub(crate) fn reserve_units(id: ReservationId, quantity: u64, unit: &str) -> ReserveMakings {
+    ReserveMakings {
+        quantity,
+        ..reserve(id, unit)
+    }
+}
+
+pub(crate) fn charge(reservation: ReservationId, quantity: u64) -> ChargeReservation {
+    ChargeReservation {
+        account: account_id(),
+        reservation,
+        quantity: Some(quantity),
+    }
+}
+
+pub(crate) fn charge_all(reservation: ReservationId) -> ChargeReservation {
+    ChargeReservation {
+        account: account_id(),
+        reservation,
+        quantity: None,
+    }
+}
+
+pub(crate) fn charge_at_once(reservation: ReservationId, quantity: u64, unit: &str) -> ChargeAtOnce {
+    let price = Price {
+        unit: credits(unit),
+        version: 0,
+    };
+    ChargeAtOnce {
+        account: account_id(),
+        key: None,
+        reservation,
+        endpoint: endpoint(),
+        quantity,
+        price,
+    }
+}
+
+pub(crate) fn release(reservation: ReservationId) -> ReleaseReservation {
+    ReleaseReservation {
+        account: account_id(),
+        reservation,
+        cause: ReleaseCause::Requested,
+    }
+}
+
+pub(crate) fn settle_due() -> SettleDue {
+    SettleDue { account: account_id() }
+}
+
+pub(crate) struct GrantMakings {
+    n: u8,
+    amount: Credits,
+    priority: i32,
+    until: Option<u32>,
+}
+
+impl GrantMakings {
+    pub(crate) fn until(self, seconds: u32) -> GrantMakings {
+        GrantMakings {
+            until: Some(seconds),
+            ..self
+        }
+    }
+
+    pub(crate) fn priority(self, priority: i32) -> GrantMakings {
+        GrantMakings { priority, ..self }
+    }
+}
+
+impl Sent for GrantMakings {
+    type C = GrantCredits;
+    fn at(self, now: Timestamp) -> GrantCredits {
+        GrantCredits {
+            account: account_id(),
+            grant: GrantId::from_parts(START_MS, u128::from(self.n)),
+            amount: self.amount,
+            priority: self.priority,
+            expires_at: self.until.map(|seconds| now.plus_seconds(seconds)),
+            source: GrantSource::Purchase,
+            reference: None,
+        }
+    }
+}
+
+pub(crate) fn grant(n: u8, amount: &str) -> GrantMakings {
+    GrantMakings {
+        n,
+        amount: credits(amount),
+        priority: 0,
+        until: None,
+    }
+}
+
+pub(crate) struct KeyMakings {
+    n: u8,
+    until: Option<u32>,
+    limits: KeyLimits,
+}
+
+impl KeyMakings {
+    /// For these endpoints only.
+    pub(crate) fn scoped(self, endpoints: &[&str]) -> KeyMakings {
+        let limits = KeyLimits {
+            scopes: Some(scopes(endpoints)),
+            ..self.limits
+        };
+        KeyMakings { limits, ..self }
+    }
+}
+
+pub(crate) fn scopes(endpoints: &[&str]) -> Scopes {
+    let texts: Vec<String> = endpoints.iter().map(|name| (*name).to_owned()).collect();
+    texts.try_into().unwrap()
+}
+
+impl Sent for KeyMakings {
+    type C = CreateKey;
+    fn at(self, now: Timestamp) -> CreateKey {
+        CreateKey {
+            account: account_id(),
+            key: key_number(self.n),
+            name: KeyName::parse("Looker Studio").unwrap(),
+            preview: "sk_live_abc...".into(),
+            digest: digest(self.n),
+            environment: Environment::Live,
+            expires_at: self.until.map(|seconds| now.plus_seconds(seconds)),
+            limits: self.limits,
+        }
+    }
+}
+
+pub(crate) fn create_key(n: u8) -> KeyMakings {
+    KeyMakings {
+        n,
+        until: None,
+        limits: KeyLimits::default(),
+    }
+}
+
+pub(crate) fn create_key_until(n: u8, seconds: u32) -> KeyMakings {
+    KeyMakings {
+        until: Some(seconds),
+        ..create_key(n)
+    }
+}
+
+pub(crate) fn delete_key() -> DeleteKey {
+    DeleteKey {
+        account: account_id(),
+        key: key_id(),
+        reason: DeleteReason::Requested,
+    }
+}
+
+pub(crate) fn rename_key(name: &str) -> RenameKey {
+    RenameKey {
+        account: account_id(),
+        key: key_id(),
+        name: KeyName::parse(name).unwrap(),
+    }
+}
