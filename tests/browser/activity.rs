@@ -97,6 +97,12 @@ async fn operator(view: View) {
         let body = json!({"name": name, "external_ref": "crm-4711"});
         stage.operator.post("/v1/accounts", body).await.json(201);
     }
+    // The page shows the accounts as the views know them when it is asked for, and does not change afterwards.
+    crate::harness::until("the views know every account", async || {
+        let listed = stage.operator.get("/v1/accounts").await.json(200);
+        listed.to_string().contains("has no break in it")
+    })
+    .await;
     let browser = Browser::open(view).await;
     let link = link(&stage.operator, json!({"name": "Grace, on call"})).await;
     browser.goto(&format!("http://{}{link}", stage.address)).await;
