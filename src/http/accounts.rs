@@ -125,17 +125,12 @@ pub(super) async fn list_accounts(
     let limit = page.limit.unwrap_or(Limit::DEFAULT).get();
     wait_for(&app, ViewName::Balance, page.after).await?;
     let shard = app.views.shard();
-    let (position, page) = match search {
-        None => {
-            let at = app.views.accounts(limit, cursor).await?;
-            (at.position, list(at.value, &scope, AccountBody::from))
-        }
-        Some(text) => {
-            let at = app.views.accounts_found(&text, limit, cursor).await?;
-            let page = list(at.value, &scope, |(account, _)| AccountBody::from(account));
-            (at.position, page)
-        }
+    let at = match search {
+        None => app.views.accounts(limit, cursor).await?,
+        Some(text) => app.views.accounts_found(&text, limit, cursor).await?,
     };
+    let position = at.position;
+    let page = list(at.value, &scope, |(account, _)| AccountBody::from(account));
     Ok(Answered::found(Place { shard, position }, page))
 }
 

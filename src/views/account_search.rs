@@ -43,7 +43,7 @@ fn found(rows: &[PgRow], limit: u32) -> Result<Found, ViewError> {
 
 impl Views {
     /// All accounts, the newest id first, each with its balance.
-    pub async fn accounts_with_balance(&self, limit: u32, after: Option<AccountId>) -> Result<Found, ViewError> {
+    pub async fn accounts(&self, limit: u32, after: Option<AccountId>) -> Result<Found, ViewError> {
         let rows = sqlx::query(
             "select c.position as at, b.*
              from views.checkpoints c

@@ -1,9 +1,9 @@
 //! Accounts and their balances.
 
-use keyledger_events::{AccountId, Credits, Position, Timestamp};
+use keyledger_events::{AccountId, Credits, Timestamp};
 use sqlx::postgres::PgRow;
 
-use super::{At, Columns as _, Page, ViewError, Views, page, uuid_of};
+use super::{At, Columns as _, ViewError, Views, uuid_of};
 
 /// An account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,40 +81,6 @@ impl Views {
         Ok(At {
             position: row.position("at")?,
             value,
-        })
-    }
-
-    /// Accounts, the newest id first, after a cursor.
-    pub async fn accounts(
-        &self,
-        limit: u32,
-        after: Option<AccountId>,
-    ) -> Result<At<Page<Account, AccountId>>, ViewError> {
-        let rows = sqlx::query(
-            "select c.position as at, b.*
-             from views.checkpoints c
-             left join lateral (
-                 select * from views.balance where $2::uuid is null or account_id < $2
-                 order by account_id desc limit $3
-             ) b on true
-             where c.projection = 'balance' and c.shard = $1
-             order by b.account_id desc",
-        )
-        .bind(self.shard_column())
-        .bind(after.map(|id| uuid_of(id.to_bytes())))
-        .bind(i64::from(limit) + 1)
-        .fetch_all(&self.pool)
-        .await?;
-        let position = rows.first().map_or(Ok(Position::START), |row| row.position("at"))?;
-        let mut items = Vec::with_capacity(rows.len());
-        for row in &rows {
-            if row.has("account_id")? {
-                items.push(account(row)?);
-            }
-        }
-        Ok(At {
-            position,
-            value: page(items, limit, |account: &Account| account.id),
         })
     }
 }

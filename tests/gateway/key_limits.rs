@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use keyledger::ledger::{DeleteKey, KeyLimits};
-use keyledger_events::{CallRate, DeleteReason, Event, KeyId};
+use keyledger_events::{CallRate, DeleteReason, KeyId};
 
 use super::raw::{Answer, send};
 use super::stage::{Stage, charged, demo_data_api, generate_key, limited_key};
@@ -30,14 +30,6 @@ async fn key_at(stage: &Stage, per_second: u64, burst: u64) -> String {
     limited_key(&stage.ledger, stage.customer.account, limits).await.1
 }
 
-async fn holds(stage: &Stage) -> usize {
-    let events = stage.events().await;
-    events
-        .iter()
-        .filter(|event| matches!(event, Event::CreditsReserved(_)))
-        .count()
-}
-
 #[tokio::test]
 async fn scopes_a_key_works_where_it_is_for_and_is_told_so_elsewhere() {
     let stage = Stage::open().await;
@@ -56,7 +48,7 @@ async fn scopes_a_key_works_where_it_is_for_and_is_told_so_elsewhere() {
     assert_eq!(counted_again.zip(counted).map(|(now, then)| now - then), Some(2));
     let three = vec![charged(1, "0.5"); 3];
     assert_eq!(stage.settled(3).await, three);
-    assert_eq!(holds(&stage).await, 3);
+    assert_eq!(stage.holds().await, 3);
 }
 
 #[tokio::test]
@@ -143,7 +135,7 @@ async fn own_rate_of_a_key_starves_nobody() {
     let (_, other) = generate_key(&stage.ledger, stage.customer.account).await;
     let answers = join_all((0..10).map(|_| with_key(&stage, &other, "/echo"))).await;
     assert!(answers.iter().all(|answer| answer.status == 200));
-    assert_eq!(holds(&stage).await, 1 + passed + 10);
+    assert_eq!(stage.holds().await, 1 + passed + 10);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use keyledger::clock;
 use keyledger::ledger::DeleteKey;
-use keyledger_events::{DeleteReason, Event, base62_secret};
+use keyledger_events::{DeleteReason, base62_secret};
 
 use super::raw::{Answer, send};
 use super::stage::{Stage, charged, generate_key};
@@ -15,14 +15,6 @@ async fn with_key(stage: &Stage, key: &str) -> Answer {
 
 fn wrong_key() -> String {
     base62_secret("sk_live_", clock::random_secret_bits())
-}
-
-async fn holds(stage: &Stage) -> usize {
-    let events = stage.events().await;
-    events
-        .iter()
-        .filter(|event| matches!(event, Event::CreditsReserved(_)))
-        .count()
 }
 
 #[tokio::test]
@@ -40,7 +32,7 @@ async fn rates_a_call_beyond_the_keys_limit_is_told_when_to_come_back_and_costs_
     assert_eq!(denied.header("content-type"), Some("application/problem+json"));
     assert!(denied.header("x-request-id").is_some());
     assert_eq!(stage.settled(2).await, [charged(1, "0.5"), charged(1, "0.5")]);
-    assert_eq!((holds(&stage).await, stage.uses().await.len()), (2, 2));
+    assert_eq!((stage.holds().await, stage.uses().await.len()), (2, 2));
     // Whoever comes back when told to is let through.
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     assert_eq!(stage.get("/echo").await.status, 200);
@@ -140,5 +132,5 @@ async fn rates_a_deleted_key_is_told_so_and_never_let_through() {
     for _ in 0..10 {
         assert_eq!(stage.get("/echo").await.code(), "key-deleted");
     }
-    assert_eq!(holds(&stage).await, 1);
+    assert_eq!(stage.holds().await, 1);
 }

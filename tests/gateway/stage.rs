@@ -201,6 +201,15 @@ impl Stage {
         log.into_iter().map(|recorded| recorded.event).collect()
     }
 
+    /// How many calls the ledger held credits for.
+    pub async fn holds(&self) -> usize {
+        let events = self.events().await;
+        events
+            .iter()
+            .filter(|event| matches!(event, Event::CreditsReserved(_)))
+            .count()
+    }
+
     async fn settled_so_far(&self) -> Vec<Settled> {
         self.events().await.into_iter().filter_map(settled).collect()
     }

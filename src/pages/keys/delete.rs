@@ -6,9 +6,8 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use http::StatusCode;
 use keyledger_events::DeleteReason;
 
+use super::key_to_change;
 use super::row::Row;
-use super::working_key;
-use crate::clock;
 use crate::http::Place;
 use crate::ledger::DeleteKey;
 use crate::pages::Pages;
@@ -32,10 +31,7 @@ pub(in crate::pages) async fn ask_to_delete(
     root: Root,
     Path(key): Path<String>,
 ) -> Result<Response, Fault> {
-    if viewer.session.read_only {
-        return Err(Fault::ReadOnly);
-    }
-    let key = Row::new(working_key(&pages, viewer.session.account, &key).await?, clock::now());
+    let key = key_to_change(&pages, &viewer, &key).await?;
     let frame = Frame::inside(&pages, root, "keys", "Delete a key", &viewer).await?;
     page(StatusCode::OK, &DeletePage { frame, key })
 }

@@ -6,9 +6,8 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use http::StatusCode;
 use keyledger_events::KeyName;
 
+use super::key_to_change;
 use super::row::Row;
-use super::working_key;
-use crate::clock;
 use crate::http::Place;
 use crate::ledger::RenameKey;
 use crate::pages::Pages;
@@ -34,10 +33,7 @@ pub(in crate::pages) async fn ask_new_name(
     root: Root,
     Path(key): Path<String>,
 ) -> Result<Response, Fault> {
-    if viewer.session.read_only {
-        return Err(Fault::ReadOnly);
-    }
-    let key = Row::new(working_key(&pages, viewer.session.account, &key).await?, clock::now());
+    let key = key_to_change(&pages, &viewer, &key).await?;
     let shown = RenamePage {
         frame: Frame::inside(&pages, root, "keys", "Rename a key", &viewer).await?,
         name: key.given.clone(),
@@ -62,7 +58,7 @@ pub(in crate::pages) async fn rename(
         Err(error) => {
             let shown = RenamePage {
                 frame: Frame::inside(&pages, root, "keys", "Rename a key", &posted.viewer).await?,
-                key: Row::new(working_key(&pages, account, &text).await?, clock::now()),
+                key: key_to_change(&pages, &posted.viewer, &text).await?,
                 name: posted.fields.name,
                 error: Some(format!("The name {error}.")),
             };

@@ -67,7 +67,7 @@ pub(super) async fn list(
     let Query(mut search) = search.map_err(|_| Fault::NotFound)?;
     search.search = search.search.trim().chars().take(SOUGHT_CHARS_MAX).collect();
     let found = if search.search.is_empty() {
-        pages.views.accounts_with_balance(ACCOUNTS_A_PAGE, search.below).await?
+        pages.views.accounts(ACCOUNTS_A_PAGE, search.below).await?
     } else {
         pages
             .views

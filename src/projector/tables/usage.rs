@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use keyledger_events::{AccountId, Endpoint, KeyId, Timestamp};
 use keyledger_projections::{NETWORKS_A_KEY_MAX, Networks, UsageChanges, UsageId, UsageSums};
-use sqlx::PgConnection;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::{PgConnection, Postgres};
 use uuid::Uuid;
 
 use super::{Generation, Named, Table, WriteError};
@@ -70,7 +72,7 @@ async fn add_usage(
         return Ok(());
     }
     let caller = |id: &UsageId| id.key.map_or(uuid(id.account.to_bytes()), |key| uuid(key.to_bytes()));
-    sqlx::query(generation.sql(
+    let named = sqlx::query(generation.sql(
         "insert into views.usage as u (account_id, hour, caller_id, key_id, endpoint, uses, charges, quantity, charged,
              released_requested, released_queued, released_error, released_client_gone, released_expired,
              released_account_closed)
@@ -91,19 +93,8 @@ async fn add_usage(
     .bind(rows.iter().map(|(id, _)| time_column(id.hour)).collect::<Vec<_>>())
     .bind(rows.iter().map(|(id, _)| caller(id)).collect::<Vec<_>>())
     .bind(rows.iter().map(|(id, _)| id.key.map(|key| uuid(key.to_bytes()))).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(id, _)| id.endpoint.as_str().to_owned()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, s)| s.uses).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, s)| s.charges).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, s)| s.quantity).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, s)| s.charged).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, s)| s.released.requested).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, s)| s.released.queued).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, s)| s.released.error).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, s)| s.released.client_gone).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, s)| s.released.expired).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, s)| s.released.account_closed).collect::<Vec<_>>())
-    .execute(connection)
-    .await?;
+    .bind(rows.iter().map(|(id, _)| id.endpoint.as_str().to_owned()).collect::<Vec<_>>());
+    with_sums(named, rows).execute(connection).await?;
     Ok(())
 }
 
@@ -115,7 +106,7 @@ async fn add_by_endpoint(
     if rows.is_empty() {
         return Ok(());
     }
-    sqlx::query(generation.sql(
+    let named = sqlx::query(generation.sql(
         "insert into views.usage_by_endpoint as u (account_id, hour, endpoint, uses, charges, quantity, charged,
              released_requested, released_queued, released_error, released_client_gone, released_expired,
              released_account_closed)
@@ -145,20 +136,27 @@ async fn add_by_endpoint(
         rows.iter()
             .map(|((_, _, endpoint), _)| endpoint.as_str().to_owned())
             .collect::<Vec<_>>(),
-    )
-    .bind(rows.iter().map(|(_, s)| s.uses).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, s)| s.charges).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, s)| s.quantity).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, s)| s.charged).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, s)| s.released.requested).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, s)| s.released.queued).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, s)| s.released.error).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, s)| s.released.client_gone).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, s)| s.released.expired).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, s)| s.released.account_closed).collect::<Vec<_>>())
-    .execute(connection)
-    .await?;
+    );
+    with_sums(named, rows).execute(connection).await?;
     Ok(())
+}
+
+/// A statement whose last parameters are the sums, in the order of the columns.
+fn with_sums<'q, T>(
+    named: Query<'q, Postgres, PgArguments>,
+    rows: &[(T, UsageSums)],
+) -> Query<'q, Postgres, PgArguments> {
+    named
+        .bind(rows.iter().map(|(_, s)| s.uses).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, s)| s.charges).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, s)| s.quantity).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, s)| s.charged).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, s)| s.released.requested).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, s)| s.released.queued).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, s)| s.released.error).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, s)| s.released.client_gone).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, s)| s.released.expired).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, s)| s.released.account_closed).collect::<Vec<_>>())
 }
 
 /// Notes when a network was last used, and forgets all of a key's but the latest.
