@@ -11,6 +11,7 @@ mod append;
 mod history;
 mod read;
 mod snapshots;
+mod wire_array;
 
 use std::time::Duration;
 
