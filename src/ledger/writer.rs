@@ -297,14 +297,9 @@ impl Writer {
         }
         let shard = self.log.shard();
         metrics::counter!("keyledger_events_appended_total").increment(round.tail.position.0 - round.base.position.0);
+        let mut outcomes = Outcomes::default();
         for (job, verdict) in round.decided {
-            let outcome = match &verdict {
-                Verdict::Written { .. } => "written",
-                Verdict::AlreadySo => "already_so",
-                Verdict::Refused(_) => "refused",
-                Verdict::Broken => "broken",
-            };
-            metrics::counter!("keyledger_commands_total", "command" => job.name(), "outcome" => outcome).increment(1);
+            outcomes.count(job.name(), &verdict);
             match verdict {
                 Verdict::Written { position } => job.answer(shard, position, false),
                 Verdict::AlreadySo => job.answer(shard, round.tail.position, true),
@@ -318,6 +313,7 @@ impl Writer {
                 Verdict::Broken => job.fail(SubmitError::Broken),
             }
         }
+        outcomes.tell();
     }
 
     /// Makes room in memory, but not of accounts that are ahead of the log.
@@ -405,6 +401,31 @@ impl Writer {
     fn reachable_again(&mut self) {
         if std::mem::replace(&mut self.unreachable, false) {
             tracing::info!("the log can be reached again");
+        }
+    }
+}
+
+/// How the commands of a round ended, told to the metrics once and not for each command.
+#[derive(Debug, Default)]
+struct Outcomes(Vec<(&'static str, &'static str, u64)>);
+
+impl Outcomes {
+    fn count(&mut self, command: &'static str, verdict: &Verdict) {
+        let outcome = match verdict {
+            Verdict::Written { .. } => "written",
+            Verdict::AlreadySo => "already_so",
+            Verdict::Refused(_) => "refused",
+            Verdict::Broken => "broken",
+        };
+        match self.0.iter_mut().find(|(c, o, _)| (*c, *o) == (command, outcome)) {
+            Some((_, _, many)) => *many += 1,
+            None => self.0.push((command, outcome, 1)),
+        }
+    }
+
+    fn tell(self) {
+        for (command, outcome, many) in self.0 {
+            metrics::counter!("keyledger_commands_total", "command" => command, "outcome" => outcome).increment(many);
         }
     }
 }

@@ -139,7 +139,11 @@ impl Log {
         last: Position,
         last_time: time::OffsetDateTime,
     ) -> Result<bool, Attempt> {
-        let mut connection = self.pool.acquire().await.map_err(Attempt::NotSent)?;
+        let mut held = self.pen.lock().await;
+        let mut pen = match held.take() {
+            Some(pen) => pen,
+            None => self.pool.acquire().await.map_err(Attempt::NotSent)?.detach(),
+        };
         let statement = sqlx::query(APPEND)
             .bind(self.shard_column())
             .bind(bigint(expected.0))
@@ -153,22 +157,16 @@ impl Log {
             .bind(&batch.key_digests)
             .bind(&batch.recorded_ats)
             .bind(&batch.bodies)
-            .execute(&mut *connection);
+            .execute(&mut pen);
+        // After a fault the connection is dropped: it may still be at work.
         match tokio::time::timeout(Duration::from_secs(ATTEMPT_SECONDS_MAX), statement).await {
-            Ok(Ok(done)) => Ok(done.rows_affected() > 0),
-            Ok(Err(fault)) => {
-                let refused = refused_by_postgres(&fault);
-                connection.close_on_drop();
-                Err(if refused {
-                    Attempt::NotSent(fault)
-                } else {
-                    Attempt::Lost(fault)
-                })
+            Ok(Ok(done)) => {
+                *held = Some(pen);
+                Ok(done.rows_affected() > 0)
             }
-            Err(_) => {
-                connection.close_on_drop();
-                Err(Attempt::Lost(sqlx::Error::PoolTimedOut))
-            }
+            Ok(Err(fault)) if refused_by_postgres(&fault) => Err(Attempt::NotSent(fault)),
+            Ok(Err(fault)) => Err(Attempt::Lost(fault)),
+            Err(_) => Err(Attempt::Lost(sqlx::Error::PoolTimedOut)),
         }
     }
 
