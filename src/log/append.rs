@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use keyledger_events::{Position, Recorded, Timestamp};
 use sqlx::Row as _;
+use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::wire_array::WireArray;
@@ -142,7 +143,7 @@ impl Log {
         let mut held = self.pen.lock().await;
         let mut pen = match held.take() {
             Some(pen) => pen,
-            None => self.pool.acquire().await.map_err(Attempt::NotSent)?.detach(),
+            None => self.new_pen().await.map_err(Attempt::NotSent)?,
         };
         let statement = sqlx::query(APPEND)
             .bind(self.shard_column())
@@ -168,6 +169,15 @@ impl Log {
             Ok(Err(fault)) => Err(Attempt::Lost(fault)),
             Err(_) => Err(Attempt::Lost(sqlx::Error::PoolTimedOut)),
         }
+    }
+
+    async fn new_pen(&self) -> Result<PgConnection, sqlx::Error> {
+        let mut pen = self.pool.acquire().await?.detach();
+        // There is one way to run the append, and planning it anew costs more the longer its arrays are.
+        sqlx::query("set plan_cache_mode = force_generic_plan")
+            .execute(&mut pen)
+            .await?;
+        Ok(pen)
     }
 
     /// The head, and the id of the event that stands right after `expected`.
