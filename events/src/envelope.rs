@@ -192,6 +192,12 @@ impl Recorded {
     /// Writes the canonical bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(640);
+        self.encode_into(&mut out);
+        out
+    }
+
+    /// Writes the canonical bytes after what `out` holds already.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
         let head = write!(
             out,
             "{{\"specversion\":\"1.0\",\"id\":\"{}\",\"source\":\"{SOURCE}{}\",\"type\":\"{}\",\"subject\":\"{}\",\
@@ -207,11 +213,10 @@ impl Recorded {
             self.actor,
             self.command,
         );
-        let data = self.event.write_data(&mut out);
+        let data = self.event.write_data(&mut *out);
         // A Vec takes every byte and our own types always serialize: both are true of the types, not of the values.
         assert!(head.is_ok() && data.is_ok(), "an event of ours always has bytes");
         out.push(b'}');
-        out
     }
 
     /// Reads canonical bytes.

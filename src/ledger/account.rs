@@ -4,16 +4,18 @@
 
 mod credits;
 mod key;
+mod keys;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use keyledger_events::{
-    AccountId, AccountName, Credits, Event, KeyDigest, KeyId, Position, Recorded, ReservationId, Seq, Timestamp,
+    AccountId, AccountName, Credits, Event, KeyId, Position, Recorded, ReservationId, Seq, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
 pub use credits::{Grant, Hold, Outcome, Settled};
 pub use key::{Key, KeyLimits};
+pub use keys::Keys;
 
 use super::paid_results::PaidResults;
 use super::remembered::Remembered;
@@ -32,7 +34,7 @@ pub struct Account {
     pub touched_at: Timestamp,
     /// `None` until it is opened.
     pub opened: Option<Opened>,
-    pub keys: BTreeMap<KeyId, Key>,
+    pub keys: Keys,
     /// Grants with something left or held, in burn order.
     pub grants: Vec<Grant>,
     pub open: HashMap<ReservationId, Hold>,
@@ -91,7 +93,7 @@ impl Account {
             position: Position::START,
             touched_at: Timestamp::EPOCH,
             opened: None,
-            keys: BTreeMap::new(),
+            keys: Keys::default(),
             grants: Vec::new(),
             open: HashMap::new(),
             settled: HashMap::new(),
@@ -111,10 +113,6 @@ impl Account {
         let micros =
             totals.granted.micros() - totals.charged.micros() - totals.expired.micros() - totals.reserved.micros();
         Credits::from_micros(micros).unwrap_or(Credits::ZERO)
-    }
-
-    pub fn key_by_digest(&self, digest: KeyDigest) -> Option<&Key> {
-        self.keys.values().find(|key| key.digest == digest)
     }
 
     /// Bytes that the state takes, roughly: what the cache is bounded by.
@@ -173,7 +171,7 @@ impl Account {
                 });
             }
             Event::KeyCreated(e) => {
-                if self.keys.insert(e.key, Key::created(e, at)).is_some() {
+                if self.keys.insert(Key::created(e, at)).is_some() {
                     return Err("the key is there already");
                 }
                 self.scopes_named += e.scopes.as_ref().map_or(0, |scopes| scopes.endpoints().len());

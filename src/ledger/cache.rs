@@ -107,7 +107,7 @@ impl Cache {
         }
     }
 
-    /// After a commit: weighs an account again, and gives a copy when a snapshot of it is due.
+    /// After a round: weighs an account again, and gives a copy when a snapshot of it is due.
     pub(super) fn settle_entry(&mut self, account: AccountId) -> Option<Account> {
         let entry = self.accounts.peek_mut(&account)?;
         let weight = entry.account.weight();
@@ -123,13 +123,17 @@ impl Cache {
         Some(entry.account.clone())
     }
 
-    /// Drops the least used until the rest fits. The last one stays, however heavy: somebody is using it.
-    pub(super) fn shrink(&mut self) {
+    /// Drops the least used until the rest fits, or until one may not be dropped: it was used just now, so the others
+    /// were too. The last one stays, however heavy: somebody is using it.
+    pub(super) fn shrink(&mut self, keep: impl Fn(&AccountId) -> bool) {
         while self.weight > self.weight_max && self.accounts.len() > 1 {
             let Some((id, _)) = self.accounts.peek_lru() else {
                 return;
             };
             let id = *id;
+            if keep(&id) {
+                return;
+            }
             self.drop_account(id);
         }
     }
@@ -155,7 +159,7 @@ mod tests {
         }
         assert!(cache.get(account(0).id).is_some());
         cache.insert(account(3), Seq::START);
-        cache.shrink();
+        cache.shrink(|_| false);
         assert_eq!(cache.len(), 3);
         assert!(!cache.contains(account(1).id), "the least used is gone");
         assert!(cache.contains(account(0).id));

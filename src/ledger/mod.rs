@@ -9,7 +9,9 @@
 mod account;
 mod cache;
 mod command;
+mod flight;
 mod load;
+mod loading;
 mod paid_results;
 mod refusal;
 mod remembered;
@@ -26,10 +28,9 @@ use futures_util::FutureExt as _;
 use keyledger_events::{Position, Shard};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use account::{Account, Grant, Hold, Inconsistent, Key, KeyLimits, Opened, Outcome, STATE_FORMAT, Settled, Totals};
+pub use account::{Account, Grant, Hold, Inconsistent, Key, KeyLimits, Keys, Opened, Outcome, STATE_FORMAT, Settled, Totals};
 pub use command::{Answer, By, Command, Limits, SubmitError, Target};
 pub use paid_results::PaidResults;
 pub use refusal::Refusal;
@@ -42,7 +43,6 @@ pub use rules::{
 pub use signals::{KeySignals, Working};
 
 use crate::log::{Log, Snapshot};
-use cache::Cache;
 use work::{Job, Work};
 use writer::Writer;
 
@@ -101,17 +101,13 @@ impl Ledger {
         };
         let running = tokio::spawn(async move {
             loop {
-                let mut writer = Writer {
-                    log: log.clone(),
-                    limits: options.limits,
-                    cache: Cache::new(options.account_bytes_max),
-                    head: None,
-                    signals: Arc::clone(&signals),
-                    committed: committed.clone(),
-                    snapshots: snapshots.clone(),
-                    synced_at: Instant::now(),
-                    unreachable: false,
-                };
+                let mut writer = Writer::new(
+                    log.clone(),
+                    &options,
+                    Arc::clone(&signals),
+                    committed.clone(),
+                    snapshots.clone(),
+                );
                 // A panic is a fault of ours in one round. Its callers are told that they do not know; the log does, so
                 // a writer with an empty memory goes on from there.
                 if AssertUnwindSafe(writer.run(&mut waiting, &stop))

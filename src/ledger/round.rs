@@ -2,26 +2,30 @@
 
 use std::collections::HashSet;
 
-use keyledger_events::{AccountId, Actor, CommandId, Event, EventId, KeyId, Position, Recorded, Seq, Timestamp};
+use keyledger_events::{AccountId, Actor, CommandId, Event, EventId, KeyId, Position, Recorded, Seq, Shard, Timestamp};
 
 use super::account::{Account, Inconsistent};
-use super::command::Target;
+use super::cache::Cache;
+use super::command::{Limits, Target};
 use super::refusal::Refusal;
 use super::rules;
 use super::work::Work;
-use super::writer::{Absent, Writer, ended_key, nobody_there};
+use super::writer::{ended_key, nobody_there};
 use crate::clock;
 use crate::log::{Batch, Head};
 
 /// What was decided, before it is known whether it can be appended.
 pub(super) struct Round {
+    /// Where the log stands without this round.
+    pub base: Head,
+    /// Where the log stands when the batch is in it.
+    pub tail: Head,
     pub decided: Vec<(Box<dyn Work>, Verdict)>,
     pub batch: Batch,
     pub touched: HashSet<AccountId>,
     pub ended_keys: Vec<KeyId>,
-    pub now: Timestamp,
-    /// Where the log stands when the batch is in it.
-    pub last_position: Position,
+    shard: Shard,
+    now: Timestamp,
 }
 
 pub(super) enum Verdict {
@@ -35,44 +39,67 @@ pub(super) enum Verdict {
     Broken,
 }
 
+/// Where decisions are made: the accounts in memory and the bounds.
+struct Desk<'a> {
+    cache: &'a mut Cache,
+    limits: &'a Limits,
+    /// Accounts that are not in memory because something is wrong with them.
+    broken: &'a HashSet<AccountId>,
+}
+
 impl Round {
-    /// Decides every command against the accounts in memory, which take the events at once: the next command of the
-    /// round sees them. If the batch is not appended, the touched accounts must be forgotten.
-    pub(super) fn decide(writer: &mut Writer, head: Head, jobs: Vec<Box<dyn Work>>, absent: &Absent) -> Round {
-        let mut round = Round {
-            decided: Vec::with_capacity(jobs.len()),
+    /// A round without commands yet.
+    pub(super) fn after(base: Head, shard: Shard) -> Round {
+        Round {
+            base,
+            tail: base,
+            decided: Vec::new(),
             batch: Batch::default(),
             touched: HashSet::new(),
             ended_keys: Vec::new(),
-            now: writer.now(head),
-            last_position: head.position,
-        };
-        for mut job in jobs {
-            let verdict = round.decide_one(writer, job.as_mut(), absent);
-            round.decided.push((job, verdict));
+            shard,
+            now: base.recorded_at,
         }
-        round
     }
 
-    fn decide_one(&mut self, writer: &mut Writer, job: &mut dyn Work, absent: &Absent) -> Verdict {
+    /// Decides every command against the accounts in memory, which take the events at once: the next command sees
+    /// them. If the batch is not appended, the touched accounts must be forgotten.
+    pub(super) fn decide(
+        &mut self,
+        cache: &mut Cache,
+        limits: &Limits,
+        jobs: Vec<Box<dyn Work>>,
+        broken: &HashSet<AccountId>,
+    ) {
+        // The clock, but never before the last event.
+        self.now = clock::now().max(self.now);
+        let mut desk = Desk { cache, limits, broken };
+        self.decided.reserve(jobs.len());
+        for mut job in jobs {
+            let verdict = self.decide_one(&mut desk, job.as_mut());
+            self.decided.push((job, verdict));
+        }
+    }
+
+    fn decide_one(&mut self, desk: &mut Desk<'_>, job: &mut dyn Work) -> Verdict {
         let target = job.target();
         let id = match target {
             Target::Account(account) | Target::New(account) => account,
-            Target::KeyOwner(digest) => match writer.cache.owner(digest) {
+            Target::KeyOwner(digest) => match desk.cache.owner(digest) {
                 Some(account) => account,
                 None => return Verdict::Refused(Refusal::KeyInvalid),
             },
         };
-        if absent.broken.contains(&id) {
+        if desk.broken.contains(&id) {
             return Verdict::Broken;
         }
-        if !writer.cache.contains(id) {
+        if !desk.cache.contains(id) {
             match target {
-                Target::New(_) => writer.cache.insert(Account::nobody(id), Seq::START),
+                Target::New(_) => desk.cache.insert(Account::nobody(id), Seq::START),
                 Target::Account(_) | Target::KeyOwner(_) => return Verdict::Refused(nobody_there(target)),
             }
         }
-        match self.decide_on(writer, id, job) {
+        match self.decide_on(desk, id, job) {
             Ok(verdict) => verdict,
             Err(inconsistent) => {
                 tracing::error!(%inconsistent, command = job.name(), "a decided event cannot be folded");
@@ -81,25 +108,24 @@ impl Round {
         }
     }
 
-    fn decide_on(&mut self, writer: &mut Writer, id: AccountId, job: &mut dyn Work) -> Result<Verdict, Inconsistent> {
+    fn decide_on(&mut self, desk: &mut Desk<'_>, id: AccountId, job: &mut dyn Work) -> Result<Verdict, Inconsistent> {
         let now = self.now;
-        let limits = writer.limits;
-        let Some(account) = writer.cache.get(id) else {
+        let Some(account) = desk.cache.get(id) else {
             return Ok(Verdict::Broken);
         };
         let due = rules::due(account, now);
         if !due.is_empty() {
             let by_time = CommandId::parse("due").ok_or_else(|| broken(account, "no command id"))?;
-            self.write(writer, id, due, Actor::System, &by_time)?;
+            self.write(desk, id, due, Actor::System, &by_time)?;
         }
-        let Some(account) = writer.cache.get(id) else {
+        let Some(account) = desk.cache.get(id) else {
             return Ok(Verdict::Broken);
         };
-        let verdict = match job.decide(account, now, &limits) {
+        let verdict = match job.decide(account, now, desk.limits) {
             Err(refusal) => {
                 // An account that was not there and was not opened has no place in memory.
                 if account.opened.is_none() {
-                    writer.cache.drop_account(id);
+                    desk.cache.drop_account(id);
                 }
                 return Ok(Verdict::Refused(refusal));
             }
@@ -107,13 +133,13 @@ impl Round {
             Ok(events) => {
                 let actor = job.actor(account);
                 let command = job.by().command.clone();
-                self.write(writer, id, events, actor, &command)?;
+                self.write(desk, id, events, actor, &command)?;
                 Verdict::Written {
-                    position: self.last_position,
+                    position: self.tail.position,
                 }
             }
         };
-        if let Some(account) = writer.cache.get(id) {
+        if let Some(account) = desk.cache.get(id) {
             job.note_reply(account);
         }
         Ok(verdict)
@@ -122,22 +148,22 @@ impl Round {
     /// Gives events their places, folds them, and adds them to the batch: all of them, or none.
     fn write(
         &mut self,
-        writer: &mut Writer,
+        desk: &mut Desk<'_>,
         id: AccountId,
         events: Vec<Event>,
         actor: Actor,
         command: &CommandId,
     ) -> Result<(), Inconsistent> {
-        let Some(mut seq) = writer.cache.get(id).map(|account| account.seq) else {
+        let Some(mut seq) = desk.cache.get(id).map(|account| account.seq) else {
             return Ok(());
         };
-        let mut position = self.last_position;
+        let mut position = self.tail.position;
         let mut placed = Vec::with_capacity(events.len());
         for event in events {
             (seq, position) = (seq.next(), position.next());
             let recorded = Recorded {
                 id: EventId::from_parts(self.now.ms(), clock::random_id_bits()),
-                shard: writer.log.shard(),
+                shard: self.shard,
                 position,
                 account: id,
                 seq,
@@ -146,7 +172,7 @@ impl Round {
                 command: command.clone(),
                 event,
             };
-            writer.cache.evolve(&recorded)?;
+            desk.cache.evolve(&recorded)?;
             placed.push(recorded);
         }
         for recorded in &placed {
@@ -154,7 +180,10 @@ impl Round {
             self.ended_keys.extend(ended_key(&recorded.event));
         }
         self.touched.insert(id);
-        self.last_position = position;
+        self.tail = Head {
+            position,
+            recorded_at: self.now,
+        };
         Ok(())
     }
 

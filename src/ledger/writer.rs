@@ -6,6 +6,9 @@
 //! the append succeeds only if nobody else appended meanwhile, and an answer without events is given only after the
 //! head was seen where the decision believed it.
 //!
+//! One round is on its way to the log while the next is decided on top of it, in memory. The next is sent when the log
+//! has the one before; when it has not, both are decided again.
+//!
 //! Round trips: one an append; a load more for accounts that are not in memory; a look at the head for a round that
 //! wrote nothing.
 
@@ -20,229 +23,309 @@ use tokio_util::sync::CancellationToken;
 use super::account::Account;
 use super::cache::Cache;
 use super::command::{Limits, SubmitError, Target};
-use super::load::load;
+use super::flight::{Disproof, Flight};
+use super::loading::{Loading, Read, Wanted};
 use super::refusal::Refusal;
 use super::round::{Round, Verdict};
 use super::work::Work;
-use crate::clock;
-use crate::log::{AppendError, Head, Log, ReadError};
+use crate::log::{Head, Log, ReadError};
 
 /// Commands decided together: enough to share a commit, few enough that a batch stays well under 100 ms.
 const COMMANDS_A_ROUND_MAX: usize = 2_000;
-/// How long a round may lose races against other processes before its callers are told to retry.
-const ROUND_SECONDS_MAX: u64 = 5;
+/// How long rounds may lose races against other processes before their callers are told to retry.
+const LOSING_SECONDS_MAX: u64 = 5;
 /// How stale an idle process may be: a key deleted elsewhere stops work under way here within this and a read.
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 /// Events read at once when following.
 const FOLLOW_EVENTS_MAX: u32 = 1_000;
 
 pub(super) struct Writer {
-    pub log: Log,
-    pub limits: Limits,
-    pub cache: Cache,
-    /// `None` until the log was read: after the start and after an unknown outcome.
-    pub head: Option<Head>,
-    pub signals: std::sync::Arc<super::signals::KeySignals>,
-    pub committed: watch::Sender<keyledger_events::Position>,
-    pub snapshots: mpsc::Sender<Account>,
-    pub synced_at: Instant,
-    pub unreachable: bool,
+    log: Log,
+    limits: Limits,
+    cache: Cache,
+    signals: std::sync::Arc<super::signals::KeySignals>,
+    committed: watch::Sender<keyledger_events::Position>,
+    snapshots: mpsc::Sender<Account>,
+    /// Where the log is known to end. `None` until it was read: after the start and after an unknown outcome.
+    head: Option<Head>,
+    synced_at: Instant,
+    unreachable: bool,
+    /// Since when races have been lost without one won.
+    losing_since: Option<Instant>,
+    /// Commands that nothing was done for yet.
+    waiting: Vec<Box<dyn Work>>,
+    /// Commands whose accounts are being read.
+    loading: Option<Loading>,
+    /// What is decided and not sent.
+    next: Option<Round>,
+    /// What is sent and not known to be in the log.
+    flight: Option<Flight>,
+}
+
+/// What the writer's loop wakes up for.
+enum Step {
+    Landed(Result<Head, Disproof>),
+    Loaded(Result<Read, ReadError>),
+    Received,
+    /// No command will come any more.
+    Ended,
+    Idle,
+    Stop,
 }
 
 impl Writer {
+    pub(super) fn new(
+        log: Log,
+        options: &super::LedgerOptions,
+        signals: std::sync::Arc<super::signals::KeySignals>,
+        committed: watch::Sender<keyledger_events::Position>,
+        snapshots: mpsc::Sender<Account>,
+    ) -> Writer {
+        Writer {
+            log,
+            limits: options.limits,
+            cache: Cache::new(options.account_bytes_max),
+            signals,
+            committed,
+            snapshots,
+            head: None,
+            synced_at: Instant::now(),
+            unreachable: false,
+            losing_since: None,
+            waiting: Vec::new(),
+            loading: None,
+            next: None,
+            flight: None,
+        }
+    }
+
     /// Works until told to stop; then answers what still waits, and ends.
     pub(super) async fn run(&mut self, queue: &mut mpsc::Receiver<Box<dyn Work>>, stop: &CancellationToken) {
-        let mut jobs: Vec<Box<dyn Work>> = Vec::new();
+        let mut ended = false;
         loop {
-            let next_follow = self.synced_at + FOLLOW_EVERY;
-            tokio::select! {
-                biased;
-                received = queue.recv_many(&mut jobs, COMMANDS_A_ROUND_MAX) => {
-                    if received == 0 {
-                        return;
-                    }
-                    jobs.retain(|job| !job.abandoned());
-                    let waiting = std::mem::take(&mut jobs);
-                    self.round(waiting).await;
-                }
-                () = tokio::time::sleep_until(next_follow) => self.follow().await,
-                () = stop.cancelled(), if !queue.is_closed() => queue.close(),
+            self.send();
+            if ended && self.is_idle() {
+                return;
+            }
+            match self.step(queue, ended, stop).await {
+                Step::Landed(proof) => self.landed(proof).await,
+                Step::Loaded(read) => self.loaded(read),
+                Step::Received => self.take_on(),
+                Step::Ended => ended = true,
+                Step::Idle => self.follow().await,
+                Step::Stop => queue.close(),
             }
         }
     }
 
-    /// Decides, appends and answers, until it wins the race for the head.
-    async fn round(&mut self, mut jobs: Vec<Box<dyn Work>>) {
-        let give_up_at = Instant::now() + Duration::from_secs(ROUND_SECONDS_MAX);
-        while !jobs.is_empty() {
-            if Instant::now() > give_up_at {
-                return fail_all(jobs, || SubmitError::Busy);
+    async fn step(&mut self, queue: &mut mpsc::Receiver<Box<dyn Work>>, ended: bool, stop: &CancellationToken) -> Step {
+        let next_follow = self.synced_at + FOLLOW_EVERY;
+        let idle = self.is_idle();
+        let room = COMMANDS_A_ROUND_MAX.saturating_sub(self.next.as_ref().map_or(0, |round| round.decided.len()));
+        let open = !ended && room > 0 && self.loading.is_none();
+        tokio::select! {
+            biased;
+            proof = when_there(&mut self.flight) => Step::Landed(proof),
+            read = when_there(&mut self.loading) => Step::Loaded(read),
+            received = queue.recv_many(&mut self.waiting, room), if open => match received {
+                0 => Step::Ended,
+                _ => Step::Received,
+            },
+            () = tokio::time::sleep_until(next_follow), if idle => Step::Idle,
+            () = stop.cancelled(), if !queue.is_closed() => Step::Stop,
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.flight.is_none() && self.next.is_none() && self.loading.is_none()
+    }
+
+    /// Decides the waiting commands whose accounts are in memory; has the others' accounts read.
+    fn take_on(&mut self) {
+        let mut wanted = Wanted::default();
+        wanted.head = self.head.is_none();
+        let mut here = Vec::with_capacity(self.waiting.len());
+        let mut absent = Vec::new();
+        for job in self.waiting.drain(..).filter(|job| !job.abandoned()) {
+            if wanted.add(job.target(), &self.cache) || wanted.head {
+                absent.push(job);
+            } else {
+                here.push(job);
             }
-            let targets: Vec<Target> = jobs.iter().map(|job| job.target()).collect();
-            let absent = match self.prepare(&targets).await {
-                Ok(absent) => absent,
-                Err(error) => {
-                    self.note_unreachable(&error);
-                    return fail_all(jobs, || SubmitError::Unavailable);
-                }
-            };
-            let Some(head) = self.head else {
+        }
+        self.decide(here, &HashSet::new());
+        if !absent.is_empty() {
+            self.loading = Some(Loading::start(self.log.clone(), absent, wanted));
+        }
+    }
+
+    fn loaded(&mut self, read: Result<Read, ReadError>) {
+        let jobs = self.loading.take().map(|loading| loading.jobs).unwrap_or_default();
+        let Read { head, loaded } = match read {
+            Ok(read) => read,
+            Err(error) => {
+                self.note_unreachable(&error);
                 return fail_all(jobs, || SubmitError::Unavailable);
-            };
-            let round = Round::decide(self, head, jobs, &absent);
-            jobs = match self.commit(head, round).await {
-                Some(again) => again,
-                None => return,
-            };
-        }
-    }
-
-    /// Makes sure that the head is known and every account of these commands is in memory.
-    async fn prepare(&mut self, targets: &[Target]) -> Result<Absent, ReadError> {
-        if self.head.is_none() {
-            let head = self.log.head().await?;
+            }
+        };
+        if let Some(head) = head {
             self.advance(head);
         }
-        let mut digests = HashSet::new();
-        let mut wanted = HashSet::new();
-        for target in targets {
-            match *target {
-                Target::Account(account) | Target::New(account) => {
-                    wanted.insert(account);
-                }
-                Target::KeyOwner(digest) => match self.cache.owner(digest) {
-                    Some(account) => {
-                        wanted.insert(account);
-                    }
-                    None => {
-                        digests.insert(digest);
-                    }
-                },
-            }
-        }
-        if !digests.is_empty() {
-            let digests: Vec<_> = digests.into_iter().collect();
-            wanted.extend(self.log.owners(&digests).await?.into_iter().map(|(_, account)| account));
-        }
-        wanted.retain(|account| !self.cache.contains(*account));
-        let mut absent = Absent::default();
-        if !wanted.is_empty() {
-            let wanted: Vec<AccountId> = wanted.into_iter().collect();
-            let loaded = load(&self.log, &wanted).await?;
-            for (account, snapshot_seq) in loaded.accounts {
+        for (account, snapshot_seq) in loaded.accounts {
+            // One that is here already may be ahead of the log by what is on its way there.
+            if !self.cache.contains(account.id) {
                 self.cache.insert(account, snapshot_seq);
             }
-            absent.broken = loaded.broken;
         }
-        Ok(absent)
+        self.decide(jobs, &loaded.broken);
+        self.shrink();
     }
 
-    /// Appends what the round decided and answers everybody. Gives back the commands that have to be decided again.
-    async fn commit(&mut self, head: Head, round: Round) -> Option<Vec<Box<dyn Work>>> {
-        if round.batch.is_empty() {
-            return self.confirm(head, round).await;
+    /// Decides commands on top of all that was decided before.
+    fn decide(&mut self, jobs: Vec<Box<dyn Work>>, broken: &HashSet<AccountId>) {
+        if jobs.is_empty() {
+            return;
         }
-        match self.log.append(&round.batch).await {
-            Ok(()) => {
-                self.advance(Head {
-                    position: round.last_position,
-                    recorded_at: round.now,
-                });
-                self.answered(round);
-                None
+        let Some(head) = self.head else {
+            return fail_all(jobs, || SubmitError::Unavailable);
+        };
+        let base = self.flight.as_ref().map_or(head, |flight| flight.round.tail);
+        let shard = self.log.shard();
+        self.next
+            .get_or_insert_with(|| Round::after(base, shard))
+            .decide(&mut self.cache, &self.limits, jobs, broken);
+    }
+
+    /// Sends what is decided, unless the round before is still on its way.
+    fn send(&mut self) {
+        if self.flight.is_some() {
+            return;
+        }
+        let Some(round) = self.next.take() else { return };
+        metrics::histogram!("keyledger_round_commands").record(u32::try_from(round.decided.len()).unwrap_or(u32::MAX));
+        // The copies are made before the next round changes the accounts.
+        let snapshots = round
+            .touched
+            .iter()
+            .filter_map(|account| self.cache.settle_entry(*account))
+            .collect();
+        self.flight = Some(Flight::start(self.log.clone(), round, snapshots));
+    }
+
+    async fn landed(&mut self, proof: Result<Head, Disproof>) {
+        let Some(Flight { round, snapshots, .. }) = self.flight.take() else {
+            return;
+        };
+        match proof {
+            Ok(head) => {
+                self.losing_since = None;
+                self.advance(head);
+                // The log need not wait while callers are told.
+                self.send();
+                self.answer(round);
+                for copy in snapshots {
+                    // A full queue only means that this snapshot comes later.
+                    let _ = self.snapshots.try_send(copy);
+                }
+                self.shrink();
             }
-            Err(AppendError::Behind { .. }) => {
+            Err(Disproof::Behind) => {
                 metrics::counter!("keyledger_append_races_lost_total").increment(1);
-                self.forget(&round.touched);
+                let jobs = self.take_back(round);
+                let since = *self.losing_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > Duration::from_secs(LOSING_SECONDS_MAX) {
+                    self.losing_since = None;
+                    fail_all(jobs, || SubmitError::Busy);
+                    return self.take_on();
+                }
                 match self.catch_up().await {
-                    Ok(()) => Some(round.into_jobs()),
+                    Ok(()) => self.again(jobs),
                     Err(error) => {
                         self.note_unreachable(&error);
-                        fail_all(round.into_jobs(), || SubmitError::Unavailable);
-                        None
+                        fail_all(jobs, || SubmitError::Unavailable);
+                        self.take_on();
                     }
                 }
             }
-            Err(AppendError::NotWritten(error)) => {
-                self.forget(&round.touched);
-                self.note_unreachable(&error);
-                fail_all(round.into_jobs(), || SubmitError::Unavailable);
-                None
+            Err(Disproof::NotWritten(error)) => {
+                self.note_unreachable(error.as_ref());
+                fail_all(self.take_back(round), || SubmitError::Unavailable);
+                self.take_on();
             }
-            Err(AppendError::Unknown(error)) => {
+            Err(Disproof::Unknown(error)) => {
+                self.note_unreachable(error.as_ref());
+                let rest = self.take_back(Round::after(round.base, self.log.shard()));
                 self.cache.clear();
                 self.head = None;
-                self.note_unreachable(&error);
                 for (job, verdict) in round.decided {
                     job.fail(match verdict {
                         Verdict::Written { .. } => SubmitError::OutcomeUnknown,
                         Verdict::AlreadySo | Verdict::Refused(_) | Verdict::Broken => SubmitError::Unavailable,
                     });
                 }
-                None
+                self.again(rest);
             }
         }
     }
 
-    /// For a round that wrote nothing: its answers are true only if nobody has appended since.
-    async fn confirm(&mut self, head: Head, round: Round) -> Option<Vec<Box<dyn Work>>> {
-        match self.log.head().await {
-            Ok(now) if now.position == head.position => {
-                self.advance(now);
-                self.answered(round);
-                None
+    /// Forgets what a round that is not in the log, and the one on top of it, made of their accounts. Gives back their
+    /// commands. What was being read is read again: it may be older than the log will be.
+    fn take_back(&mut self, round: Round) -> Vec<Box<dyn Work>> {
+        let mut jobs = Vec::new();
+        for round in std::iter::once(round).chain(self.next.take()) {
+            for account in &round.touched {
+                self.cache.drop_account(*account);
             }
-            Ok(_) => match self.catch_up().await {
-                Ok(()) => Some(round.into_jobs()),
-                Err(error) => {
-                    self.note_unreachable(&error);
-                    fail_all(round.into_jobs(), || SubmitError::Unavailable);
-                    None
-                }
-            },
-            Err(error) => {
-                self.note_unreachable(&error);
-                fail_all(round.into_jobs(), || SubmitError::Unavailable);
-                None
-            }
+            jobs.extend(round.into_jobs());
         }
+        if let Some(loading) = self.loading.take() {
+            self.waiting.extend(loading.jobs);
+        }
+        jobs
     }
 
-    fn answered(&mut self, round: Round) {
+    /// Has commands decided again, before those that came later.
+    fn again(&mut self, mut jobs: Vec<Box<dyn Work>>) {
+        jobs.append(&mut self.waiting);
+        self.waiting = jobs;
+        self.take_on();
+    }
+
+    fn answer(&mut self, round: Round) {
         for key in &round.ended_keys {
             self.signals.end(*key);
         }
         let shard = self.log.shard();
-        metrics::histogram!("keyledger_round_commands").record(u32::try_from(round.decided.len()).unwrap_or(u32::MAX));
-        metrics::counter!("keyledger_events_appended_total").increment(u64::try_from(round.batch.len()).unwrap_or(0));
+        metrics::counter!("keyledger_events_appended_total").increment(round.tail.position.0 - round.base.position.0);
+        let mut outcomes = Outcomes::default();
         for (job, verdict) in round.decided {
-            let outcome = match &verdict {
-                Verdict::Written { .. } => "written",
-                Verdict::AlreadySo => "already_so",
-                Verdict::Refused(_) => "refused",
-                Verdict::Broken => "broken",
-            };
-            metrics::counter!("keyledger_commands_total", "command" => job.name(), "outcome" => outcome).increment(1);
+            outcomes.count(job.name(), &verdict);
             match verdict {
                 Verdict::Written { position } => job.answer(shard, position, false),
-                Verdict::AlreadySo => job.answer(shard, round.last_position, true),
+                Verdict::AlreadySo => job.answer(shard, round.tail.position, true),
                 Verdict::Refused(refusal) => {
                     job.fail(SubmitError::Refused {
                         refusal,
                         shard,
-                        position: round.last_position,
+                        position: round.tail.position,
                     });
                 }
                 Verdict::Broken => job.fail(SubmitError::Broken),
             }
         }
-        for account in &round.touched {
-            if let Some(copy) = self.cache.settle_entry(*account) {
-                // A full queue only means that this snapshot comes later.
-                let _ = self.snapshots.try_send(copy);
-            }
-        }
-        self.cache.shrink();
+        outcomes.tell();
+    }
+
+    /// Makes room in memory, but not of accounts that are ahead of the log.
+    fn shrink(&mut self) {
+        let flown = self.flight.as_ref().map(|flight| &flight.round.touched);
+        let decided = self.next.as_ref().map(|round| &round.touched);
+        self.cache.shrink(|account| {
+            flown
+                .into_iter()
+                .chain(decided)
+                .any(|touched| touched.contains(account))
+        });
         metrics::gauge!("keyledger_accounts_in_memory").set(u32::try_from(self.cache.len()).unwrap_or(u32::MAX));
     }
 
@@ -309,12 +392,6 @@ impl Writer {
         self.reachable_again();
     }
 
-    fn forget(&mut self, touched: &HashSet<AccountId>) {
-        for account in touched {
-            self.cache.drop_account(*account);
-        }
-    }
-
     fn note_unreachable(&mut self, error: &dyn std::error::Error) {
         if !std::mem::replace(&mut self.unreachable, true) {
             tracing::warn!(%error, "the log cannot be reached; commands are answered 503 until it can");
@@ -326,17 +403,39 @@ impl Writer {
             tracing::info!("the log can be reached again");
         }
     }
+}
 
-    /// The time of the next event: the clock, but never before the last event.
-    pub(super) fn now(&self, head: Head) -> keyledger_events::Timestamp {
-        clock::now().max(head.recorded_at)
+/// How the commands of a round ended, told to the metrics once and not for each command.
+#[derive(Debug, Default)]
+struct Outcomes(Vec<(&'static str, &'static str, u64)>);
+
+impl Outcomes {
+    fn count(&mut self, command: &'static str, verdict: &Verdict) {
+        let outcome = match verdict {
+            Verdict::Written { .. } => "written",
+            Verdict::AlreadySo => "already_so",
+            Verdict::Refused(_) => "refused",
+            Verdict::Broken => "broken",
+        };
+        match self.0.iter_mut().find(|(c, o, _)| (*c, *o) == (command, outcome)) {
+            Some((_, _, many)) => *many += 1,
+            None => self.0.push((command, outcome, 1)),
+        }
+    }
+
+    fn tell(self) {
+        for (command, outcome, many) in self.0 {
+            metrics::counter!("keyledger_commands_total", "command" => command, "outcome" => outcome).increment(many);
+        }
     }
 }
 
-/// Accounts of a round that are not in memory after loading, because something is wrong with them.
-#[derive(Debug, Default)]
-pub(super) struct Absent {
-    pub broken: HashSet<AccountId>,
+/// Completes with what there is; never when there is nothing.
+async fn when_there<F: Future + Unpin>(there: &mut Option<F>) -> F::Output {
+    match there {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
 }
 
 fn fail_all(jobs: Vec<Box<dyn Work>>, error: impl Fn() -> SubmitError) {

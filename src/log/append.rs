@@ -2,25 +2,26 @@
 
 use std::time::{Duration, Instant};
 
-use keyledger_events::{Position, Recorded};
+use keyledger_events::{Position, Recorded, Timestamp};
 use sqlx::Row as _;
 use uuid::Uuid;
 
+use super::wire_array::WireArray;
 use super::{Head, Log, ReadError, bigint, in_time, position, time_column, timestamp};
 
-/// Events that stand one after the other, encoded and ready to be sent as arrays.
+/// Events that stand one after the other, encoded as the arrays that are sent.
 #[derive(Debug, Default)]
 pub struct Batch {
     first: Option<(Position, Uuid)>,
     last: Option<(Position, time::OffsetDateTime)>,
-    account_ids: Vec<Uuid>,
-    seqs: Vec<i64>,
-    event_ids: Vec<Uuid>,
-    types: Vec<&'static str>,
-    key_ids: Vec<Option<Uuid>>,
-    key_digests: Vec<Option<Vec<u8>>>,
-    recorded_ats: Vec<time::OffsetDateTime>,
-    bodies: Vec<Vec<u8>>,
+    account_ids: WireArray<Uuid>,
+    seqs: WireArray<i64>,
+    event_ids: WireArray<Uuid>,
+    types: WireArray<String>,
+    key_ids: WireArray<Uuid>,
+    key_digests: WireArray<Vec<u8>>,
+    recorded_ats: WireArray<time::OffsetDateTime>,
+    bodies: WireArray<Vec<u8>>,
 }
 
 /// Why an append did not happen, or may not have.
@@ -57,24 +58,25 @@ from pen, unnest($5::uuid[], $6::bigint[], $7::uuid[], $8::text[], $9::uuid[], $
 impl Batch {
     /// Adds the next event. Its position must follow the last one's.
     pub fn push(&mut self, recorded: &Recorded) {
-        let event_id = Uuid::from_bytes(recorded.id.to_bytes());
-        let recorded_at = time_column(recorded.time);
         debug_assert!(
             self.last.is_none_or(|(last, _)| last.next() == recorded.position),
             "positions have no gap"
         );
-        self.first.get_or_insert((recorded.position, event_id));
-        self.last = Some((recorded.position, recorded_at));
-        self.account_ids.push(Uuid::from_bytes(recorded.account.to_bytes()));
-        self.seqs.push(bigint(recorded.seq.0));
-        self.event_ids.push(event_id);
-        self.types.push(recorded.event.type_name());
-        self.key_ids
-            .push(recorded.event.key().map(|key| Uuid::from_bytes(key.to_bytes())));
+        let event_id = recorded.id.to_bytes();
+        self.first
+            .get_or_insert_with(|| (recorded.position, Uuid::from_bytes(event_id)));
+        self.last = Some((recorded.position, time_column(recorded.time)));
+        self.account_ids.push(&recorded.account.to_bytes());
+        self.seqs.push(&bigint(recorded.seq.0).to_be_bytes());
+        self.event_ids.push(&event_id);
+        self.types.push(recorded.event.type_name().as_bytes());
+        let key = recorded.event.key().map(|key| key.to_bytes());
+        self.key_ids.push_or_null(key.as_ref().map(<[u8; 16]>::as_slice));
+        let digest = recorded.event.new_key_digest();
         self.key_digests
-            .push(recorded.event.new_key_digest().map(|digest| digest.as_bytes().to_vec()));
-        self.recorded_ats.push(recorded_at);
-        self.bodies.push(recorded.encode());
+            .push_or_null(digest.as_ref().map(|digest| digest.as_bytes().as_slice()));
+        self.recorded_ats.push(&micros_since_2000(recorded.time).to_be_bytes());
+        self.bodies.push_with(|out| recorded.encode_into(out));
     }
 
     pub fn is_empty(&self) -> bool {
@@ -84,6 +86,12 @@ impl Batch {
     pub fn len(&self) -> usize {
         self.bodies.len()
     }
+}
+
+/// A moment as Postgres keeps it.
+fn micros_since_2000(moment: Timestamp) -> i64 {
+    const YEAR_2000: i64 = 946_684_800_000_000;
+    moment.micros() - YEAR_2000
 }
 
 impl Log {
@@ -131,7 +139,11 @@ impl Log {
         last: Position,
         last_time: time::OffsetDateTime,
     ) -> Result<bool, Attempt> {
-        let mut connection = self.pool.acquire().await.map_err(Attempt::NotSent)?;
+        let mut held = self.pen.lock().await;
+        let mut pen = match held.take() {
+            Some(pen) => pen,
+            None => self.pool.acquire().await.map_err(Attempt::NotSent)?.detach(),
+        };
         let statement = sqlx::query(APPEND)
             .bind(self.shard_column())
             .bind(bigint(expected.0))
@@ -145,22 +157,16 @@ impl Log {
             .bind(&batch.key_digests)
             .bind(&batch.recorded_ats)
             .bind(&batch.bodies)
-            .execute(&mut *connection);
+            .execute(&mut pen);
+        // After a fault the connection is dropped: it may still be at work.
         match tokio::time::timeout(Duration::from_secs(ATTEMPT_SECONDS_MAX), statement).await {
-            Ok(Ok(done)) => Ok(done.rows_affected() > 0),
-            Ok(Err(fault)) => {
-                let refused = refused_by_postgres(&fault);
-                connection.close_on_drop();
-                Err(if refused {
-                    Attempt::NotSent(fault)
-                } else {
-                    Attempt::Lost(fault)
-                })
+            Ok(Ok(done)) => {
+                *held = Some(pen);
+                Ok(done.rows_affected() > 0)
             }
-            Err(_) => {
-                connection.close_on_drop();
-                Err(Attempt::Lost(sqlx::Error::PoolTimedOut))
-            }
+            Ok(Err(fault)) if refused_by_postgres(&fault) => Err(Attempt::NotSent(fault)),
+            Ok(Err(fault)) => Err(Attempt::Lost(fault)),
+            Err(_) => Err(Attempt::Lost(sqlx::Error::PoolTimedOut)),
         }
     }
 

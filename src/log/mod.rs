@@ -11,12 +11,15 @@ mod append;
 mod history;
 mod read;
 mod snapshots;
+mod wire_array;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use keyledger_events::{Position, Shard, Timestamp};
 use sqlx::PgPool;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
+use tokio::sync::Mutex;
 
 pub use append::{AppendError, Batch};
 pub use history::{History, HistorySearch, LOOKED_AT_MAX, Placed, Step};
@@ -28,6 +31,9 @@ pub use snapshots::Snapshot;
 pub struct Log {
     pool: PgPool,
     shard: Shard,
+    /// The connection that appends, once there was an append. It does not go back to the pool, which would ask it after
+    /// each use whether it is well: a round trip that the next append would wait for, or pass by on a colder connection.
+    pen: Arc<Mutex<Option<PgConnection>>>,
 }
 
 /// Where a shard's log ends.
@@ -78,7 +84,11 @@ pub fn open_pool(options: PgConnectOptions, connections_max: u32) -> PgPool {
 impl Log {
     /// Looks at one shard's log through a pool of the service's role.
     pub fn new(pool: PgPool, shard: Shard) -> Log {
-        Log { pool, shard }
+        Log {
+            pool,
+            shard,
+            pen: Arc::default(),
+        }
     }
 
     pub fn shard(&self) -> Shard {

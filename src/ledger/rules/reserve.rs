@@ -80,7 +80,7 @@ impl ReserveCredits {
             Payer::Account(_) => return Ok(None),
             Payer::Key(digest) => digest,
         };
-        let key = account.key_by_digest(digest).ok_or(Refusal::KeyInvalid)?;
+        let key = account.keys.with_digest(digest).ok_or(Refusal::KeyInvalid)?;
         if key.deleted.is_some() {
             Err(Refusal::KeyDeleted)
         } else if key.expired(now) {
@@ -261,7 +261,7 @@ impl Command for ReserveCredits {
     fn actor(&self, account: &Account, by: &By) -> Actor {
         match self.payer {
             Payer::Account(_) => by.actor,
-            Payer::Key(digest) => account.key_by_digest(digest).map_or(by.actor, |key| Actor::Key(key.id)),
+            Payer::Key(digest) => account.keys.with_digest(digest).map_or(by.actor, |key| Actor::Key(key.id)),
         }
     }
 }

@@ -1,0 +1,92 @@
+//! Commands whose accounts are not in memory, while those are read from the log.
+
+use std::collections::HashSet;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use keyledger_events::{AccountId, KeyDigest};
+
+use super::cache::Cache;
+use super::command::Target;
+use super::load::{Loaded, load};
+use super::work::Work;
+use crate::log::{Head, Log, ReadError};
+
+/// Completes when the accounts are read.
+pub(super) struct Loading {
+    pub jobs: Vec<Box<dyn Work>>,
+    read: BoxFuture<'static, Result<Read, ReadError>>,
+}
+
+pub(super) struct Read {
+    /// Where the log stood before the accounts were read, if that was asked for.
+    pub head: Option<Head>,
+    pub loaded: Loaded,
+}
+
+/// What has to be read for some commands.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    pub head: bool,
+    accounts: HashSet<AccountId>,
+    digests: HashSet<KeyDigest>,
+}
+
+impl Wanted {
+    /// Adds what a command needs and memory has not. Says whether that is anything.
+    pub(super) fn add(&mut self, target: Target, cache: &Cache) -> bool {
+        match target {
+            Target::Account(account) | Target::New(account) => {
+                let absent = !cache.contains(account);
+                if absent {
+                    self.accounts.insert(account);
+                }
+                absent
+            }
+            // Who owns a key is known for accounts in memory only.
+            Target::KeyOwner(digest) => {
+                let absent = cache.owner(digest).is_none();
+                if absent {
+                    self.digests.insert(digest);
+                }
+                absent
+            }
+        }
+    }
+}
+
+impl Loading {
+    pub(super) fn start(log: Log, jobs: Vec<Box<dyn Work>>, wanted: Wanted) -> Loading {
+        Loading {
+            jobs,
+            read: async move { read(&log, wanted).await }.boxed(),
+        }
+    }
+}
+
+/// Waits for what was read; the commands stay inside.
+impl Future for Loading {
+    type Output = Result<Read, ReadError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.read.poll_unpin(context)
+    }
+}
+
+async fn read(log: &Log, mut wanted: Wanted) -> Result<Read, ReadError> {
+    let head = if wanted.head { Some(log.head().await?) } else { None };
+    if !wanted.digests.is_empty() {
+        let digests: Vec<_> = wanted.digests.into_iter().collect();
+        let owners = log.owners(&digests).await?;
+        wanted.accounts.extend(owners.into_iter().map(|(_, account)| account));
+    }
+    let accounts: Vec<AccountId> = wanted.accounts.into_iter().collect();
+    let loaded = if accounts.is_empty() {
+        Loaded::default()
+    } else {
+        load(log, &accounts).await?
+    };
+    Ok(Read { head, loaded })
+}
