@@ -204,3 +204,18 @@ impl Book {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_held_and_is_nowhere_is_missed() {
+        let mut book = Book::of(AccountId::from_parts(1, 1));
+        let half = Credits::from_micros(500_000).unwrap();
+        (book.held, book.charged) = (half, half);
+        assert!(book.adds_up().is_ok());
+        book.charged = Credits::ZERO;
+        assert!(book.adds_up().is_err());
+    }
+}

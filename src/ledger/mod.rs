@@ -30,7 +30,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use account::{Account, Grant, Hold, Inconsistent, Key, KeyLimits, Keys, Opened, Outcome, STATE_FORMAT, Settled, Totals};
+pub use account::{
+    Account, Grant, Hold, Inconsistent, Key, KeyLimits, Keys, Opened, Outcome, STATE_FORMAT, Settled, Totals,
+};
 pub use command::{Answer, By, Command, Limits, SubmitError, Target};
 pub use paid_results::PaidResults;
 pub use refusal::Refusal;

@@ -91,8 +91,22 @@ async fn load_of_http_and_of_the_views_is_a_figure_too() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_is_told_the_same_and_its_line_is_the_figure() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("peer");
+    let script = "#!/bin/sh\n\
+         test \"$*\" = '--callers=2 --accounts=3 --seconds=1' && test -n \"$DATABASE_URL\" || exit 1\n\
+         echo '{\"name\":\"cqrs-es\",\"per_s\":7,\"p50_us\":1,\"p99_us\":2,\"events_per_s\":14,\"settings\":{\"callers\":2},\"refused\":0}'\n";
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let figure = figure_with("cqrs-es", &["--peers", program.to_str().unwrap()]).await;
+    sound("cqrs-es", &figure);
+    assert_eq!((&figure["per_s"], &figure["events_per_s"]), (&7.into(), &14.into()));
+}
+
 /// What can be wrong with a log, and the words that the check has for it.
-const DAMAGES: [(&str, &str); 7] = [
+const DAMAGES: [(&str, &str); 8] = [
     ("delete from events where position = 5", "after 4 comes 6"),
     (
         "delete from events where position = (select max(position) from events)",
@@ -116,6 +130,11 @@ const DAMAGES: [(&str, &str); 7] = [
         "update events set body = convert_to(replace(convert_from(body, 'UTF8'), '\"charged\":\"0.5\"', '\"charged\":\"0.25\"'), 'UTF8')
          where type = 'keyledger.CreditsCharged.v1'",
         "charged and returned are not what was held",
+    ),
+    (
+        "update events set body = convert_to(regexp_replace(convert_from(body, 'UTF8'), '\"amount\":\"0.5\",\"from\":[^]]*]', '\"amount\":\"1000\",\"from\":[],\"on_limit\":\"1000\"'), 'UTF8')
+         where position = (select max(position) from events)",
+        "available is below the credit limit",
     ),
 ];
 

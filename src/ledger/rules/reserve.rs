@@ -261,7 +261,10 @@ impl Command for ReserveCredits {
     fn actor(&self, account: &Account, by: &By) -> Actor {
         match self.payer {
             Payer::Account(_) => by.actor,
-            Payer::Key(digest) => account.keys.with_digest(digest).map_or(by.actor, |key| Actor::Key(key.id)),
+            Payer::Key(digest) => account
+                .keys
+                .with_digest(digest)
+                .map_or(by.actor, |key| Actor::Key(key.id)),
         }
     }
 }
