@@ -255,6 +255,7 @@ fn every_room_says_what_it_is() {
         "projections/src",
         "tests",
         "examples/demo-data-api/src",
+        "bench/peers/src",
     ] {
         for (path, text) in sources(folder) {
             assert!(text.starts_with("//!"), "{path} begins without a word on what it is");

@@ -46,7 +46,7 @@ impl std::fmt::Debug for Customer {
 
 /// More than any measurement can spend.
 const CREDITS_EACH: i64 = 1_000_000_000_000_000;
-const KEY_HEAD: &str = "sk_test_";
+pub(super) const KEY_HEAD: &str = "sk_test_";
 const PRICE: i64 = 500_000;
 /// Connections of a ledger: the writer's, and a few for loading.
 const CONNECTIONS: u32 = 4;
@@ -221,6 +221,6 @@ pub(super) fn by() -> anyhow::Result<By> {
     })
 }
 
-fn credits(micros: i64) -> anyhow::Result<Credits> {
+pub(super) fn credits(micros: i64) -> anyhow::Result<Credits> {
     Credits::from_micros(micros).context("an amount out of range")
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One figure. As JSON it is one line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figure {
     pub name: String,
     /// Whole operations a second.
@@ -20,12 +20,12 @@ pub struct Figure {
     /// Operations that were refused, and are in no other number.
     pub refused: u64,
     /// Who used the processor, in hundredths of one core. Absent where the server is not ours.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<CpuSplit>,
 }
 
 /// Hundredths of one core: two busy cores are 200.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CpuSplit {
     /// This process: the load, and what is measured if it runs here.
     pub here: u64,

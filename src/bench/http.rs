@@ -23,7 +23,31 @@ use super::wire::Wire;
 use crate::config::Config;
 use crate::http::serve;
 use crate::service::{Roles, Service, ServiceOptions};
-use crate::tokens::Role;
+use crate::tokens::{Role, Tokens};
+
+/// What an API needs for `POST /v1/reservations`.
+pub(super) const CONFIG: &str = "[[prices]]\nendpoint = \"serp\"\nmatch = \"GET /serp\"\nprice = \"0.5\"\n";
+
+/// Makes a token for whoever asks: the header that shows it.
+pub(super) async fn let_in(tokens: &Tokens) -> anyhow::Result<HeaderValue> {
+    let (_, token) = tokens.create(Role::Metering, "bench").await?;
+    Ok(HeaderValue::from_str(&format!(
+        "Bearer {}",
+        token.expose_text_to_its_maker()
+    ))?)
+}
+
+/// The body that verifies a key and holds.
+pub(super) fn asking(key: &str) -> String {
+    json!({"secret": key, "endpoint": "serp"}).to_string()
+}
+
+pub(super) fn asked(token: &HeaderValue, body: String) -> anyhow::Result<Request<Full<Bytes>>> {
+    Ok(Request::post("/v1/reservations")
+        .header(AUTHORIZATION, token)
+        .header(CONTENT_TYPE, "application/json")
+        .body(Full::from(body))?)
+}
 
 /// `POST /v1/reservations` by the text of a key: verify and hold, two events. `callers` are connections.
 pub async fn http(
@@ -32,12 +56,11 @@ pub async fn http(
     metrics: PrometheusHandle,
     settings: &Settings,
 ) -> anyhow::Result<Figure> {
-    let config = "[[prices]]\nendpoint = \"serp\"\nmatch = \"GET /serp\"\nprice = \"0.5\"\n";
     let options = ServiceOptions {
         database_url: database_url.to_owned(),
         nats_url: nats_url.to_owned(),
         stream_prefix: "BENCH".to_owned(),
-        config: Config::parse(config).map_err(|complaints| anyhow::anyhow!("{complaints:?}"))?,
+        config: Config::parse(CONFIG).map_err(|complaints| anyhow::anyhow!("{complaints:?}"))?,
         api: ([127, 0, 0, 1], 0).into(),
         gateway: ([127, 0, 0, 1], 0).into(),
         roles: Roles::parse("api").context("no such role")?,
@@ -45,12 +68,11 @@ pub async fn http(
     };
     let service = Service::start(options, metrics).await?;
     let address = service.api.context("an API without an address")?;
-    let (_, token) = service.tokens.create(Role::Metering, "bench").await?;
-    let token = HeaderValue::from_str(&format!("Bearer {}", token.expose_text_to_its_maker()))?;
+    let token = let_in(&service.tokens).await?;
     let mut bodies = Vec::new();
     for _ in 0..settings.accounts {
         let customer = Customer::open(&service.ledger).await?;
-        bodies.push(json!({"secret": customer.key, "endpoint": "serp"}).to_string());
+        bodies.push(asking(&customer.key));
     }
     let bodies: Arc<[String]> = bodies.into();
     let figure = run("http", settings.callers, settings.each, |worker, end| {
@@ -62,11 +84,7 @@ pub async fn http(
             while Instant::now() < end {
                 turn = turn.wrapping_add(1);
                 let body = bodies.get(turn % bodies.len()).cloned().unwrap_or_default();
-                let request = Request::post("/v1/reservations")
-                    .header(AUTHORIZATION, &token)
-                    .header(CONTENT_TYPE, "application/json")
-                    .body(Full::from(body))?;
-                seen.note(&mut wire, request, StatusCode::CREATED).await?;
+                seen.note(&mut wire, asked(&token, body)?, StatusCode::CREATED).await?;
             }
             Ok(seen)
         }
@@ -83,7 +101,7 @@ pub async fn echo(settings: &Settings) -> anyhow::Result<Figure> {
     let router = Router::new().route("/echo", post(|Json(said): Json<Value>| async { Json(said) }));
     let stop = CancellationToken::new();
     let serving = tokio::spawn(serve(listener, router, stop.clone()));
-    let body = json!({"secret": "k".repeat(60), "endpoint": "serp"}).to_string();
+    let body = asking(&"k".repeat(60));
     let figure = run("echo", settings.callers, settings.each, |_, end| {
         let body = Bytes::from(body.clone());
         async move {

@@ -2,22 +2,29 @@
 //!
 //! In: a database that may be filled, and what to measure with. Out: figures.
 //!
-//! Promise: every yardstick is a program that runs here, none a number from elsewhere.
+//! Promise: every yardstick is a program that runs here, none a number from elsewhere; what a measurement wrote can be
+//! checked as a history.
 //!
 //! Not here: tuning, and tests; nothing fails for being slow.
 
 mod bank;
 mod commands;
+mod disk;
 mod figure;
+mod filled;
 mod gateway;
 mod hand_sql;
+mod history;
 mod http;
 mod limit;
 mod measure;
 mod nginx;
 mod pages;
+mod peer;
 mod pgbench;
 mod project;
+mod served;
+mod start;
 mod visitor;
 mod wire;
 mod workers;
@@ -25,14 +32,19 @@ mod workers;
 use std::time::Duration;
 
 pub use commands::{commands, cycles};
+pub use disk::disk;
 pub use figure::{CpuSplit, Figure};
+pub use filled::Filling;
 pub use gateway::{GatewayBench, gateway};
 pub use hand_sql::{Style, hand_sql};
+pub use history::check_history;
 pub use http::{echo, http};
 pub use limit::limit;
 pub use pages::{PagesBench, pages};
+pub use peer::peer;
 pub use pgbench::pgbench;
 pub use project::{project, rebuild_all};
+pub use start::{StartBench, start};
 
 /// What a measurement is made with.
 #[derive(Debug, Clone)]

@@ -5,9 +5,11 @@ mod ground;
 mod pages;
 mod processor;
 mod single;
+mod start;
 mod suite;
 mod table;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -15,7 +17,7 @@ use keyledger::bench::{Figure, Settings};
 
 use super::telemetry;
 use ground::Ground;
-use single::{Asked, Single};
+use single::{Asked, Single, peers_beside};
 
 #[derive(Debug, Args)]
 pub struct Bench {
@@ -29,6 +31,8 @@ enum What {
     Commands(Common),
     /// Verify, hold, charge, in process: whole cycles a second
     Cycles(Common),
+    /// Bytes on the disk for each event that `commands` wrote
+    Disk(Common),
     /// `POST /v1/reservations` over HTTP
     Http(Common),
     /// What the gateway adds to a request, beside a bare proxy of the same make and nginx where it is installed
@@ -37,6 +41,8 @@ enum What {
     Project(Common),
     /// All views anew, from a log that is written first
     Rebuild(Common),
+    /// A start before a long log: time to ready, memory, commands for accounts that are not in memory, a key's history
+    Start(start::StartArgs),
     /// How soon the customer's pages answer when an account has very many keys and a long history
     Pages(pages::PagesArgs),
     /// Yardstick: rows and indexes as the log's, a thousand a statement, nothing else
@@ -47,6 +53,8 @@ enum What {
     HandSqlStatement(Common),
     /// Yardstick: Postgres's own pgbench, one row a commit
     Pgbench(Common),
+    /// Yardstick: cqrs-es on Postgres, verify and hold as two events; needs the program of bench/peers
+    CqrsEs(Common),
     /// Yardstick: an axum handler that sends back the JSON that it was sent
     Echo(Common),
     /// Everything in turn, several times, with ratios; what `bench` does by itself
@@ -72,6 +80,9 @@ struct Common {
     /// One line of JSON instead of a table
     #[arg(long)]
     json: bool,
+    /// The program of bench/peers; when absent, the one that lies beside this program
+    #[arg(long)]
+    peers: Option<PathBuf>,
     /// A database to fill, as its owner; a server of our own when absent
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
@@ -97,15 +108,18 @@ pub async fn run(bench: Bench) -> anyhow::Result<()> {
     match bench.what {
         Some(What::Commands(asked)) => one(Single::Commands, asked).await,
         Some(What::Cycles(asked)) => one(Single::Cycles, asked).await,
+        Some(What::Disk(asked)) => one(Single::Disk, asked).await,
         Some(What::Http(asked)) => one(Single::Http, asked).await,
         Some(What::Gateway(asked)) => gateway::run(asked).await,
         Some(What::Project(asked)) => one(Single::Project, asked).await,
         Some(What::Rebuild(asked)) => one(Single::Rebuild, asked).await,
+        Some(What::Start(asked)) => start::run(asked).await,
         Some(What::Pages(asked)) => pages::run(asked).await,
         Some(What::Limit(asked)) => one(Single::Limit, asked).await,
         Some(What::HandSql(asked)) => one(Single::HandSql, asked).await,
         Some(What::HandSqlStatement(asked)) => one(Single::HandSqlStatement, asked).await,
         Some(What::Pgbench(asked)) => one(Single::Pgbench, asked).await,
+        Some(What::CqrsEs(asked)) => one(Single::CqrsEs, asked).await,
         Some(What::Echo(asked)) => one(Single::Echo, asked).await,
         Some(What::All(asked)) => suite::run(asked).await,
         None => suite::run(suite::SuiteArgs::default()).await,
@@ -117,6 +131,7 @@ async fn one(what: Single, asked: Common) -> anyhow::Result<()> {
     let told = Asked {
         settings: asked.settings(what.callers()),
         workers: asked.workers,
+        peers: peers_beside(asked.peers)?,
         metrics: telemetry::metrics()?,
     };
     let measured = what.measure(&mut ground, &told).await;

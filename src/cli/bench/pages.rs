@@ -10,6 +10,7 @@ use keyledger::local::{LocalOptions, LocalServers};
 use keyledger::service::{Roles, Service, ServiceOptions};
 
 use super::ground::{remove, scratch};
+use super::single::check;
 use super::table::{head, line};
 use crate::cli::telemetry;
 
@@ -66,7 +67,7 @@ async fn measure(servers: &LocalServers, asked: &PagesArgs) -> anyhow::Result<()
     };
     let service = Service::start(options, telemetry::metrics()?).await?;
     let bench = PagesBench {
-        database_url,
+        database_url: database_url.clone(),
         keys: asked.keys,
         events: asked.events,
         visitors: asked.visitors.max(1),
@@ -75,5 +76,6 @@ async fn measure(servers: &LocalServers, asked: &PagesArgs) -> anyhow::Result<()
     head();
     let measured = pages(&service, bench, line).await;
     service.stop().await;
-    measured
+    measured?;
+    check(&database_url).await
 }

@@ -1,0 +1,124 @@
+//! A start before a long log: how soon the service is ready, what memory it takes, how fast it answers for accounts that
+//! it has not in memory, and how soon one key's history is found among everybody's.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use keyledger_events::{Event, Shard};
+
+use super::figure::Figure;
+use super::filled::{Filled, Filling, fill};
+use super::http::{asked, asking, let_in};
+use super::measure::{Seen, run};
+use super::served::{Served, Serving};
+use super::wire::Wire;
+use crate::log::{HistorySearch, Log, open_pool, service_options};
+use crate::tokens::Tokens;
+
+/// What to fill, what to start, and how to load it.
+#[derive(Debug, Clone)]
+pub struct StartBench {
+    /// A migrated database, as its owner. It will be filled.
+    pub database_url: String,
+    pub nats_url: String,
+    /// This program, which `serve` is asked of.
+    pub program: PathBuf,
+    /// For its files while it runs.
+    pub directory: PathBuf,
+    pub filling: Filling,
+    /// Ends the load when each account was asked for once. Otherwise it begins again with the first.
+    pub each_account_once: bool,
+    pub callers: usize,
+    pub each: Duration,
+}
+
+const STARTS: usize = 3;
+const HISTORIES: u64 = 200;
+const HISTORY_PAGE: u32 = 50;
+
+/// One operation is a key verified and credits held, over HTTP; what it took is among the settings. `p50_us` and
+/// `p99_us` are the times from a start until the service is ready.
+pub async fn start(options: &StartBench) -> anyhow::Result<Figure> {
+    let begin = Instant::now();
+    let filled = fill(&options.database_url, options.filling).await?;
+    eprintln!("{} events written in {} s", filled.events, begin.elapsed().as_secs());
+    let histories = histories(&options.database_url, &filled).await?;
+    let serving = Serving {
+        program: &options.program,
+        database_url: &options.database_url,
+        nats_url: &options.nats_url,
+        directory: &options.directory,
+    };
+    let mut readies = Vec::new();
+    for _ in 1..STARTS {
+        let served = Served::start(&serving).await?;
+        readies.push(served.ready_after);
+        served.stop().await?;
+    }
+    let served = Served::start(&serving).await?;
+    readies.push(served.ready_after);
+    let idle_kib = served.memory_peak_kib()?;
+    let loaded = load(options, &served, filled).await?;
+    let peak_kib = served.memory_peak_kib()?;
+    served.stop().await?;
+    let ready = Figure::of("start", readies, loaded.refused, Duration::ZERO);
+    let (p50_us, p99_us) = (loaded.p50_us, loaded.p99_us);
+    let mut figure = loaded
+        .with("accounts", filled.accounts)
+        .with("keys", filled.keys)
+        .with("holds", options.filling.holds)
+        .with("events", filled.events)
+        .with("idle_rss_mib", idle_kib / 1_024)
+        .with("rss_mib", peak_kib / 1_024)
+        .with("key_history_us", histories.p50_us)
+        .with("key_history_p99_us", histories.p99_us)
+        .with("command_p50_us", p50_us)
+        .with("command_p99_us", p99_us);
+    (figure.p50_us, figure.p99_us) = (ready.p50_us, ready.p99_us);
+    Ok(figure.of_events(2))
+}
+
+/// One key's newest events, of keys all over the log.
+async fn histories(database_url: &str, filled: &Filled) -> anyhow::Result<Figure> {
+    let log = Log::new(open_pool(service_options(database_url)?, 1), Shard(0));
+    let apart = (filled.keys / HISTORIES).max(1);
+    let (begin, mut took) = (Instant::now(), Vec::new());
+    for key in (0..HISTORIES).map(|number| number * apart % filled.keys) {
+        let search = HistorySearch {
+            account: filled.account(key),
+            key: Some(filled.key(key)),
+            types: Event::TYPES,
+        };
+        let one = Instant::now();
+        let history = log.history(&search, None, HISTORY_PAGE).await?;
+        took.push(one.elapsed());
+        anyhow::ensure!(!history.events.is_empty(), "a key without a history");
+    }
+    Ok(Figure::of("history", took, 0, begin.elapsed()))
+}
+
+/// Each caller asks for accounts of its own, one after the other.
+async fn load(options: &StartBench, served: &Served, filled: Filled) -> anyhow::Result<Figure> {
+    let pool = open_pool(service_options(&options.database_url)?, 1);
+    let token = Arc::new(let_in(&Tokens::new(pool)).await?);
+    let (api, callers, once) = (served.api, options.callers.max(1), options.each_account_once);
+    run("start", callers, options.each, |worker, end| {
+        let token = Arc::clone(&token);
+        async move {
+            let mut wire = Wire::open(api).await?;
+            let mut seen = Seen::default();
+            for number in (u64::try_from(worker)?..).step_by(callers) {
+                if Instant::now() >= end || (once && number >= filled.accounts) {
+                    break;
+                }
+                let key = filled.key_text(number % filled.accounts);
+                seen.note(&mut wire, asked(&token, asking(&key))?, StatusCode::CREATED)
+                    .await?;
+            }
+            Ok(seen)
+        }
+    })
+    .await
+}
