@@ -1,4 +1,4 @@
-//! Postgres's own `pgbench`: one row, one commit, one caller.
+//! Postgres's own `pgbench`: one row as the log's, under indexes as the log's, and one commit.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,9 +11,14 @@ use super::figure::Figure;
 use crate::local::postgres_program;
 use crate::log::open_pool;
 
-const TABLE: &str = "create table if not exists pgbench_rows (id bigint generated always as identity primary key, account uuid, body bytea not null)";
-const SCRIPT: &str =
-    "insert into pgbench_rows (account, body) values (gen_random_uuid(), decode(repeat('37', 300), 'hex'));\n";
+/// The columns, indexes and checks of the log, in a table of its own.
+const TABLE: &str = "\
+create table if not exists pgbench_events (like events including all);
+create sequence if not exists pgbench_positions";
+const SCRIPT: &str = "\
+insert into pgbench_events (shard, position, account_id, seq, event_id, type, key_id, recorded_at, body) \
+values (0, nextval('pgbench_positions'), gen_random_uuid(), 1, gen_random_uuid(), 'keyledger.KeyUsed.v1', \
+gen_random_uuid(), now(), decode(repeat('37', 440), 'hex'));\n";
 
 /// Runs `pgbench` with its files in `directory`, and reads what it noted of each insert.
 pub async fn pgbench(database_url: &str, settings: &Settings, directory: &Path) -> anyhow::Result<Figure> {

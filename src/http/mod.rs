@@ -55,9 +55,26 @@ use crate::sessions::Sessions;
 use crate::tokens::Tokens;
 use crate::views::Views;
 
-/// What the handlers call. Cheap to clone.
+/// What the handlers call. Every request clones it several times, so it is one pointer.
 #[derive(Clone)]
-pub struct App {
+pub struct App(Arc<Served>);
+
+impl From<Served> for App {
+    fn from(served: Served) -> App {
+        App(Arc::new(served))
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = Served;
+
+    fn deref(&self) -> &Served {
+        &self.0
+    }
+}
+
+/// The rooms that are served over HTTP.
+pub struct Served {
     pub ledger: Ledger,
     pub log: Log,
     pub views: Views,
@@ -75,5 +92,11 @@ pub struct App {
 impl std::fmt::Debug for App {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("App").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Served {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Served").finish_non_exhaustive()
     }
 }

@@ -78,7 +78,7 @@ pub(super) async fn invite(
         by: caller.caller.token,
     };
     let (id, link, expires_at) = app.sessions.invite(asked, clock::now()).await?;
-    let base = app.pages_url.unwrap_or_else(|| here(&headers));
+    let base = app.pages_url.clone().unwrap_or_else(|| here(&headers));
     let url = format!("{base}/portal/open/{}", link.expose_text_to_its_holder());
     Ok(Answered::made(InvitedBody { id, url, expires_at }))
 }

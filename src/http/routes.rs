@@ -15,7 +15,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::measure::measure;
 use super::openapi::{finish, head};
 use super::{
-    App, accounts, balance, charges, events, forward_auth, grants, health, keys, operator_sessions, pages,
+    App, Served, accounts, balance, charges, events, forward_auth, grants, health, keys, operator_sessions, pages,
     portal_sessions, prices, problems, reservations, settlements, usage,
 };
 
@@ -57,7 +57,7 @@ pub fn openapi() -> OpenApi {
 }
 
 /// Everything that this face answers.
-pub fn router(app: App) -> Router {
+pub fn router(rooms: Served) -> Router {
     let (router, mut document) = all().split_for_parts();
     finish(&mut document);
     // Made once: the document does not change while the process runs.
@@ -73,7 +73,7 @@ pub fn router(app: App) -> Router {
         .merge(docs)
         .fallback(|| async { problems::not_found() })
         .method_not_allowed_fallback(|| async { problems::method_not_allowed() });
-    around(router).with_state(app)
+    around(router).with_state(App::from(rooms))
 }
 
 /// What is around every route.

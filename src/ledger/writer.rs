@@ -32,8 +32,6 @@ use crate::log::{Head, Log, ReadError};
 
 /// Commands decided together: enough to share a commit, few enough that a batch stays well under 100 ms.
 const COMMANDS_A_ROUND_MAX: usize = 2_000;
-/// A round of fewer commands lets others join: its commit costs as much as theirs together.
-const COMMANDS_A_SMALL_ROUND: usize = 64;
 /// How long rounds may lose races against other processes before their callers are told to retry.
 const LOSING_SECONDS_MAX: u64 = 5;
 /// How stale an idle process may be: a key deleted elsewhere stops work under way here within this and a read.
@@ -105,14 +103,6 @@ impl Writer {
     pub(super) async fn run(&mut self, queue: &mut mpsc::Receiver<Box<dyn Work>>, stop: &CancellationToken) {
         let mut ended = false;
         loop {
-            if self.may_grow() {
-                // Callers who were told just now, or whose requests have just come, get their turn first.
-                tokio::task::yield_now().await;
-                while let Ok(job) = queue.try_recv() {
-                    self.waiting.push(job);
-                }
-                self.take_on();
-            }
             self.send();
             if ended && self.is_idle() {
                 return;
@@ -148,12 +138,6 @@ impl Writer {
 
     fn is_idle(&self) -> bool {
         self.flight.is_none() && self.next.is_none() && self.loading.is_none()
-    }
-
-    /// Whether a round could be sent, and is so small that it would cost the log nearly as much as a larger one.
-    fn may_grow(&self) -> bool {
-        let small = |round: &Round| round.decided.len() < COMMANDS_A_SMALL_ROUND;
-        self.flight.is_none() && self.loading.is_none() && self.next.as_ref().is_some_and(small)
     }
 
     /// Decides the waiting commands whose accounts are in memory; has the others' accounts read.
@@ -237,9 +221,7 @@ impl Writer {
                 self.losing_since = None;
                 self.advance(head);
                 // The log need not wait while callers are told.
-                if !self.may_grow() {
-                    self.send();
-                }
+                self.send();
                 self.answer(round);
                 for copy in snapshots {
                     // A full queue only means that this snapshot comes later.

@@ -194,7 +194,7 @@ impl Service {
                 Some((gateway, _)) => gateway.forward_auth(config),
                 None => http::ForwardAuth::new(&ledger, rates.unwrap_or_default(), config),
             };
-            let mut router = http::router(http::App {
+            let mut router = http::router(http::Served {
                 ledger: ledger.clone(),
                 log: reading_log.clone(),
                 views: views.clone(),

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use keyledger::config::{ForwardAuthConfig, PagesConfig, RateLimits};
-use keyledger::http::{App, Check, ForwardAuth, Health, Readiness, router, serve};
+use keyledger::http::{Check, ForwardAuth, Health, Readiness, Served, router, serve};
 use keyledger::pages::{self, PagesOptions};
 use keyledger::prices::{PriceBook, PriceEntry, QuantityEntry, SettleAt};
 use keyledger::projector::{Projector, ProjectorOptions};
@@ -142,7 +142,7 @@ impl Stage {
         let tokens = Tokens::new(harness.service_pool());
         let sessions = Sessions::new(harness.service_pool(), Lifetimes::default());
         let ledger = harness.ledger();
-        let app = App {
+        let app = Served {
             forward_auth: ForwardAuth::new(&ledger, RateLimits::default(), config),
             ledger,
             log: harness.log(),
