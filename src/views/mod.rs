@@ -45,7 +45,7 @@ pub use live::{LIVE_KEYS_MAX, Live, LiveKey};
 pub use reservations::Reservation;
 pub use runway::{Lot, Runway};
 pub use spending::Spending;
-pub use standing::Standing;
+pub use standing::{Halted, Standing};
 pub use usage::{LINES_MAX, Line, Lines, POINTS_MAX, Point, Range, RangeError, ReleasedByCause, Step};
 pub use wait::{ViewBehind, ViewName};
 
