@@ -42,7 +42,9 @@ impl Parts {
             let detail = status.fault.unwrap_or_else(|| format!("at {}", status.last));
             checks.insert("relay".to_owned(), Check { ok, detail });
         }
-        checks.extend(self.halted_anywhere().await);
+        if postgres_ok {
+            checks.extend(self.halted_anywhere().await);
+        }
         let mut projections_ok = true;
         for status in self.projector.iter().flat_map(ProjectorHandle::status) {
             let ok = status.halted.is_none();
