@@ -1,6 +1,7 @@
 //! Pins the canonical bytes of every event. A released sample is never edited: bytes that changed are bytes that
 //! auditors hold hashes of. `KEYLEDGER_WRITE_GOLDEN=1` writes the samples that do not exist yet.
 
+mod client_left;
 mod key_limits;
 mod once;
 
@@ -232,6 +233,7 @@ fn samples() -> Vec<(&'static str, Event)> {
                 charged_on_limit: credits("2"),
                 returned_to_limit: credits("3"),
                 reserved_at,
+                client_left: None,
             }
             .into(),
         ),
@@ -252,6 +254,7 @@ fn samples() -> Vec<(&'static str, Event)> {
                 charged_on_limit: Credits::ZERO,
                 returned_to_limit: Credits::ZERO,
                 reserved_at,
+                client_left: None,
             }
             .into(),
         ),
@@ -265,6 +268,7 @@ fn samples() -> Vec<(&'static str, Event)> {
                 returned_to_limit: credits("5"),
                 cause: ReleaseCause::ClientGone,
                 reserved_at,
+                client_left: None,
             }
             .into(),
         ),

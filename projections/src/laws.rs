@@ -148,6 +148,7 @@ impl History {
                 charged_on_limit: Credits::ZERO,
                 returned_to_limit: Credits::ZERO,
                 reserved_at: Timestamp::EPOCH,
+                client_left: None,
             },
         );
     }
@@ -166,6 +167,7 @@ impl History {
                 returned_to_limit: Credits::ZERO,
                 cause: ReleaseCause::Error,
                 reserved_at: Timestamp::EPOCH,
+                client_left: None,
             },
         );
     }
@@ -362,6 +364,7 @@ fn a_grant_that_repays_the_credit_limit_has_only_the_rest() {
             charged_on_limit: credits(1_500_000),
             returned_to_limit: credits(500_000),
             reserved_at: Timestamp::EPOCH,
+            client_left: None,
         },
     );
     history.add(

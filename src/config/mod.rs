@@ -16,7 +16,6 @@ mod tls;
 mod upstreams;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use keyledger_events::KeyPrefix;
 use toml::{Table, Value};
@@ -29,6 +28,7 @@ pub use section::Complaint;
 pub use tls::{ClientTls, ServerTls};
 pub use upstreams::{USUAL, UpstreamConfig};
 
+use crate::ledger::{HANG_UP_WINDOW_SECONDS_MAX, HANG_UPS_MAX};
 use crate::prices::{PriceBook, PriceEntry, QuantityEntry, SettleAt};
 use section::Section;
 use upstreams::Names;
@@ -66,15 +66,14 @@ pub struct GatewayConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FreeRiderConfig {
     /// So many within the window are a habit.
-    pub hang_ups_max: usize,
-    /// `hang_up_window_seconds`: the window, and how long the habit costs.
-    pub hang_up_window: Duration,
+    pub hang_ups_max: u16,
+    /// The window, and how long the habit costs.
+    pub hang_up_window_seconds: u32,
 }
 
 const REQUEST_BODY_BYTES_MAX: u64 = 10 << 20;
-const DAY_SECONDS: u64 = 24 * 60 * 60;
-const HANG_UPS_MAX: u64 = 5;
-const HANG_UP_WINDOW_SECONDS: u64 = 600;
+const USUAL_HANG_UPS: u16 = 5;
+const USUAL_HANG_UP_WINDOW_SECONDS: u32 = 600;
 
 impl Config {
     /// Reads the file's text, or says all that is wrong with it.
@@ -160,12 +159,15 @@ fn read_free_riders(gateway: &mut Section<'_>, value: Value) -> Option<FreeRider
         return None;
     };
     let mut section = gateway.inner("[gateway.free_riders]", table);
-    let hang_ups_max = section.count_within("hang_ups_max", 1..=1_000, HANG_UPS_MAX);
-    let window_seconds = section.count_within("hang_up_window_seconds", 1..=DAY_SECONDS, HANG_UP_WINDOW_SECONDS);
+    let times_max = u64::from(HANG_UPS_MAX);
+    let times = section.count_within("hang_ups_max", 1..=times_max, USUAL_HANG_UPS.into());
+    let usual = u64::from(USUAL_HANG_UP_WINDOW_SECONDS);
+    let seconds_max = u64::from(HANG_UP_WINDOW_SECONDS_MAX);
+    let seconds = section.count_within("hang_up_window_seconds", 1..=seconds_max, usual);
     section.end();
     Some(FreeRiderConfig {
-        hang_ups_max: usize::try_from(hang_ups_max).unwrap_or(usize::MAX),
-        hang_up_window: Duration::from_secs(window_seconds),
+        hang_ups_max: u16::try_from(times).unwrap_or(USUAL_HANG_UPS),
+        hang_up_window_seconds: u32::try_from(seconds).unwrap_or(USUAL_HANG_UP_WINDOW_SECONDS),
     })
 }
 

@@ -1,6 +1,6 @@
 //! Keys that keep hanging up just before the end of a body: they have the data, and would pay nothing.
 //!
-//! In: how far each delivery came, and whether its client left. Out: what is owed by a key that made a habit of it.
+//! In: how far each delivery came, and what the log knows of its key. Out: what leaving costs, and what the log is told.
 //!
 //! Promise: off unless configured. A key that hung up `hang_ups_max` times within the window, each time with 90 % of the
 //! body gone out, owes each answer from its first byte, until it has behaved for a window. What the upstream breaks, or
@@ -8,75 +8,23 @@
 //!
 //! What has gone out is what was taken for the client, not what waits for it. Where a body has no announced length, it is
 //! compared with all that was seen of it.
-//! Kept in memory: each process learns by itself, and forgets when it ends.
+//!
+//! Not here: the memory. The log has it, and tells it with each hold: the same for every process, and after a restart. A
+//! release that is still under way may be missed by the very next hold.
 
-use std::collections::VecDeque;
-use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
-
-use keyledger_events::KeyId;
-use lru::LruCache;
-use tokio::time::Instant;
+use keyledger_events::ClientLeft;
 
 use super::hold::Settlement;
 use super::parcel::Tally;
+use crate::clock;
 use crate::config::FreeRiderConfig;
+use crate::ledger::HangUps;
 
-/// Keys that are watched; the one that hung up longest ago is forgotten first.
-const KEYS_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 const NEAR_END_PERCENT: u64 = 90;
 
-/// Who hangs up, and how often.
-#[derive(Debug)]
-pub(super) struct FreeRiders {
-    config: FreeRiderConfig,
-    keys: Mutex<LruCache<KeyId, Habit>>,
-}
-
-#[derive(Debug, Default)]
-struct Habit {
-    hang_ups: VecDeque<Instant>,
-    rides_until: Option<Instant>,
-}
-
-impl FreeRiders {
-    pub(super) fn new(config: FreeRiderConfig) -> FreeRiders {
-        FreeRiders {
-            config,
-            keys: Mutex::new(LruCache::new(KEYS_MAX)),
-        }
-    }
-
-    /// Whether the key pays from the first byte now.
-    pub(super) fn pays_at_once(&self, key: KeyId, now: Instant) -> bool {
-        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.peek(&key)
-            .is_some_and(|habit| habit.rides_until.is_some_and(|until| now < until))
-    }
-
-    /// Remembers that a client left near the end.
-    pub(super) fn hung_up(&self, key: KeyId, now: Instant) {
-        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let habit = keys.get_or_insert_mut(key, Habit::default);
-        habit.hang_ups.push_back(now);
-        let window = self.config.hang_up_window;
-        while habit
-            .hang_ups
-            .front()
-            .is_some_and(|first| now.duration_since(*first) > window)
-            || habit.hang_ups.len() > self.config.hang_ups_max
-        {
-            habit.hang_ups.pop_front();
-        }
-        if habit.hang_ups.len() >= self.config.hang_ups_max {
-            let until = now.checked_add(window);
-            let before = std::mem::replace(&mut habit.rides_until, until);
-            if before.is_none_or(|before| before <= now) {
-                tracing::warn!(%key, hang_ups = habit.hang_ups.len(), window_seconds = window.as_secs(), "a key keeps hanging up before the end; it pays from the first byte");
-                metrics::counter!("keyledger_gateway_free_riders_total").increment(1);
-            }
-        }
-    }
+/// Whether a key pays from the first byte now.
+pub(super) fn pay_at_once(hang_ups: &HangUps, rule: FreeRiderConfig) -> bool {
+    hang_ups.are_habit(rule.hang_ups_max, rule.hang_up_window_seconds, clock::now())
 }
 
 /// How far one delivery came.
@@ -107,10 +55,16 @@ impl Ride {
         self.taken.clone()
     }
 
-    pub(super) fn is_near_end(&self) -> bool {
+    /// How far it has come, should the client leave now. `None`: nothing was taken.
+    pub(super) fn client_left(&self) -> Option<ClientLeft> {
         let taken = self.taken.bytes();
         let whole = self.announced_bytes.unwrap_or(self.seen_bytes);
-        taken > 0 && u128::from(taken) * 100 >= u128::from(whole) * u128::from(NEAR_END_PERCENT)
+        let near_end = u128::from(taken) * 100 >= u128::from(whole) * u128::from(NEAR_END_PERCENT);
+        match taken {
+            0 => None,
+            _ if near_end => Some(ClientLeft::NearEnd),
+            _ => Some(ClientLeft::Early),
+        }
     }
 
     pub(super) fn owed(&self) -> Option<Settlement> {
@@ -120,50 +74,25 @@ impl Ride {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-
-    const KEY: KeyId = KeyId::from_parts(1, 1);
-
-    fn riders() -> FreeRiders {
-        FreeRiders::new(FreeRiderConfig {
-            hang_ups_max: 3,
-            hang_up_window: Duration::from_secs(100),
-        })
-    }
-
-    #[test]
-    fn a_habit_is_so_many_within_the_window_and_is_forgiven_after_one() {
-        let (riders, start) = (riders(), Instant::now());
-        let at = |seconds| start + Duration::from_secs(seconds);
-        riders.hung_up(KEY, at(0));
-        riders.hung_up(KEY, at(60));
-        riders.hung_up(KEY, at(120));
-        assert!(!riders.pays_at_once(KEY, at(120)), "the first is too long ago");
-        riders.hung_up(KEY, at(130));
-        assert!(riders.pays_at_once(KEY, at(131)));
-        assert!(
-            !riders.pays_at_once(KeyId::from_parts(1, 2), at(131)),
-            "nobody else does"
-        );
-        riders.hung_up(KEY, at(225));
-        assert!(riders.pays_at_once(KEY, at(229)));
-        assert!(!riders.pays_at_once(KEY, at(231)), "two within the window are no habit");
-    }
 
     #[test]
     fn near_the_end_is_nine_tenths_of_what_was_announced_or_all_that_was_seen() {
-        let ride = |announced, taken| {
+        let left = |announced, taken| {
             let mut ride = Ride::begin(announced, None);
             ride.passing(taken).add(taken);
-            ride.is_near_end()
+            ride.client_left()
         };
-        assert!(ride(Some(100), 90) && !ride(Some(100), 89));
-        assert!(ride(None, 1) && !ride(None, 0) && !ride(Some(0), 0));
-        assert!(!ride(Some(u64::MAX), 1_000));
+        let (early, near_end) = (Some(ClientLeft::Early), Some(ClientLeft::NearEnd));
+        assert_eq!((left(Some(100), 90), left(Some(100), 89)), (near_end, early));
+        assert_eq!((left(None, 1), left(None, 0), left(Some(0), 0)), (near_end, None, None));
+        assert_eq!(left(Some(u64::MAX), 1_000), early);
         let mut waiting = Ride::begin(Some(100), None);
         waiting.passing(100).add(10);
-        assert!(!waiting.is_near_end(), "what waits for the client has not gone out");
+        assert_eq!(
+            waiting.client_left(),
+            early,
+            "what waits for the client has not gone out"
+        );
     }
 }

@@ -153,6 +153,7 @@ mod tests {
             },
             when_more: WhenMore::Shortfall,
             expires_at: Timestamp::MAX,
+            client_left: None,
         }
     }
 

@@ -10,19 +10,20 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use keyledger_events::{Actor, CommandId, Credits, KeyId, ReleaseCause, ReservationId};
+use keyledger_events::{Actor, ClientLeft, CommandId, Credits, ReleaseCause, ReservationId};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::count::Counted;
-use super::free_riders::{FreeRiders, Ride};
+use super::free_riders::{self, Ride};
 use super::handed_over;
 use super::journal::Journal;
 use super::journal_line::Kept;
 use super::seen::Seen;
 use super::top_up;
+use crate::config::FreeRiderConfig;
 use crate::ledger::{By, Held, Ledger, ReserveCredits, SubmitError, Working};
 use crate::prices::{PriceRule, WhenMore};
 
@@ -38,7 +39,7 @@ pub(super) struct Settler {
     /// Where settlements are kept that the ledger has not taken; in memory only without.
     pub(super) journal: OnceLock<Journal>,
     /// `None` where nobody is looked after.
-    riders: Option<FreeRiders>,
+    free_riders: Option<FreeRiderConfig>,
 }
 
 /// How a hold ends.
@@ -73,13 +74,13 @@ pub(super) struct Hold {
 }
 
 impl Settler {
-    pub(super) fn new(ledger: Ledger, riders: Option<FreeRiders>) -> Settler {
+    pub(super) fn new(ledger: Ledger, free_riders: Option<FreeRiderConfig>) -> Settler {
         Settler {
             ledger,
             tasks: TaskTracker::new(),
             runtime: Handle::current(),
             journal: OnceLock::new(),
-            riders,
+            free_riders,
         }
     }
 
@@ -175,9 +176,8 @@ impl Hold {
     /// Begins a delivery that a charge stands for. A client that made a habit of leaving owes it from the first byte:
     /// what the head says, or else what is held.
     pub(super) fn delivers(&mut self, announced_bytes: Option<u64>, known: Option<u64>) {
-        let pays_at_once = self
-            .rider()
-            .is_some_and(|(riders, key)| riders.pays_at_once(key, Instant::now()));
+        let rule = self.settler.free_riders;
+        let pays_at_once = rule.is_some_and(|rule| free_riders::pay_at_once(&self.held.hang_ups, rule));
         let charge = Settlement::Charge {
             quantity: known.unwrap_or(self.held.quantity),
             more: 0,
@@ -190,26 +190,21 @@ impl Hold {
         self.ride = Ride::default();
     }
 
-    fn rider(&self) -> Option<(&FreeRiders, KeyId)> {
-        Some((self.settler.riders.as_ref()?, self.held.key?))
-    }
-
-    /// What it comes to when nobody has said how it ends: the client left, or the platform cut it off.
-    fn unsaid(&self) -> Settlement {
+    /// What it comes to when nobody has said how it ends, and how far it had come: the client left, or the platform cut it
+    /// off.
+    fn unsaid(&self) -> (Settlement, Option<ClientLeft>) {
         if self.ended_by_deletion() {
-            return Settlement::Release(ReleaseCause::Error);
+            return (Settlement::Release(ReleaseCause::Error), None);
         }
-        if let Some((riders, key)) = self.rider().filter(|_| self.ride.is_near_end()) {
-            riders.hung_up(key, Instant::now());
-        }
-        match self.ride.owed() {
+        let settlement = match self.ride.owed() {
             None => Settlement::Release(ReleaseCause::ClientGone),
             Some(charge) => {
                 tracing::info!(reservation = %self.held.reservation, key = ?self.held.key, "a client left that pays from the first byte; it is charged");
                 metrics::counter!("keyledger_gateway_free_rides_charged_total").increment(1);
                 charge
             }
-        }
+        };
+        (settlement, self.ride.client_left())
     }
 
     /// Tells its watcher of itself now, and of its end.
@@ -243,6 +238,7 @@ impl Hold {
             settlement,
             when_more: self.when_more,
             expires_at: self.held.expires_at,
+            client_left: None,
         }
     }
 
@@ -281,7 +277,8 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let settlement = self.decided.unwrap_or_else(|| self.unsaid());
+        let said = self.decided.map(|settlement| (settlement, None));
+        let (settlement, client_left) = said.unwrap_or_else(|| self.unsaid());
         if let Some(seen) = &self.seen {
             let charged = match settlement {
                 Settlement::Charge { quantity, more } => self
@@ -296,7 +293,11 @@ impl Drop for Hold {
         }
         let written = self.written.take().map(|(place, _)| place);
         let settler = Arc::clone(&self.settler);
-        let settling = Arc::clone(&settler).settle(self.owed(settlement), self.expires);
+        let owed = Kept {
+            client_left,
+            ..self.owed(settlement)
+        };
+        let settling = Arc::clone(&settler).settle(owed, self.expires);
         let (made, endpoint) = (self.made, self.held.endpoint.to_string());
         let settling = async move {
             settling.await;

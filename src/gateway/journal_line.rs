@@ -2,7 +2,7 @@
 //!
 //! Promise: a line that was cut short, run together with another or changed reads as nothing, never as another record.
 
-use keyledger_events::{AccountId, ReservationId, Timestamp};
+use keyledger_events::{AccountId, ClientLeft, ReservationId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::hold::Settlement;
@@ -20,6 +20,9 @@ pub(super) struct Kept {
     pub when_more: WhenMore,
     /// The hold's end. After it the ledger has given the credits back.
     pub expires_at: Timestamp,
+    /// How far it had come when its client left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_left: Option<ClientLeft>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

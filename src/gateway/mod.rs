@@ -86,7 +86,6 @@ pub(crate) use decide::{Asked, Delivered, release_for};
 use exchange::Shared;
 pub use forward::ForwardAuth;
 pub(crate) use forward::{Admission, Quotas};
-use free_riders::FreeRiders;
 use hold::Settler;
 use journal::Journal;
 pub use journal::JournalError;
@@ -118,7 +117,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 impl Gateway {
     /// Makes a gateway. Has to be called within a runtime, in which its settlements will run.
     pub fn new(options: GatewayOptions) -> Gateway {
-        let riders = options.config.free_riders.map(FreeRiders::new);
+        let free_riders = options.config.free_riders;
         let signals = Arc::clone(options.ledger.key_signals());
         let shared = Shared {
             limits: Arc::new(Limits::new(options.config.rate_limits, signals)),
@@ -126,7 +125,7 @@ impl Gateway {
             upstreams: Upstreams::new(options.config.upstreams.clone()),
             config: options.config,
             key_prefix: options.key_prefix,
-            settler: Arc::new(Settler::new(options.ledger, riders)),
+            settler: Arc::new(Settler::new(options.ledger, free_riders)),
         };
         Gateway {
             shared: Arc::new(shared),

@@ -120,6 +120,7 @@ impl Settler {
                     reservation,
                     quantity: quantity.saturating_add(more),
                     beyond: top_up::beyond(owed.when_more),
+                    client_left: owed.client_left,
                 };
                 let by = by_gateway(reservation, "charge");
                 top_up::tell(&self.ledger.submit(charge, by).await?.reply);
@@ -129,6 +130,7 @@ impl Settler {
                     account,
                     reservation,
                     cause,
+                    client_left: owed.client_left,
                 };
                 self.ledger.submit(release, by_gateway(reservation, "release")).await?;
             }

@@ -156,6 +156,7 @@ pub(super) async fn release_reservation(
         account,
         reservation,
         cause: body.cause.into(),
+        client_left: None,
     };
     let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
     Ok(Answered::done(answer, ReleasedBody::from))

@@ -21,7 +21,7 @@ use super::paid_results::PaidResults;
 use super::remembered::Remembered;
 
 /// Version of the form below. A snapshot of another version is thrown away.
-pub const STATE_FORMAT: i32 = 3;
+pub const STATE_FORMAT: i32 = 4;
 
 /// An account: opened or not, its keys, its credits, its open holds, and what was settled of late.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +47,8 @@ pub struct Account {
     pub owed: Credits,
     /// Endpoints that the keys' scopes name, all keys together.
     scopes_named: usize,
+    /// Moments that the keys' clients left near the end, all keys together.
+    hang_ups_kept: usize,
     /// Open holds by the moment that they end.
     pub(super) deadlines: BTreeSet<(Timestamp, ReservationId)>,
     /// Settled ids by the moment that they were settled.
@@ -102,6 +104,7 @@ impl Account {
             totals: Totals::default(),
             owed: Credits::ZERO,
             scopes_named: 0,
+            hang_ups_kept: 0,
             deadlines: BTreeSet::new(),
             settled_order: VecDeque::new(),
         }
@@ -119,6 +122,7 @@ impl Account {
     pub fn weight(&self) -> usize {
         512 + self.keys.len() * 400
             + self.scopes_named * 64
+            + self.hang_ups_kept * 8
             + self.grants.len() * 120
             + self.open.len() * 400
             + self.settled.len() * 220

@@ -10,6 +10,7 @@ mod account;
 mod cache;
 mod command;
 mod flight;
+mod hang_ups;
 mod load;
 mod loading;
 mod paid_results;
@@ -34,6 +35,7 @@ pub use account::{
     Account, Grant, Hold, Inconsistent, Key, KeyLimits, Keys, Opened, Outcome, STATE_FORMAT, Settled, Totals,
 };
 pub use command::{Answer, By, Command, Limits, SubmitError, Target};
+pub use hang_ups::{HANG_UP_WINDOW_SECONDS_MAX, HANG_UPS_MAX, HangUps};
 pub use paid_results::PaidResults;
 pub use refusal::Refusal;
 pub use remembered::idempotent_command_id;

@@ -9,6 +9,7 @@
 //!
 //! Not here: rules, and what the rows mean: that is the fold's.
 
+mod halts;
 mod rebuild;
 mod source;
 mod tables;

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::ProjectionStatus;
+use super::halts::{self, Halt};
 use super::source::{Source, SourceError};
 use super::tables::{Generation, Table, WriteError};
 use crate::log::{bigint, time_column, timestamp};
@@ -31,8 +32,8 @@ pub(super) enum Stumble {
     #[error("{0}")]
     Retry(String),
     /// The log or this program: stop here until somebody looks.
-    #[error("{why}")]
-    Halt { why: String },
+    #[error("{}", .0.why)]
+    Halt(Halt),
 }
 
 const PAUSE_AFTER_RETRY: Duration = Duration::from_millis(250);
@@ -62,6 +63,7 @@ impl<T: Table> Worker<T> {
                 Ok(false) => return,
                 Err(stumble) => {
                     checkpoint = None;
+                    self.keep(&stumble).await;
                     self.note(&stumble)
                 }
             };
@@ -81,7 +83,9 @@ impl<T: Table> Worker<T> {
         let next = match stop.run_until_cancelled(self.source.next(from)).await {
             None => return Ok(false),
             Some(Err(SourceError::Log(error))) => return Err(Stumble::Retry(error.to_string())),
-            Some(Err(error @ SourceError::Unreadable { .. })) => return Err(Stumble::Halt { why: error.to_string() }),
+            Some(Err(SourceError::Unreadable { position, error })) => {
+                return Err(Stumble::Halt(Halt::at_unreadable(position, &error)));
+            }
             Some(Ok(events)) => events,
         };
         *checkpoint = self.fold(from, &next).await?;
@@ -121,9 +125,10 @@ impl<T: Table> Worker<T> {
                 Ok(None) => return Ok(None),
                 Err(WriteError::Database(error)) => return Err(Stumble::Retry(error.to_string())),
                 Err(WriteError::DoesNotFit(why)) => {
-                    return Err(Stumble::Halt {
+                    return Err(Stumble::Halt(Halt {
+                        event: Some(event.id),
                         why: format!("event {} cannot be folded: {why}", event.position),
-                    });
+                    }));
                 }
             }
         }
@@ -141,8 +146,11 @@ impl<T: Table> Worker<T> {
         let row = in_time(async { Ok(asked.await?) })
             .await
             .map_err(|error| Stumble::Retry(error.to_string()))?
-            .ok_or_else(|| Stumble::Halt {
-                why: format!("{} has no checkpoint; run `keyledger migrate`", T::VIEW),
+            .ok_or_else(|| {
+                Stumble::Halt(Halt {
+                    event: None,
+                    why: format!("{} has no checkpoint; run `keyledger migrate`", T::VIEW),
+                })
             })?;
         let position: i64 = row.try_get("position").map_err(retry)?;
         let recorded_at =
@@ -174,6 +182,16 @@ impl<T: Table> Worker<T> {
         });
     }
 
+    /// Writes down what has stopped it. What cannot be written now is written at the next try.
+    async fn keep(&mut self, stumble: &Stumble) {
+        let Stumble::Halt(halt) = stumble else { return };
+        let checkpoint = self.tell.borrow().checkpoint;
+        let keeping = halts::keep(&self.pool, T::VIEW, self.shard, checkpoint, halt);
+        if let Err(error) = in_time(async { Ok(keeping.await?) }).await {
+            tracing::debug!(view = %T::VIEW, %error, "a halt could not be written down");
+        }
+    }
+
     /// Says once what went wrong, and how long to wait.
     fn note(&mut self, stumble: &Stumble) -> Duration {
         match stumble {
@@ -185,7 +203,7 @@ impl<T: Table> Worker<T> {
                 }
                 PAUSE_AFTER_RETRY
             }
-            Stumble::Halt { why } => {
+            Stumble::Halt(Halt { why, .. }) => {
                 let new = self.tell.send_if_modified(|status| {
                     let new = status.halted.as_ref() != Some(why);
                     status.halted = Some(why.clone());

@@ -10,23 +10,25 @@ use crate::bus::Bus;
 use crate::http::{Check, Health, Readiness};
 use crate::projector::ProjectorHandle;
 use crate::relay::RelayHandle;
+use crate::views::{Standing, Views};
 
 /// The parts of this process that can be looked at.
 #[derive(Debug, Clone)]
 pub(super) struct Parts {
     pub pool: PgPool,
+    pub views: Views,
     pub bus: Bus,
     pub relay: Option<RelayHandle>,
     pub projector: Option<ProjectorHandle>,
 }
 
 /// Whoever asks for readiness asks again soon.
-const POSTGRES_WITHIN: Duration = Duration::from_millis(1_000);
+const DATABASE_WITHIN: Duration = Duration::from_millis(1_000);
 
 impl Parts {
     async fn look(&self) -> Readiness {
         let mut checks = BTreeMap::new();
-        let postgres = tokio::time::timeout(POSTGRES_WITHIN, sqlx::query("select 1").execute(&self.pool)).await;
+        let postgres = tokio::time::timeout(DATABASE_WITHIN, sqlx::query("select 1").execute(&self.pool)).await;
         let postgres_ok = matches!(postgres, Ok(Ok(_)));
         checks.insert(
             "postgres".to_owned(),
@@ -40,6 +42,9 @@ impl Parts {
             let detail = status.fault.unwrap_or_else(|| format!("at {}", status.last));
             checks.insert("relay".to_owned(), Check { ok, detail });
         }
+        if postgres_ok {
+            checks.extend(self.halted_anywhere().await);
+        }
         let mut projections_ok = true;
         for status in self.projector.iter().flat_map(ProjectorHandle::status) {
             let ok = status.halted.is_none();
@@ -48,11 +53,29 @@ impl Parts {
             checks.insert(format!("projection_{}", status.view), Check { ok, detail });
         }
         // Commands and queries do without the bus, and without a relay: those are told, and no reason to send requests
-        // elsewhere.
+        // elsewhere. What another process's projector does is as bad there.
         Readiness {
             ready: postgres_ok && projections_ok,
             checks,
         }
+    }
+}
+
+impl Parts {
+    /// Projections that have stopped, whichever process folds them.
+    async fn halted_anywhere(&self) -> Vec<(String, Check)> {
+        let standings = tokio::time::timeout(DATABASE_WITHIN, self.views.standings()).await;
+        let Ok(Ok(standings)) = standings else {
+            return Vec::new();
+        };
+        let halted = |standing: Standing| {
+            let detail = standing.halted?.reason;
+            Some((
+                format!("projection_{}", standing.projection),
+                Check { ok: false, detail },
+            ))
+        };
+        standings.into_iter().filter_map(halted).collect()
     }
 }
 

@@ -1,12 +1,11 @@
 //! How the installation stands, as far as one process can see: what the log, the views and the bus say of themselves, and
-//! what the relay and the projector of this process say of why they stopped.
+//! what the relay of this process says of why it stopped.
 
 use std::pin::Pin;
 
 use crate::bus::Bus;
 use crate::log::Log;
 use crate::pages::{Lookout, LookoutError, ProjectionStanding, RelayStanding, ShardStanding};
-use crate::projector::ProjectorHandle;
 use crate::relay::RelayHandle;
 use crate::views::Views;
 
@@ -17,7 +16,6 @@ pub struct Watchtower {
     pub views: Views,
     pub bus: Option<Bus>,
     pub relay: Option<RelayHandle>,
-    pub projector: Option<ProjectorHandle>,
 }
 
 impl Watchtower {
@@ -30,16 +28,11 @@ impl Watchtower {
             }
         };
         let (head, standings, position) = tokio::join!(self.log.head(), self.views.standings(), on_bus);
-        let here = self.projector.as_ref().map(ProjectorHandle::status).unwrap_or_default();
-        let halted = |name: &str| {
-            let own = here.iter().find(|status| status.view.as_str() == name);
-            own.and_then(|status| status.halted.clone())
-        };
         let projections = standings?
             .into_iter()
             .filter(|standing| standing.shard == shard)
             .map(|standing| ProjectionStanding {
-                halted: halted(&standing.projection),
+                halted: standing.halted,
                 name: standing.projection,
                 checkpoint: standing.checkpoint,
                 recorded_at: standing.recorded_at,

@@ -5,6 +5,7 @@
 //! Promise: what is started here is stopped here, faces first, then the writer, so that no answered command is lost and
 //! no waiting one is left without an answer.
 
+mod halts;
 mod health;
 mod lookout;
 mod sweeper;
@@ -158,6 +159,7 @@ impl Service {
                 rest.clone(),
             )
         });
+        halts::start(views.clone(), rest.clone());
         if options.roles.projector {
             sweeper::start(ledger.clone(), views.clone(), rest.clone());
         }
@@ -185,6 +187,7 @@ impl Service {
             api = Some(listener.local_addr()?);
             let health = Parts {
                 pool: queries,
+                views: views.clone(),
                 bus: bus.clone(),
                 relay: relay.clone(),
                 projector: projector.clone(),
@@ -213,7 +216,6 @@ impl Service {
                     views: views.clone(),
                     bus: Some(bus),
                     relay: relay.clone(),
-                    projector: projector.clone(),
                 };
                 let pages = PagesOptions {
                     ledger: ledger.clone(),

@@ -21,6 +21,7 @@ mod keys;
 mod live;
 mod open_grants;
 mod reservations;
+mod runway;
 mod spending;
 mod standing;
 mod usage;
@@ -42,8 +43,9 @@ pub use key_use::{KeyDay, KeyPage, KeyUse};
 pub use keys::{Key, KeyState};
 pub use live::{LIVE_KEYS_MAX, Live, LiveKey};
 pub use reservations::Reservation;
+pub use runway::{Lot, Runway};
 pub use spending::Spending;
-pub use standing::Standing;
+pub use standing::{Halted, Standing};
 pub use usage::{LINES_MAX, Line, Lines, POINTS_MAX, Point, Range, RangeError, ReleasedByCause, Step};
 pub use wait::{ViewBehind, ViewName};
 

@@ -1,7 +1,9 @@
 //! What an account spends, and how long what it has will last.
 
 use keyledger_events::{AccountId, Credits, Timestamp};
+use sqlx::postgres::PgRow;
 
+use super::runway::{Lot, Runway, runway};
 use super::{At, Columns as _, ViewError, Views, time_column, uuid_of};
 
 /// What was spent, and what is left.
@@ -13,19 +15,18 @@ pub struct Spending {
     pub charged_week: Credits,
     /// As the balance has it.
     pub available: Credits,
+    /// Grants that something is left of, in the order in which they burn.
+    pub lots: Vec<Lot>,
 }
 
-const WEEK_DAYS: u8 = 7;
 const WEEK_SECONDS: u32 = 7 * 86_400;
+/// More than anybody has; what comes after them is left out, so that nothing is promised too much.
+const LOTS_MAX: i64 = 1_000;
 
 impl Spending {
-    /// Whole days that what is available lasts at the mean pace of the last seven days. `None` when nothing was charged
-    /// in them; 0 when nothing is available.
-    pub fn runway_days(&self) -> Option<u64> {
-        let week = u128::from(self.charged_week.micros().unsigned_abs());
-        let available = u128::from(u64::try_from(self.available.micros()).unwrap_or_default());
-        let days = (available * u128::from(WEEK_DAYS)).checked_div(week)?;
-        Some(u64::try_from(days).unwrap_or(u64::MAX))
+    /// How long what is available lasts at the mean pace of the last seven days. `None` when nothing was charged in them.
+    pub fn runway(&self, now: Timestamp) -> Option<Runway> {
+        runway(&self.lots, self.available, self.charged_week, now)
     }
 }
 
@@ -38,29 +39,39 @@ impl Views {
         since: Timestamp,
         now: Timestamp,
     ) -> Result<At<Option<Spending>>, ViewError> {
-        let row = sqlx::query(
+        let rows = sqlx::query(
             "select (select min(position) from views.checkpoints where projection in ('usage', 'balance') and shard = $1) as at,
                  b.account_id, b.granted - b.charged + b.refunded - b.expired - b.reserved as available,
-                 u.since, u.week
+                 u.since, u.week, g.grant_id, g.remaining, g.expires_at
              from (select) one
              left join views.balance b on b.account_id = $2
              cross join (
                  select coalesce(sum(charged) filter (where hour >= $3), 0)::bigint as since,
                      coalesce(sum(charged) filter (where hour >= $4), 0)::bigint as week
                  from views.usage_by_endpoint where account_id = $2 and hour >= least($3, $4)
-             ) u",
+             ) u
+             left join lateral (
+                 select grant_id, remaining, priority, expires_at, granted_at from views.grants
+                 where account_id = $2 and remaining > 0 and (expires_at is null or expires_at > $5)
+                 order by priority, expires_at nulls last, granted_at, grant_id limit $6
+             ) g on true
+             order by g.priority, g.expires_at nulls last, g.granted_at, g.grant_id",
         )
         .bind(self.shard_column())
         .bind(uuid_of(account.to_bytes()))
         .bind(time_column(since.start_of_hour()))
         .bind(time_column(now.minus_seconds(WEEK_SECONDS).start_of_hour()))
-        .fetch_one(&self.pool)
+        .bind(time_column(now))
+        .bind(LOTS_MAX)
+        .fetch_all(&self.pool)
         .await?;
+        let row = rows.first().ok_or(ViewError::Corrupt { what: "no checkpoint" })?;
         let value = if row.has("account_id")? {
             Some(Spending {
                 charged: row.credits("since")?,
                 charged_week: row.credits("week")?,
                 available: row.credits("available")?,
+                lots: lots(&rows)?,
             })
         } else {
             None
@@ -72,31 +83,16 @@ impl Views {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn spending(available: i64, week: i64) -> Spending {
-        let credits = |micros| Credits::from_micros(micros).unwrap();
-        Spending {
-            charged: Credits::ZERO,
-            charged_week: credits(week),
-            available: credits(available),
+/// One row a lot, or one row without any.
+fn lots(rows: &[PgRow]) -> Result<Vec<Lot>, ViewError> {
+    let mut lots = Vec::with_capacity(rows.len());
+    for row in rows {
+        if row.has("grant_id")? {
+            lots.push(Lot {
+                left: row.credits("remaining")?,
+                expires_at: row.time_or_none("expires_at")?,
+            });
         }
     }
-
-    #[test]
-    fn credits_last_as_long_as_at_the_pace_of_the_last_week() {
-        assert_eq!(spending(100_000_000, 70_000_000).runway_days(), Some(10));
-        assert_eq!(spending(99_999_999, 70_000_000).runway_days(), Some(9));
-        assert_eq!(spending(0, 1).runway_days(), Some(0));
-        assert_eq!(spending(-5, 1).runway_days(), Some(0));
-        assert_eq!(spending(5, 0).runway_days(), None);
-    }
-
-    #[test]
-    fn the_most_there_can_be_is_no_overflow() {
-        let most = 9_000_000_000_000_000;
-        assert_eq!(spending(most, 1).runway_days(), Some(7 * 9_000_000_000_000_000));
-    }
+    Ok(lots)
 }

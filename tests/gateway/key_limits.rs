@@ -80,7 +80,7 @@ async fn scopes_a_flood_takes_nothing_from_the_calls_that_a_key_is_for() {
 async fn scopes_outlive_a_restart() {
     let stage = Stage::open().await;
     let (_, secret) = key_for(&stage, &["serp"]).await;
-    let again = stage.in_another_process(demo_data_api().await).await;
+    let again = stage.in_another_process(demo_data_api().await, "").await;
     assert_eq!(with_key(&again, &secret, "/echo").await.code(), "key-scope");
     assert_eq!(with_key(&again, &secret, "/serp?q=a").await.status, 200);
 }
@@ -156,7 +156,7 @@ async fn own_rate_of_a_key_does_not_lift_the_limit_of_its_account() {
 async fn own_rate_outlives_a_restart() {
     let stage = Stage::open().await;
     let secret = key_at(&stage, 1, 2).await;
-    let again = stage.in_another_process(demo_data_api().await).await;
+    let again = stage.in_another_process(demo_data_api().await, "").await;
     assert_eq!(with_key(&again, &secret, "/echo").await.status, 200);
     let second = with_key(&again, &secret, "/echo").await;
     assert_eq!(second.header("ratelimit-policy"), Some("\"key\";q=2;w=2"));

@@ -49,7 +49,7 @@ async fn a_result_that_was_paid_is_given_after_a_restart_and_by_another_gateway_
         Some("0.5")
     );
     stage.settled(1).await;
-    let stage = stage.in_another_process(upstream).await;
+    let stage = stage.in_another_process(upstream, "").await;
     let given = stage.get("/serp/results/7").await;
     assert_eq!((given.status, given.body.as_slice()), (200, &b"data"[..]));
     assert_eq!(given.header("credits-charged"), Some("0"));

@@ -169,10 +169,10 @@ impl Stage {
         }
     }
 
-    /// The same gateway in a process of its own, which knows nothing but the log.
-    pub async fn in_another_process(self, upstream: SocketAddr) -> Stage {
+    /// The same gateway in a process of its own, which knows nothing but the log. The one before goes on.
+    pub async fn in_another_process(self, upstream: SocketAddr, more: &str) -> Stage {
         let ledger = self.around.as_ref().expect("a harness").ledger();
-        Stage { ledger, ..self }.with(upstream, "").await
+        Stage { ledger, ..self }.with(upstream, more).await
     }
 
     /// A request with the key, on a connection that closes after it.

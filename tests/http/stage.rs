@@ -138,7 +138,7 @@ impl Stage {
             pool: harness.another_pool(),
             bus: None,
         };
-        let projector = Projector::start(options, projecting.clone());
+        Projector::start(options, projecting.clone());
         let tokens = Tokens::new(harness.service_pool());
         let sessions = Sessions::new(harness.service_pool(), Lifetimes::default());
         let ledger = harness.ledger();
@@ -171,7 +171,6 @@ impl Stage {
                 views: harness.views(),
                 bus: None,
                 relay: None,
-                projector: Some(projector),
             }),
             stop: stop.clone(),
         };

@@ -85,6 +85,7 @@ impl Customer {
                     account: self.account,
                     reservation,
                     cause,
+                    client_left: None,
                 },
                 by_system(),
             )

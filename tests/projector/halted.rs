@@ -1,7 +1,8 @@
 //! An event that cannot be folded: its projection stops there and says so, and the others go on.
 
 use keyledger::projector::{ProjectorHandle, View, rebuild};
-use keyledger_events::{Credits, CreditsExpired, Event, GrantId};
+use keyledger::views::Halted;
+use keyledger_events::{Credits, CreditsExpired, Event, EventId, GrantId, Position};
 
 use super::appended::append;
 use super::{history, level, project, views_equal_replay};
@@ -11,6 +12,18 @@ use crate::ledger::customer::{Customer, create_key};
 fn why_halted(handle: &ProjectorHandle, view: View) -> Option<String> {
     let all = handle.status();
     all.into_iter().find(|status| status.view == view).unwrap().halted
+}
+
+/// What is known of a projection's halt to those who have not folded it.
+async fn known_elsewhere(harness: &Harness, view: View) -> Option<Halted> {
+    let all = harness.views().standings().await.unwrap();
+    let one = all.into_iter().find(|standing| standing.projection == view.as_str());
+    one.unwrap().halted
+}
+
+async fn id_at(harness: &Harness, position: Position) -> EventId {
+    let stored = harness.log().read(Position(position.0 - 1), 1).await.unwrap();
+    stored[0].decode().unwrap().id
 }
 
 #[tokio::test]
@@ -34,6 +47,17 @@ async fn an_event_that_cannot_be_read_stops_every_projection_there() {
     for status in handle.status() {
         assert_eq!(status.checkpoint, head, "{}: what came before is folded", status.view);
         assert!(status.halted.unwrap().contains(&head.next().to_string()));
+        let known = known_elsewhere(&harness, status.view).await.unwrap();
+        assert_eq!(
+            (known.reason, known.event),
+            (
+                format!(
+                    "event {} cannot be read: not a document of ours, from byte 2 on",
+                    head.next()
+                ),
+                None
+            )
+        );
     }
     // A projector that starts there knows where it stands before it folds anything.
     let (handle, _stop) = project(&harness, None);
@@ -75,7 +99,18 @@ async fn an_event_that_does_not_fit_one_view_stops_that_one_only() {
     assert_eq!(balance.position, before, "nothing of what came after is in the balance");
     for view in [View::KeyList, View::Charges, View::Reservations, View::Usage] {
         assert_eq!(why_halted(&handle, view), None);
+        assert_eq!(known_elsewhere(&harness, view).await, None);
     }
+    let known = known_elsewhere(&harness, View::Balance).await.unwrap();
+    assert_eq!(known.reason, why_halted(&handle, View::Balance).unwrap());
+    assert_eq!(known.event, Some(id_at(&harness, poison).await));
+    // Whoever meets it again tells it again, and since when is still so.
+    let (again, _stop) = project(&harness, None);
+    until("the next projector has stopped too", async || {
+        why_halted(&again, View::Balance).is_some()
+    })
+    .await;
+    assert_eq!(known_elsewhere(&harness, View::Balance).await, Some(known));
 }
 
 #[tokio::test]
@@ -94,11 +129,13 @@ async fn a_projection_that_stopped_at_a_broken_row_goes_on_after_a_rebuild() {
         why_halted(&handle, View::KeyList).is_some()
     })
     .await;
+    assert!(known_elsewhere(&harness, View::KeyList).await.is_some());
     rebuild(harness.owner_url(), View::KeyList, |_, _| {}).await.unwrap();
     until("it is known to have gone on", async || {
         why_halted(&handle, View::KeyList).is_none()
     })
     .await;
+    assert_eq!(known_elsewhere(&harness, View::KeyList).await, None);
     create_key(&ledger, customer.account).await;
     views_equal_replay(&harness).await;
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use keyledger::clock;
-use keyledger::ledger::{ChargeAtOnce, Ledger, Price};
-use keyledger::views::{KeyPage, KeySearch, Line, Lines, Point, Range, Step};
-use keyledger_events::{AccountId, Credits, Endpoint, Event, KeyId, KeyUsed, Recorded, ReservationId};
+use keyledger::ledger::{ChargeAtOnce, GrantCredits, Ledger, Price};
+use keyledger::views::{KeyPage, KeySearch, Line, Lines, Point, Range, Spending, Step};
+use keyledger_events::{AccountId, Credits, Endpoint, Event, GrantSource, KeyId, KeyUsed, Recorded, ReservationId};
 use keyledger_projections::{UsageId, UsageRows, UsageSums, replay};
 use sqlx::Row as _;
 use uuid::Uuid;
@@ -198,12 +198,31 @@ async fn what_was_spent_is_the_balances_charged_and_says_how_long_the_rest_lasts
         (spending.charged, spending.charged_week),
         (credits("20"), credits("20"))
     );
-    assert_eq!((spending.available, spending.runway_days()), (credits("80"), Some(28)));
+    let runway = |spending: &Spending| {
+        let runway = spending.runway(now).unwrap();
+        (runway.days, runway.some_expire)
+    };
+    assert_eq!((spending.available, runway(&spending)), (credits("80"), (28, false)));
     let later = harness
         .views()
         .spending(customer.account, now.plus_seconds(7_200), now)
         .await;
     assert_eq!(later.unwrap().value.unwrap().charged, Credits::ZERO);
+    // Seven days of it are burnt first, of which a week takes 20, and then the 80.
+    let ends_soon = GrantCredits {
+        account: customer.account,
+        grant: clock::fresh_grant_id(),
+        amount: credits("1000"),
+        priority: -1,
+        expires_at: Some(now.plus_seconds(7 * 86_400)),
+        source: GrantSource::Promotion,
+        reference: None,
+    };
+    ledger.submit(ends_soon, by_system()).await.unwrap();
+    level(&harness).await;
+    let spending = harness.views().spending(customer.account, now, now).await;
+    let spending = spending.unwrap().value.unwrap();
+    assert_eq!((spending.available, runway(&spending)), (credits("1080"), (35, true)));
 }
 
 fn used_from(key: KeyId, network: String) -> Event {

@@ -118,6 +118,11 @@ impl Site {
     }
 
     pub async fn serve_logging(&self, level: &str) -> Service {
+        self.serve_as("all", level).await
+    }
+
+    /// With these roles alone, `api` and `gateway` among them.
+    pub async fn serve_as(&self, roles: &str, level: &str) -> Service {
         let number = self.started.get() + 1;
         self.started.set(number);
         let ready_file = self.directory.path().join(format!("ready-{number}.json"));
@@ -128,7 +133,7 @@ impl Site {
             .arg(&self.config)
             .arg("--ready-file")
             .arg(&ready_file)
-            .args(["--stream-prefix", &self.harness.name])
+            .args(["--stream-prefix", &self.harness.name, "--roles", roles])
             .env("DATABASE_URL", self.harness.owner_url())
             .env("KEYLEDGER_LOG", level)
             .stderr(File::create(&log).unwrap())

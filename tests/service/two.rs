@@ -1,10 +1,13 @@
 //! Two services on one database: what one answers, the other keeps to.
 
 use hyper::Method;
+use keyledger_events::{Credits, CreditsExpired, Event, GrantId};
 use serde_json::{Value, json};
 
 use super::client::Client;
 use super::process::{Customer, Site};
+use crate::harness::until;
+use crate::projector::appended::append;
 
 #[tokio::test]
 async fn kill_a_key_in_one_service_and_it_is_dead_in_the_other_a_hundred_times() {
@@ -88,4 +91,44 @@ async fn what_one_service_writes_the_other_shows_at_that_position() {
             ["0.5", "1", "1.5", "2", "2.5"][usize::try_from(spent).unwrap() - 1]
         );
     }
+}
+
+#[tokio::test]
+async fn a_projection_that_one_service_halted_is_known_to_one_that_folds_nothing() {
+    let site = Site::start().await;
+    let folding = site.serve().await;
+    let other = site.serve_as("api,gateway", "trace").await;
+    let customer = Customer::open(&site.operator(&folding), "10").await;
+    let nothing_like_it = CreditsExpired {
+        grant: GrantId::from_parts(1, 1),
+        amount: Credits::MAX,
+    };
+    let account = customer.account.parse().unwrap();
+    let poison = append(&site.harness, account, vec![Event::from(nothing_like_it)]).await;
+    let asked = Client::new(&other.api, "");
+    let mut told = Value::Null;
+    until("the other service knows of it", async || {
+        told = asked.get("/readyz").await.json;
+        told["checks"]["projection_balance"]["ok"] == json!(false)
+    })
+    .await;
+    assert_eq!(
+        told["ready"],
+        json!(true),
+        "what another process does is no reason to ask that one"
+    );
+    let detail = told["checks"]["projection_balance"]["detail"].as_str().unwrap();
+    assert!(
+        detail.starts_with(&format!("event {poison} cannot be folded: ")),
+        "{detail}"
+    );
+    until("its figures say so too", async || {
+        let figures = asked.get_text("/metrics").await;
+        figures.lines().any(|line| {
+            line.starts_with("keyledger_projection_halted{") && line.contains("\"balance\"") && line.ends_with(" 1")
+        })
+    })
+    .await;
+    let refused = Client::new(&folding.api, "").get("/readyz").await;
+    assert_eq!(refused.status, 503, "the one that folds is not ready");
 }

@@ -136,6 +136,9 @@ pub struct CreditsCharged {
     #[serde(default = "zero", skip_serializing_if = "is_zero")]
     pub returned_to_limit: Credits,
     pub reserved_at: Timestamp,
+    /// Charged although the client left before the end: its key made a habit of it, and pays from the first byte.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_left: Option<ClientLeft>,
 }
 
 /// Closes a reservation by giving all of it back.
@@ -150,6 +153,19 @@ pub struct CreditsReleased {
     pub returned_to_limit: Credits,
     pub cause: ReleaseCause,
     pub reserved_at: Timestamp,
+    /// With the cause `client-gone` alone, and where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_left: Option<ClientLeft>,
+}
+
+/// How much of an answer a client had taken when it left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientLeft {
+    /// Something.
+    Early,
+    /// Nearly all of it: 90 % of the body, or of one without a length anything.
+    NearEnd,
 }
 
 /// Why nothing was charged.

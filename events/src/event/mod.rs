@@ -6,8 +6,8 @@ mod keys;
 
 pub use accounts::AccountOpened;
 pub use credits::{
-    Channel, CreditsCharged, CreditsExpired, CreditsGranted, CreditsReleased, CreditsReserved, GrantPart, GrantSource,
-    PaidWork, ReleaseCause,
+    Channel, ClientLeft, CreditsCharged, CreditsExpired, CreditsGranted, CreditsReleased, CreditsReserved, GrantPart,
+    GrantSource, PaidWork, ReleaseCause,
 };
 pub use keys::{DeleteReason, KeyCreated, KeyDeleted, KeyRenamed, KeyUsed};
 

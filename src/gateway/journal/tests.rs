@@ -1,6 +1,6 @@
 //! A journal that is torn, damaged, shared and full of what is over.
 
-use keyledger_events::{AccountId, ReleaseCause, Timestamp};
+use keyledger_events::{AccountId, ClientLeft, ReleaseCause, Timestamp};
 
 use super::*;
 use crate::gateway::hold::Settlement;
@@ -17,6 +17,7 @@ fn kept(number: u128) -> Kept {
         },
         when_more: WhenMore::default(),
         expires_at: Timestamp::MAX,
+        client_left: number.is_multiple_of(4).then_some(ClientLeft::NearEnd),
     }
 }
 

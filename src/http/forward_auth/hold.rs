@@ -144,6 +144,7 @@ impl Task {
                     account,
                     reservation,
                     cause,
+                    client_left: None,
                 };
                 let by = by(self.caller, reservation, "release");
                 self.ledger.submit(release, by).await?;

@@ -124,6 +124,7 @@ async fn charge(app: &App, caller: Caller, told: &Told) -> Result<Answered<Settl
         reservation: told.reservation,
         quantity: told.quantity,
         beyond: beyond(&app.prices, told.quantity),
+        client_left: None,
     };
     let by = by(caller, told.reservation, "charge");
     let answer = app.ledger.submit(command, by).await?;
@@ -184,6 +185,7 @@ async fn release(
         account: told.account,
         reservation: told.reservation,
         cause,
+        client_left: None,
     };
     let by = by(caller, told.reservation, "release");
     let answer = app.ledger.submit(command, by).await?;

@@ -4,8 +4,8 @@
 //! folded no further.
 
 use keyledger_events::{
-    Credits, CreditsCharged, CreditsExpired, CreditsGranted, CreditsReleased, CreditsReserved, GrantId, GrantPart,
-    GrantSource, OnceMark, PaidWork, ReleaseCause, ReservationId, Timestamp,
+    ClientLeft, Credits, CreditsCharged, CreditsExpired, CreditsGranted, CreditsReleased, CreditsReserved, GrantId,
+    GrantPart, GrantSource, OnceMark, PaidWork, ReleaseCause, ReservationId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -140,6 +140,7 @@ impl Account {
         self.let_go(&e.returned_to, true)?;
         self.totals.charged = self.totals.charged.plus(e.charged).ok_or(SUM)?;
         self.owed = self.owed.plus(e.charged_on_limit).ok_or(SUM)?;
+        self.left(&hold, e.client_left, at)?;
         if let Some(mark) = hold.once.filter(|_| e.quantity > 0) {
             self.paid.note(mark, at);
         }
@@ -158,6 +159,7 @@ impl Account {
             return Err("what returns is not what was held");
         }
         self.let_go(&e.returned_to, true)?;
+        self.left(&hold, e.client_left, at)?;
         self.settle(
             e.reservation,
             &hold,
@@ -184,6 +186,19 @@ impl Account {
             key.open = key.open.checked_sub(1).ok_or("the key has no open reservation")?;
         }
         Ok(hold)
+    }
+
+    /// Remembers of its key that a client left near the end, whether it paid or not.
+    fn left(&mut self, hold: &Hold, client_left: Option<ClientLeft>, at: Timestamp) -> Folded {
+        let Some(key) = hold.work.key.filter(|_| client_left == Some(ClientLeft::NearEnd)) else {
+            return Ok(());
+        };
+        let hang_ups = &mut self.key_mut(key)?.hang_ups;
+        let before = hang_ups.len();
+        hang_ups.note(at);
+        let after = hang_ups.len();
+        self.hang_ups_kept = (self.hang_ups_kept + after).saturating_sub(before);
+        Ok(())
     }
 
     /// Ends the holding of parts of grants: they are spent, or they are free again.

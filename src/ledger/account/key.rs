@@ -5,6 +5,8 @@ use keyledger_events::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::ledger::hang_ups::HangUps;
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
     pub id: KeyId,
@@ -19,6 +21,8 @@ pub struct Key {
     pub deleted: Option<(Timestamp, DeleteReason)>,
     /// Open reservations of this key.
     pub open: u32,
+    /// When its clients left just before the end of an answer.
+    pub hang_ups: HangUps,
 }
 
 /// What a key is limited to, for as long as it lives. The default limits nothing.
@@ -48,6 +52,7 @@ impl Key {
             },
             deleted: None,
             open: 0,
+            hang_ups: HangUps::default(),
         }
     }
 

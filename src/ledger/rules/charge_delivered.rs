@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use keyledger_events::{AccountId, Endpoint, Event, ReservationId};
+use keyledger_events::{AccountId, ClientLeft, Endpoint, Event, ReservationId};
 
 use super::charge::{ChargeReservation, charge_facts};
 use super::charge_at_once::hold_and_spend;
-use super::settle::{Charge, closed};
+use super::settle::{Charge, closed, saying_who_left};
 use crate::ledger::account::{Account, Hold, Outcome, Settled};
 use crate::ledger::command::{By, Command, Given, Target};
 use crate::ledger::refusal::Refusal;
@@ -22,6 +22,8 @@ pub struct ChargeDelivered {
     /// Units delivered in all, those beyond the hold included.
     pub quantity: u64,
     pub beyond: Beyond,
+    /// Where it is charged although the client left before the end.
+    pub client_left: Option<ClientLeft>,
 }
 
 /// What becomes of units beyond those that were held for.
@@ -120,7 +122,7 @@ impl Command for ChargeDelivered {
             .open
             .get(&reservation)
             .ok_or(Refusal::UnknownReservation { reservation })?;
-        let mut events = self.covered(hold.quantity).decide(given)?;
+        let mut events = saying_who_left(self.covered(hold.quantity).decide(given)?, self.client_left);
         // A result that was paid before goes back whole, and is free whole.
         if events.iter().any(|event| matches!(event, Event::CreditsCharged(_))) {
             events.extend(self.top_up(&given, hold));
@@ -158,6 +160,7 @@ mod tests {
             reservation: R1,
             quantity,
             beyond,
+            client_left: None,
         }
     }
 

@@ -73,6 +73,7 @@ fn delivered(reservation: ReservationId, quantity: u64) -> ChargeDelivered {
         reservation,
         quantity,
         beyond: Beyond::ToppedUp,
+        client_left: None,
     }
 }
 

@@ -7,6 +7,8 @@ mod charge;
 mod charge_at_once;
 mod charge_delivered;
 mod due;
+#[cfg(test)]
+mod free_riders;
 mod grants;
 mod keys;
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Releasing a reservation: nothing was delivered, nothing is charged.
 
-use keyledger_events::{AccountId, Event, ReleaseCause, ReservationId};
+use keyledger_events::{AccountId, ClientLeft, Event, ReleaseCause, ReservationId};
 
-use super::settle::{Release, closed, give_back};
+use super::settle::{Release, closed, give_back, saying_who_left};
 use crate::ledger::account::{Account, Outcome};
 use crate::ledger::command::{By, Command, Given, Target};
 use crate::ledger::refusal::Refusal;
@@ -13,6 +13,8 @@ pub struct ReleaseReservation {
     pub account: AccountId,
     pub reservation: ReservationId,
     pub cause: ReleaseCause,
+    /// How far it had come when the client left, where that is the cause and is known.
+    pub client_left: Option<ClientLeft>,
 }
 
 impl Command for ReleaseReservation {
@@ -38,7 +40,8 @@ impl Command for ReleaseReservation {
             .open
             .get(&reservation)
             .ok_or(Refusal::UnknownReservation { reservation })?;
-        Ok(give_back(given.account, reservation, hold, self.cause, given.now))
+        let released = give_back(given.account, reservation, hold, self.cause, given.now);
+        Ok(saying_who_left(released, self.client_left))
     }
 
     fn reply(&self, account: &Account, _by: &By) -> Option<Release> {

@@ -9,6 +9,7 @@ use super::charge_delivered::beside;
 use super::settle::closed;
 use crate::ledger::account::{Account, Hold, Key, KeyLimits};
 use crate::ledger::command::{By, Command, Given, Target};
+use crate::ledger::hang_ups::HangUps;
 use crate::ledger::refusal::Refusal;
 
 /// Holds credits for work not yet done. By a key it also records the key's use.
@@ -67,6 +68,8 @@ pub struct Held {
     pub paid: bool,
     /// Of the key, for those who keep to them before they ask.
     pub key_limits: KeyLimits,
+    /// Of the key, as far as the log knew when this was held.
+    pub hang_ups: HangUps,
 }
 
 /// A new id may be this old, so that settled ids need not be remembered for ever.
@@ -255,6 +258,7 @@ impl Command for ReserveCredits {
             reach: reach(account),
             paid: hold.paid,
             key_limits: key.map(|key| key.limits.clone()).unwrap_or_default(),
+            hang_ups: key.map(|key| key.hang_ups.clone()).unwrap_or_default(),
         })
     }
 

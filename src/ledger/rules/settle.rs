@@ -1,8 +1,8 @@
 //! What closing a reservation writes: shared by charging, releasing, and time.
 
 use keyledger_events::{
-    AccountId, Credits, CreditsCharged, CreditsExpired, CreditsReleased, Event, GrantPart, PaidWork, ReleaseCause,
-    ReservationId, Timestamp,
+    AccountId, ClientLeft, Credits, CreditsCharged, CreditsExpired, CreditsReleased, Event, GrantPart, PaidWork,
+    ReleaseCause, ReservationId, Timestamp,
 };
 
 use crate::ledger::account::{Account, Hold, Outcome, Settled};
@@ -84,6 +84,7 @@ pub(super) fn spend(
         charged_on_limit: to_spend,
         returned_to_limit: minus(hold.on_limit, to_spend),
         reserved_at: hold.reserved_at,
+        client_left: None,
     };
     Ok(std::iter::once(charged.into()).chain(expiring).collect())
 }
@@ -105,8 +106,23 @@ pub(super) fn give_back(
         returned_to_limit: hold.on_limit,
         cause,
         reserved_at: hold.reserved_at,
+        client_left: None,
     };
     std::iter::once(released.into()).chain(expiring).collect()
+}
+
+/// Says of a charge, and of a release whose client is gone, how far the client had come.
+pub(super) fn saying_who_left(mut events: Vec<Event>, client_left: Option<ClientLeft>) -> Vec<Event> {
+    for event in &mut events {
+        if let Event::CreditsCharged(charged) = event {
+            charged.client_left = client_left;
+        } else if let Event::CreditsReleased(released) = event
+            && released.cause == ReleaseCause::ClientGone
+        {
+            released.client_left = client_left;
+        }
+    }
+    events
 }
 
 /// Why a settled reservation cannot be settled again.

@@ -1,7 +1,8 @@
 //! Events in plain words: one sentence each, that says who did it where that is somebody.
 
 use keyledger_events::{
-    Channel, Credits, DeleteReason, Environment, Event, GrantSource, PaidWork, Recorded, ReleaseCause, Timestamp,
+    Channel, ClientLeft, Credits, DeleteReason, Environment, Event, GrantSource, PaidWork, Recorded, ReleaseCause,
+    Timestamp,
 };
 
 use super::names::Names;
@@ -162,14 +163,17 @@ pub(super) fn tell(recorded: &Recorded, names: &Names, now: Timestamp) -> Told {
                     Sentence::new().say(format!("A request to {} was charged {what}", e.work.endpoint))
                 }
             };
+            let left = e
+                .client_left
+                .map_or("", |_| ", as its clients keep leaving just before the end");
             Told {
                 credits: change(MINUS, e.charged),
-                ..told.by_somebody()
+                ..told.say(left).by_somebody()
             }
         }
         Event::CreditsReleased(e) => {
             let told = of_request(Sentence::new(), "A request", &e.work, names);
-            let words = Sentence(told.words).say(format!(" cost nothing: {}", why_free(e.cause)));
+            let words = Sentence(told.words).say(format!(" cost nothing: {}", why_free(e.cause, e.client_left)));
             Told {
                 credits: change(MINUS, Credits::ZERO),
                 ..words.by_somebody()
@@ -217,11 +221,14 @@ const fn why_deleted(reason: DeleteReason) -> &'static str {
     }
 }
 
-const fn why_free(cause: ReleaseCause) -> &'static str {
+const fn why_free(cause: ReleaseCause, client_left: Option<ClientLeft>) -> &'static str {
     match cause {
         ReleaseCause::Requested => "there was nothing to pay for",
         ReleaseCause::Queued => "the data was not ready yet",
         ReleaseCause::Error => "it failed",
+        ReleaseCause::ClientGone if matches!(client_left, Some(ClientLeft::NearEnd)) => {
+            "the client left just before the end"
+        }
         ReleaseCause::ClientGone => "the client left before all of it was there",
         ReleaseCause::Expired => "nobody finished it in time",
         ReleaseCause::AccountClosed => "the account was closed",
@@ -293,6 +300,7 @@ mod tests {
             charged_on_limit: Credits::ZERO,
             returned_to_limit: Credits::ZERO,
             reserved_at: NOW,
+            client_left: None,
         }
     }
 
@@ -332,21 +340,53 @@ mod tests {
 
     #[test]
     fn a_request_that_cost_nothing_says_why() {
-        let released = CreditsReleased {
+        let released = |cause, client_left| CreditsReleased {
             reservation: ReservationId::from_parts(1, 1),
             work: work(Some(key()), Channel::Api),
             returned: credits("0.5"),
             returned_to: Vec::new(),
             returned_to_limit: Credits::ZERO,
-            cause: ReleaseCause::Queued,
+            cause,
             reserved_at: NOW,
+            client_left,
+        };
+        for (cause, client_left, why) in [
+            (ReleaseCause::Queued, None, "the data was not ready yet"),
+            (
+                ReleaseCause::ClientGone,
+                None,
+                "the client left before all of it was there",
+            ),
+            (
+                ReleaseCause::ClientGone,
+                Some(ClientLeft::Early),
+                "the client left before all of it was there",
+            ),
+            (
+                ReleaseCause::ClientGone,
+                Some(ClientLeft::NearEnd),
+                "the client left just before the end",
+            ),
+        ] {
+            assert_eq!(
+                told(Actor::Key(key()), released(cause, client_left)),
+                (
+                    format!("A request to serp by [Looker Studio] cost nothing: {why}"),
+                    Some("0".to_owned())
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn a_charge_from_the_first_byte_says_why() {
+        let left = CreditsCharged {
+            client_left: Some(ClientLeft::Early),
+            ..charged(work(Some(key()), Channel::Api), 1, "0.5")
         };
         assert_eq!(
-            told(Actor::Key(key()), released),
-            (
-                "A request to serp by [Looker Studio] cost nothing: the data was not ready yet".to_owned(),
-                Some("0".to_owned())
-            )
+            told(Actor::System, left).0,
+            "A request to serp was charged 0.5 credits to [Looker Studio], as its clients keep leaving just before the end"
         );
     }
 

@@ -39,8 +39,12 @@ impl Figures {
 
 /// How long the credits last, and why we think so.
 fn runway(spending: &Spending, now: Timestamp) -> (String, String) {
-    let pace = "At this week’s pace".to_owned();
-    match spending.runway_days() {
+    let runway = spending.runway(now);
+    let expire = runway
+        .filter(|runway| runway.some_expire)
+        .map_or("", |_| "; some credits expire unspent");
+    let pace = "At this week’s pace";
+    match runway.map(|runway| runway.days) {
         _ if spending.available.micros() <= 0 => (
             "No credits left".to_owned(),
             "Nothing is available at the moment".to_owned(),
@@ -49,28 +53,40 @@ fn runway(spending: &Spending, now: Timestamp) -> (String, String) {
             "Not known yet".to_owned(),
             "Nothing was charged in the last 7 days".to_owned(),
         ),
-        Some(0) => ("Less than a day".to_owned(), pace),
+        Some(0) => ("Less than a day".to_owned(), format!("{pace}{expire}")),
         Some(days @ 1..=DAYS_TOLD_MAX) => {
             let seconds = u32::try_from(days * 86_400).unwrap_or(u32::MAX);
             let end = Moment::new(now.plus_seconds(seconds), now).day;
             let plural = if days == 1 { "" } else { "s" };
-            (format!("About {days} day{plural}"), format!("{pace}, until {end}"))
+            (
+                format!("About {days} day{plural}"),
+                format!("{pace}, until {end}{expire}"),
+            )
         }
-        Some(_) => ("More than a year".to_owned(), pace),
+        Some(_) => ("More than a year".to_owned(), format!("{pace}{expire}")),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::views::Lot;
     use keyledger_events::Credits;
 
     fn lasts(available: &str, week: &str) -> (String, String) {
+        lasts_until(available, week, None)
+    }
+
+    fn lasts_until(available: &str, week: &str, expires_at: Option<&str>) -> (String, String) {
         let credits = |text: &str| text.parse::<Credits>().unwrap();
         let spending = Spending {
             charged: Credits::ZERO,
             charged_week: credits(week),
             available: credits(available),
+            lots: vec![Lot {
+                left: credits(available),
+                expires_at: expires_at.map(|at| at.parse().unwrap()),
+            }],
         };
         runway(&spending, "2026-11-24T14:03:07Z".parse().unwrap())
     }
@@ -83,6 +99,16 @@ mod tests {
         assert_eq!(lasts("10", "70").0, "About 1 day");
         assert_eq!(lasts("9", "70").0, "Less than a day");
         assert_eq!(lasts("9000000000", "0.000001").0, "More than a year");
+    }
+
+    #[test]
+    fn credits_that_expire_before_they_are_spent_are_not_counted_on() {
+        let (words, because) = lasts_until("120", "70", Some("2026-11-28T20:00:00Z"));
+        assert_eq!(words, "About 4 days");
+        assert_eq!(
+            because,
+            "At this week’s pace, until 28 Nov 2026; some credits expire unspent"
+        );
     }
 
     #[test]

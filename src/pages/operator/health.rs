@@ -23,6 +23,7 @@ struct Reader {
     last: Option<Moment>,
     /// What is wrong, if anything is.
     wrong: Option<String>,
+    since: Option<Moment>,
     level: bool,
 }
 
@@ -68,6 +69,7 @@ fn relay(shard: &ShardStanding) -> Reader {
         behind: relay.position.map_or("?".to_owned(), |at| thousands(shard.behind(at))),
         last: None,
         wrong: relay.fault.clone().or(away),
+        since: None,
         level: relay.position.is_some_and(|at| shard.behind(at) == 0),
     }
 }
@@ -78,7 +80,8 @@ fn projection(shard: &ShardStanding, of: &ProjectionStanding, now: Timestamp) ->
         position: thousands(of.checkpoint.0),
         behind: thousands(shard.behind(of.checkpoint)),
         last: moment(of.recorded_at, now),
-        wrong: of.halted.clone(),
+        wrong: of.halted.as_ref().map(|halted| halted.reason.clone()),
+        since: of.halted.as_ref().map(|halted| Moment::new(halted.since, now)),
         level: shard.behind(of.checkpoint) == 0,
     }
 }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use keyledger_events::{Position, Shard, Timestamp};
 
 use crate::log::{Head, ReadError};
-use crate::views::ViewError;
+use crate::views::{Halted, ViewError};
 
 /// Finds out how things stand. Bounded in time by the implementor.
 pub trait Lookout: std::fmt::Debug + Send + Sync {
@@ -47,8 +47,8 @@ pub struct ProjectionStanding {
     pub checkpoint: Position,
     /// Time of the last event folded; 1970 before the first.
     pub recorded_at: Timestamp,
-    /// Why this process's projector has stopped it, and where.
-    pub halted: Option<String>,
+    /// Why it has stopped there.
+    pub halted: Option<Halted>,
 }
 
 impl ShardStanding {

@@ -132,6 +132,7 @@ pub(crate) fn release(reservation: ReservationId) -> ReleaseReservation {
         account: account_id(),
         reservation,
         cause: ReleaseCause::Requested,
+        client_left: None,
     }
 }
 
