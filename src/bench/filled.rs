@@ -264,6 +264,7 @@ impl Scribe {
             charged_on_limit: Credits::ZERO,
             returned_to_limit: Credits::ZERO,
             reserved_at,
+            client_left: None,
         };
         self.note(key, charged)
     }
