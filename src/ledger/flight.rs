@@ -58,7 +58,9 @@ impl Future for Flight {
 /// Appends the batch. Without one, the answers are true if nobody has appended since they were decided.
 async fn prove(log: &Log, batch: &Batch, base: Head, tail: Head) -> Result<Head, Disproof> {
     if batch.is_empty() {
-        return match log.head().await {
+        let seen = log.head().await;
+        log.leave_turn().await;
+        return match seen {
             Ok(now) if now.position == base.position => Ok(now),
             Ok(_) => Err(Disproof::Behind),
             Err(error) => Err(Disproof::NotWritten(error.into())),

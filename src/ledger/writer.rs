@@ -9,8 +9,11 @@
 //! One round is on its way to the log while the next is decided on top of it, in memory. The next is sent when the log
 //! has the one before; when it has not, both are decided again.
 //!
+//! A writer that lost a race takes turns with the others for a while: it waits in line for the head, reads what they
+//! wrote, decides, appends and lets go. So none of several busy processes starves.
+//!
 //! Round trips: one an append; a load more for accounts that are not in memory; a look at the head for a round that
-//! wrote nothing.
+//! wrote nothing; three more, and a read, for a turn.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -34,6 +37,8 @@ use crate::log::{Head, Log, ReadError};
 const COMMANDS_A_ROUND_MAX: usize = 2_000;
 /// How long rounds may lose races against other processes before their callers are told to retry.
 const LOSING_SECONDS_MAX: u64 = 5;
+/// How long a writer takes turns after it met another one.
+const TURNS_FOR: Duration = Duration::from_millis(250);
 /// How stale an idle process may be: a key deleted elsewhere stops work under way here within this and a read.
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 /// Events read at once when following.
@@ -52,6 +57,8 @@ pub(super) struct Writer {
     unreachable: bool,
     /// Since when races have been lost without one won.
     losing_since: Option<Instant>,
+    /// Until when to take turns.
+    turns_until: Option<Instant>,
     /// Commands that nothing was done for yet.
     waiting: Vec<Box<dyn Work>>,
     /// Commands whose accounts are being read.
@@ -92,6 +99,7 @@ impl Writer {
             synced_at: Instant::now(),
             unreachable: false,
             losing_since: None,
+            turns_until: None,
             waiting: Vec::new(),
             loading: None,
             next: None,
@@ -109,8 +117,8 @@ impl Writer {
             }
             match self.step(queue, ended, stop).await {
                 Step::Landed(proof) => self.landed(proof).await,
-                Step::Loaded(read) => self.loaded(read),
-                Step::Received => self.take_on(),
+                Step::Loaded(read) => self.loaded(read).await,
+                Step::Received => self.take_on().await,
                 Step::Ended => ended = true,
                 Step::Idle => self.follow().await,
                 Step::Stop => queue.close(),
@@ -122,11 +130,13 @@ impl Writer {
         let next_follow = self.synced_at + FOLLOW_EVERY;
         let idle = self.is_idle();
         let room = COMMANDS_A_ROUND_MAX.saturating_sub(self.next.as_ref().map_or(0, |round| round.decided.len()));
-        let open = !ended && room > 0 && self.loading.is_none();
+        // Who takes turns decides nothing before its turn.
+        let waits_for_turn = self.takes_turns() && self.flight.is_some();
+        let open = !ended && room > 0 && self.loading.is_none() && !waits_for_turn;
         tokio::select! {
             biased;
             proof = when_there(&mut self.flight) => Step::Landed(proof),
-            read = when_there(&mut self.loading) => Step::Loaded(read),
+            read = when_there(&mut self.loading), if !waits_for_turn => Step::Loaded(read),
             received = queue.recv_many(&mut self.waiting, room), if open => match received {
                 0 => Step::Ended,
                 _ => Step::Received,
@@ -141,7 +151,7 @@ impl Writer {
     }
 
     /// Decides the waiting commands whose accounts are in memory; has the others' accounts read.
-    fn take_on(&mut self) {
+    async fn take_on(&mut self) {
         let mut wanted = Wanted::default();
         wanted.head = self.head.is_none();
         let mut here = Vec::with_capacity(self.waiting.len());
@@ -153,13 +163,13 @@ impl Writer {
                 here.push(job);
             }
         }
-        self.decide(here, &HashSet::new());
+        self.decide(here, &HashSet::new()).await;
         if !absent.is_empty() {
             self.loading = Some(Loading::start(self.log.clone(), absent, wanted));
         }
     }
 
-    fn loaded(&mut self, read: Result<Read, ReadError>) {
+    async fn loaded(&mut self, read: Result<Read, ReadError>) {
         let jobs = self.loading.take().map(|loading| loading.jobs).unwrap_or_default();
         let Read { head, loaded } = match read {
             Ok(read) => read,
@@ -177,14 +187,21 @@ impl Writer {
                 self.cache.insert(account, snapshot_seq);
             }
         }
-        self.decide(jobs, &loaded.broken);
+        self.decide(jobs, &loaded.broken).await;
         self.shrink();
     }
 
     /// Decides commands on top of all that was decided before.
-    fn decide(&mut self, jobs: Vec<Box<dyn Work>>, broken: &HashSet<AccountId>) {
+    async fn decide(&mut self, jobs: Vec<Box<dyn Work>>, broken: &HashSet<AccountId>) {
         if jobs.is_empty() {
             return;
+        }
+        if self.takes_turns()
+            && let Err(error) = self.take_turn().await
+        {
+            self.log.leave_turn().await;
+            self.note_unreachable(&error);
+            return fail_all(jobs, || SubmitError::Unavailable);
         }
         let Some(head) = self.head else {
             return fail_all(jobs, || SubmitError::Unavailable);
@@ -194,6 +211,20 @@ impl Writer {
         self.next
             .get_or_insert_with(|| Round::after(base, shard))
             .decide(&mut self.cache, &self.limits, jobs, broken);
+    }
+
+    fn takes_turns(&self) -> bool {
+        self.turns_until.is_some_and(|end| Instant::now() < end)
+    }
+
+    /// Holds the head, and reads what others wrote before.
+    async fn take_turn(&mut self) -> Result<(), ReadError> {
+        let head = self.log.take_turn().await?;
+        if self.head.is_none_or(|known| known.position != head.position) {
+            self.turns_until = Some(Instant::now() + TURNS_FOR);
+            self.catch_up().await?;
+        }
+        Ok(())
     }
 
     /// Sends what is decided, unless the round before is still on its way.
@@ -236,21 +267,16 @@ impl Writer {
                 if since.elapsed() > Duration::from_secs(LOSING_SECONDS_MAX) {
                     self.losing_since = None;
                     fail_all(jobs, || SubmitError::Busy);
-                    return self.take_on();
+                    return self.take_on().await;
                 }
-                match self.catch_up().await {
-                    Ok(()) => self.again(jobs),
-                    Err(error) => {
-                        self.note_unreachable(&error);
-                        fail_all(jobs, || SubmitError::Unavailable);
-                        self.take_on();
-                    }
-                }
+                // The turn reads what the others wrote.
+                self.turns_until = Some(Instant::now() + TURNS_FOR);
+                self.again(jobs).await;
             }
             Err(Disproof::NotWritten(error)) => {
                 self.note_unreachable(error.as_ref());
                 fail_all(self.take_back(round), || SubmitError::Unavailable);
-                self.take_on();
+                self.take_on().await;
             }
             Err(Disproof::Unknown(error)) => {
                 self.note_unreachable(error.as_ref());
@@ -263,7 +289,7 @@ impl Writer {
                         Verdict::AlreadySo | Verdict::Refused(_) | Verdict::Broken => SubmitError::Unavailable,
                     });
                 }
-                self.again(rest);
+                self.again(rest).await;
             }
         }
     }
@@ -285,10 +311,10 @@ impl Writer {
     }
 
     /// Has commands decided again, before those that came later.
-    fn again(&mut self, mut jobs: Vec<Box<dyn Work>>) {
+    async fn again(&mut self, mut jobs: Vec<Box<dyn Work>>) {
         jobs.append(&mut self.waiting);
         self.waiting = jobs;
-        self.take_on();
+        self.take_on().await;
     }
 
     fn answer(&mut self, round: Round) {

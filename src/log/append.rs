@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use keyledger_events::{Position, Recorded, Timestamp};
 use sqlx::Row as _;
-use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::wire_array::WireArray;
@@ -157,27 +156,26 @@ impl Log {
             .bind(&batch.key_ids)
             .bind(&batch.key_digests)
             .bind(&batch.recorded_ats)
-            .bind(&batch.bodies)
-            .execute(&mut pen);
+            .bind(&batch.bodies);
+        let sent = async {
+            let moved = statement.execute(&mut pen.connection).await?.rows_affected() > 0;
+            if pen.in_turn {
+                let end = if moved { "commit" } else { "rollback" };
+                sqlx::query(end).execute(&mut pen.connection).await?;
+                pen.in_turn = false;
+            }
+            Ok(moved)
+        };
         // After a fault the connection is dropped: it may still be at work.
-        match tokio::time::timeout(Duration::from_secs(ATTEMPT_SECONDS_MAX), statement).await {
-            Ok(Ok(done)) => {
+        match tokio::time::timeout(Duration::from_secs(ATTEMPT_SECONDS_MAX), sent).await {
+            Ok(Ok(moved)) => {
                 *held = Some(pen);
-                Ok(done.rows_affected() > 0)
+                Ok(moved)
             }
             Ok(Err(fault)) if refused_by_postgres(&fault) => Err(Attempt::NotSent(fault)),
             Ok(Err(fault)) => Err(Attempt::Lost(fault)),
             Err(_) => Err(Attempt::Lost(sqlx::Error::PoolTimedOut)),
         }
-    }
-
-    async fn new_pen(&self) -> Result<PgConnection, sqlx::Error> {
-        let mut pen = self.pool.acquire().await?.detach();
-        // There is one way to run the append, and planning it anew costs more the longer its arrays are.
-        sqlx::query("set plan_cache_mode = force_generic_plan")
-            .execute(&mut pen)
-            .await?;
-        Ok(pen)
     }
 
     /// The head, and the id of the event that stands right after `expected`.

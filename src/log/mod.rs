@@ -11,6 +11,7 @@ mod append;
 mod history;
 mod read;
 mod snapshots;
+mod turn;
 mod wire_array;
 
 use std::sync::Arc;
@@ -18,8 +19,9 @@ use std::time::Duration;
 
 use keyledger_events::{Position, Shard, Timestamp};
 use sqlx::PgPool;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::sync::Mutex;
+use turn::Pen;
 
 pub use append::{AppendError, Batch};
 pub use history::{History, HistorySearch, LOOKED_AT_MAX, Placed, Step};
@@ -33,7 +35,7 @@ pub struct Log {
     shard: Shard,
     /// The connection that appends, once there was an append. It does not go back to the pool, which would ask it after
     /// each use whether it is well: a round trip that the next append would wait for, or pass by on a colder connection.
-    pen: Arc<Mutex<Option<PgConnection>>>,
+    pen: Arc<Mutex<Option<Pen>>>,
 }
 
 /// Where a shard's log ends.

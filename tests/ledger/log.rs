@@ -1,5 +1,7 @@
 //! The log itself: append-only, gapless, and honest about who won.
 
+use std::time::Duration;
+
 use keyledger::log::{AppendError, Batch};
 use keyledger_events::{
     AccountId, AccountName, AccountOpened, Actor, CommandId, Credits, EventId, Position, Recorded, Seq, Shard,
@@ -54,6 +56,26 @@ async fn whoever_lost_the_race_learns_it_and_wrote_nothing() {
     );
     assert_eq!(log.head().await.unwrap().position, Position(2));
     assert_eq!(log.read(Position::START, 10).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_turn_keeps_others_out_until_the_append_or_until_it_is_left() {
+    let harness = Harness::start().await;
+    let [here, there] = [harness.log(), harness.log()];
+    assert_eq!(here.take_turn().await.unwrap().position, Position(0));
+    let others = tokio::spawn(async move { (there.append(&batch(&[event(1, 8)])).await, there) });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!others.is_finished(), "the head is held");
+    here.append(&batch(&[event(1, 7)])).await.unwrap();
+    let (late, there) = others.await.unwrap();
+    assert!(matches!(late, Err(AppendError::Behind { found, .. }) if found == Position(1)));
+    here.take_turn().await.unwrap();
+    here.leave_turn().await;
+    there.append(&batch(&[event(2, 8)])).await.unwrap();
+    // One who goes away in the middle lets go, too.
+    here.take_turn().await.unwrap();
+    drop(here);
+    there.append(&batch(&[event(3, 9)])).await.unwrap();
 }
 
 #[tokio::test]

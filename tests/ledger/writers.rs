@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use keyledger::clock;
 use keyledger::ledger::{Account, Ledger, LedgerOptions, Refusal, SubmitError};
@@ -119,6 +120,41 @@ async fn load_from_two_processes_on_the_same_accounts_loses_and_doubles_nothing(
         assert_eq!(account.available(), credits("0"), "everything was spent, and no more");
         assert_eq!(account.totals.charged, credits("50"));
     }
+}
+
+/// A process that has written a thousand events while another wrote hardly any is starving the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn load_from_two_processes_starves_neither() {
+    const CALLERS: usize = 24;
+    const ENOUGH: usize = 800;
+    let harness = Harness::start().await;
+    let processes = [harness.ledger(), harness.ledger()];
+    let customers = Arc::new([
+        Customer::open(&processes[0], "100000").await,
+        Customer::open(&processes[1], "100000").await,
+    ]);
+    let done: Arc<[AtomicUsize; 2]> = Arc::default();
+    let callers: Vec<_> = (0..2 * CALLERS)
+        .map(|n| {
+            let (ledger, customers, done) = (processes[n % 2].clone(), Arc::clone(&customers), Arc::clone(&done));
+            tokio::spawn(async move {
+                while done.iter().all(|side| side.load(Ordering::Relaxed) < ENOUGH) {
+                    customers[n % 2].reserve_fresh(&ledger).await.unwrap();
+                    done[n % 2].fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    let least = done.iter().map(|side| side.load(Ordering::Relaxed)).min().unwrap();
+    assert!(least >= ENOUGH / 5, "one did {ENOUGH}, the other {least}");
+    let events = whole_log(&harness.log()).await;
+    let held = |customer: &Customer| replay(&events, customer).open.len();
+    let written: usize = customers.iter().map(held).sum();
+    let answered: usize = done.iter().map(|side| side.load(Ordering::Relaxed)).sum();
+    assert_eq!(written, answered, "what was answered is in the log, once");
 }
 
 /// Reserves and charges until the credits are gone.
