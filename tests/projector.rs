@@ -1,6 +1,7 @@
 //! The views: equal to a replay of the log, whatever happens to the bus, the projector or an event.
 
 pub mod appended;
+mod behind;
 mod distrusted;
 mod halted;
 mod outages;

@@ -275,8 +275,8 @@ impl Changes for BalanceChanges {
         }
     }
 
-    fn is_empty(&self) -> bool {
-        self.opened.is_empty() && self.accounts.is_empty() && self.granted.is_empty() && self.grants.is_empty()
+    fn rows(&self) -> usize {
+        self.opened.len() + self.accounts.len() + self.granted.len() + self.grants.len()
     }
 }
 

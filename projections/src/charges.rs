@@ -73,8 +73,8 @@ impl Changes for ChargesChanges {
         }
     }
 
-    fn is_empty(&self) -> bool {
-        self.charged.is_empty()
+    fn rows(&self) -> usize {
+        self.charged.len()
     }
 }
 

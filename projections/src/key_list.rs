@@ -136,8 +136,8 @@ impl Changes for KeyListChanges {
         }
     }
 
-    fn is_empty(&self) -> bool {
-        self.created.is_empty() && self.changed.is_empty()
+    fn rows(&self) -> usize {
+        self.created.len() + self.changed.len()
     }
 }
 

@@ -36,8 +36,8 @@ pub trait Changes: Default {
     /// Folds the next event into the changes so far.
     fn fold(&mut self, recorded: &Recorded) -> Result<(), FoldError>;
 
-    /// Whether nothing changes.
-    fn is_empty(&self) -> bool;
+    /// How many rows change, those of a list within a row not counted: what a batch costs to keep and to write.
+    fn rows(&self) -> usize;
 }
 
 /// The rows of one view in memory: what Postgres holds, for proofs that it does.

@@ -77,8 +77,8 @@ impl Changes for ReservationsChanges {
         }
     }
 
-    fn is_empty(&self) -> bool {
-        self.opened.is_empty() && self.closed.is_empty()
+    fn rows(&self) -> usize {
+        self.opened.len() + self.closed.len()
     }
 }
 

@@ -158,8 +158,8 @@ impl Changes for UsageChanges {
         }
     }
 
-    fn is_empty(&self) -> bool {
-        self.used.is_empty() && self.networks.is_empty()
+    fn rows(&self) -> usize {
+        self.used.len() + self.networks.len()
     }
 }
 

@@ -44,12 +44,14 @@ impl Log {
     /// At most `limit` events after a position, in order, without a gap.
     pub async fn read(&self, after: Position, limit: u32) -> Result<Vec<Stored>, ReadError> {
         in_time(async {
+            // Positions have no gap, so the last one is known. With `limit` instead, a Postgres that has no statistics yet
+            // reads and sorts everything that follows, for each page again.
             let rows = sqlx::query(
-                "select position, body from events where shard = $1 and position > $2 order by position limit $3",
+                "select position, body from events where shard = $1 and position > $2 and position <= $3 order by position",
             )
             .bind(self.shard_column())
             .bind(bigint(after.0))
-            .bind(i64::from(limit))
+            .bind(bigint(after.0.saturating_add(u64::from(limit))))
             .fetch_all(&self.pool)
             .await?;
             all_stored(&rows)

@@ -1,7 +1,7 @@
 //! The projector: folds the log into the views, each projection by itself.
 //!
-//! In: events from the bus, and from the log whenever the bus has a gap, is silent or is down. Out: rows, with the
-//! checkpoint beside them.
+//! In: events from the bus, and from the log whenever the bus has a gap, is silent or is down; heard and decoded once for
+//! all projections. Out: rows, with the checkpoint beside them.
 //!
 //! Promise: rows and checkpoint change in one SQL transaction, which only succeeds if the checkpoint stands where the
 //! fold began; so a crash, a duplicate or a second projector can lose work but cannot fold an event twice or skip one.
@@ -9,6 +9,7 @@
 //!
 //! Not here: rules, and what the rows mean: that is the fold's.
 
+mod feed;
 mod halts;
 mod rebuild;
 mod source;
@@ -16,16 +17,17 @@ mod tables;
 mod view;
 mod worker;
 
-use keyledger_events::{Position, Timestamp};
+use keyledger_events::{Position, Shard, Timestamp};
 use sqlx::PgPool;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use rebuild::{RebuildError, Rebuilt, rebuild};
+pub use rebuild::{RebuildError, Rebuilt, rebuild, rebuild_views};
 pub use view::View;
 
 use crate::bus::Bus;
 use crate::log::Log;
+use feed::Feed;
 use source::Source;
 use tables::{Balance, Charges, KeyList, Reservations, Usage};
 use worker::Worker;
@@ -70,29 +72,43 @@ pub struct Projector;
 impl Projector {
     /// Starts a worker for each projection.
     pub fn start(options: ProjectorOptions, stop: CancellationToken) -> ProjectorHandle {
+        let ProjectorOptions { log, pool, bus } = options;
+        let feed = Feed::start(log.clone(), Source::new(log.clone(), bus), stop.clone());
+        let start = Start {
+            shard: log.shard(),
+            pool,
+            feed,
+            stop,
+        };
         let projections = vec![
-            start_one::<KeyList>(&options, &stop),
-            start_one::<Balance>(&options, &stop),
-            start_one::<Charges>(&options, &stop),
-            start_one::<Reservations>(&options, &stop),
-            start_one::<Usage>(&options, &stop),
+            start.one::<KeyList>(),
+            start.one::<Balance>(),
+            start.one::<Charges>(),
+            start.one::<Reservations>(),
+            start.one::<Usage>(),
         ];
         ProjectorHandle { projections }
     }
 }
 
-fn start_one<T: tables::Table>(
-    options: &ProjectorOptions,
-    stop: &CancellationToken,
-) -> watch::Receiver<ProjectionStatus> {
-    let (tell, status) = watch::channel(ProjectionStatus {
-        view: T::VIEW,
-        checkpoint: Position::START,
-        recorded_at: Timestamp::EPOCH,
-        halted: None,
-    });
-    let source = Source::new(options.log.clone(), options.bus.clone());
-    let worker = Worker::<T>::new(options.pool.clone(), options.log.shard(), source, tell);
-    tokio::spawn(worker.run(stop.clone()));
-    status
+/// What every worker is given.
+struct Start {
+    pool: PgPool,
+    shard: Shard,
+    feed: Feed,
+    stop: CancellationToken,
+}
+
+impl Start {
+    fn one<T: tables::Table>(&self) -> watch::Receiver<ProjectionStatus> {
+        let (tell, status) = watch::channel(ProjectionStatus {
+            view: T::VIEW,
+            checkpoint: Position::START,
+            recorded_at: Timestamp::EPOCH,
+            halted: None,
+        });
+        let worker = Worker::<T>::new(self.pool.clone(), self.shard, self.feed.clone(), tell);
+        tokio::spawn(worker.run(self.stop.clone()));
+        status
+    }
 }

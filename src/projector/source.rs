@@ -1,4 +1,4 @@
-//! Where a projection's events come from: the bus when it delivers the very next one, the log otherwise.
+//! Where new events come from: the bus when it delivers the very next one, the log otherwise.
 //!
 //! The bus is only a wire, and may be the wire of another database: a stream can outlive the log that it was copied
 //! from. So the log is asked whether it holds the last message of what the bus brought; one look-up a batch.
@@ -40,9 +40,10 @@ pub(super) enum SourceError {
     },
 }
 
-const EVENTS_AT_ONCE_MAX: usize = 1_000;
+/// What is read, folded and written together at most.
+const EVENTS_AT_ONCE_MAX: u32 = 5_000;
 /// How late a projection hears when the bus says nothing.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
 const TRY_BUS_EVERY: Duration = Duration::from_secs(2);
 const SUBSCRIBE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -107,29 +108,14 @@ impl Source {
         }
     }
 
-    /// Reads the log itself, as after a batch that did not fit.
-    pub(super) async fn look(&mut self, after: Position) -> Result<Vec<Recorded>, SourceError> {
-        let limit = u32::try_from(EVENTS_AT_ONCE_MAX).unwrap_or(u32::MAX);
-        let stored = self.log.read(after, limit).await?;
-        self.looked_at = Some(Instant::now());
+    async fn look(&mut self, after: Position) -> Result<Vec<Recorded>, SourceError> {
+        let events = read_page(&self.log, after).await?;
         // A full page means that there is more: the next call reads on without waiting for the bus.
-        if stored.len() == EVENTS_AT_ONCE_MAX {
-            self.looked_at = None;
-        }
-        let mut events = Vec::with_capacity(stored.len());
-        for stored in stored {
-            match stored.decode() {
-                Ok(recorded) => events.push(recorded),
-                // What comes before the unreadable one is folded first.
-                Err(_) if !events.is_empty() => return Ok(events),
-                Err(error) => {
-                    return Err(SourceError::Unreadable {
-                        position: stored.position,
-                        error,
-                    });
-                }
-            }
-        }
+        self.looked_at = if is_full(events.len()) {
+            None
+        } else {
+            Some(Instant::now())
+        };
         Ok(events)
     }
 
@@ -157,7 +143,7 @@ impl Source {
                 },
                 Some(_) | None => return self.gap(heard),
             }
-            if heard.events.len() >= EVENTS_AT_ONCE_MAX {
+            if is_full(heard.events.len()) {
                 return heard;
             }
             next = self
@@ -218,6 +204,31 @@ impl Source {
             Ok(None) | Err(_) => self.leave_bus(),
         }
     }
+}
+
+/// The next page of the log, as far as it can be read.
+pub(super) async fn read_page(log: &Log, after: Position) -> Result<Vec<Recorded>, SourceError> {
+    let stored = log.read(after, EVENTS_AT_ONCE_MAX).await?;
+    let mut events = Vec::with_capacity(stored.len());
+    for stored in stored {
+        match stored.decode() {
+            Ok(recorded) => events.push(recorded),
+            // What comes before the unreadable one is folded first.
+            Err(_) if !events.is_empty() => return Ok(events),
+            Err(error) => {
+                return Err(SourceError::Unreadable {
+                    position: stored.position,
+                    error,
+                });
+            }
+        }
+    }
+    Ok(events)
+}
+
+/// Whether there may be more than these.
+pub(super) fn is_full(events: usize) -> bool {
+    u32::try_from(events).is_ok_and(|events| events >= EVENTS_AT_ONCE_MAX)
 }
 
 /// A message's sequence in the stream, which is its event's position.

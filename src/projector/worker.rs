@@ -7,19 +7,23 @@ use keyledger_events::{Position, Recorded, Shard};
 use keyledger_projections::Changes as _;
 use sqlx::{Connection as _, PgConnection, PgPool, Row as _};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::ProjectionStatus;
+use super::feed::{Feed, Shared};
 use super::halts::{self, Halt};
-use super::source::{Source, SourceError};
+use super::source::SourceError;
 use super::tables::{Generation, Table, WriteError};
 use crate::log::{bigint, time_column, timestamp};
 
 pub(super) struct Worker<T> {
     pool: PgPool,
     shard: Shard,
-    source: Source,
+    feed: Feed,
     tell: watch::Sender<ProjectionStatus>,
+    /// No batch begins before.
+    next_batch_at: Instant,
     /// The last turn failed too, so the operator has been told.
     stumbling: bool,
     table: PhantomData<T>,
@@ -36,6 +40,9 @@ pub(super) enum Stumble {
     Halt(Halt),
 }
 
+/// While the log is busy, batches begin this far apart: fewer and larger ones write each row less often. What comes after
+/// a quiet time is written at once.
+const BATCH_EVERY: Duration = Duration::from_millis(20);
 const PAUSE_AFTER_RETRY: Duration = Duration::from_millis(250);
 /// A halted projection tries again this often: another version may have been started meanwhile.
 const PAUSE_AFTER_HALT: Duration = Duration::from_secs(5);
@@ -43,12 +50,13 @@ const PAUSE_AFTER_HALT: Duration = Duration::from_secs(5);
 const WRITE_SECONDS_MAX: u64 = 15;
 
 impl<T: Table> Worker<T> {
-    pub(super) fn new(pool: PgPool, shard: Shard, source: Source, tell: watch::Sender<ProjectionStatus>) -> Worker<T> {
+    pub(super) fn new(pool: PgPool, shard: Shard, feed: Feed, tell: watch::Sender<ProjectionStatus>) -> Worker<T> {
         Worker {
             pool,
             shard,
-            source,
+            feed,
             tell,
+            next_batch_at: Instant::now(),
             stumbling: false,
             table: PhantomData,
         }
@@ -80,7 +88,11 @@ impl<T: Table> Worker<T> {
             None => self.read_checkpoint().await?,
         };
         *checkpoint = Some(from);
-        let next = match stop.run_until_cancelled(self.source.next(from)).await {
+        let next = async {
+            tokio::time::sleep_until(self.next_batch_at).await;
+            self.feed.next(from).await
+        };
+        let next = match stop.run_until_cancelled(next).await {
             None => return Ok(false),
             Some(Err(SourceError::Log(error))) => return Err(Stumble::Retry(error.to_string())),
             Some(Err(SourceError::Unreadable { position, error })) => {
@@ -88,13 +100,14 @@ impl<T: Table> Worker<T> {
             }
             Some(Ok(events)) => events,
         };
+        self.next_batch_at = Instant::now() + BATCH_EVERY;
         *checkpoint = self.fold(from, &next).await?;
         Ok(true)
     }
 
     /// Folds and writes a batch. One that does not fit is tried event by event, from the log, to find the one at fault.
     /// Answers the new checkpoint; `None` when somebody else moved it.
-    async fn fold(&mut self, from: Position, events: &[Recorded]) -> Result<Option<Position>, Stumble> {
+    async fn fold(&mut self, from: Position, events: &[Shared]) -> Result<Option<Position>, Stumble> {
         match fold_and_write::<T>(&self.pool, self.shard, from, events).await {
             Ok(Some(to)) => {
                 self.note_progress(events);
@@ -103,10 +116,9 @@ impl<T: Table> Worker<T> {
             Ok(None) => Ok(None),
             Err(WriteError::Database(error)) => Err(Stumble::Retry(error.to_string())),
             Err(WriteError::DoesNotFit(_)) => {
-                self.source.leave_bus();
                 let again = self
-                    .source
-                    .look(from)
+                    .feed
+                    .again(from, events)
                     .await
                     .map_err(|error| Stumble::Retry(error.to_string()))?;
                 self.fold_one_by_one(from, &again).await
@@ -114,7 +126,7 @@ impl<T: Table> Worker<T> {
         }
     }
 
-    async fn fold_one_by_one(&mut self, from: Position, events: &[Recorded]) -> Result<Option<Position>, Stumble> {
+    async fn fold_one_by_one(&mut self, from: Position, events: &[Shared]) -> Result<Option<Position>, Stumble> {
         let mut at = from;
         for event in events {
             match fold_and_write::<T>(&self.pool, self.shard, at, std::slice::from_ref(event)).await {
@@ -168,7 +180,7 @@ impl<T: Table> Worker<T> {
         Ok(position)
     }
 
-    fn note_progress(&mut self, events: &[Recorded]) {
+    fn note_progress(&mut self, events: &[Shared]) {
         let Some(last) = events.last() else { return };
         if std::mem::take(&mut self.stumbling) {
             tracing::info!(view = %T::VIEW, position = %last.position, "a projection goes on");
@@ -218,12 +230,16 @@ impl<T: Table> Worker<T> {
     }
 }
 
+/// Begins an SQL transaction whose commit does not wait for the disk. After a crash of Postgres rows and checkpoint both
+/// stand where they were a moment before, and what is missing is folded again.
+pub(super) const BEGIN: &str = "begin; set local synchronous_commit = off";
+
 /// Rows and checkpoint in one SQL transaction. `None`: the checkpoint was not at `from`, and nothing was written.
 async fn fold_and_write<T: Table>(
     pool: &PgPool,
     shard: Shard,
     from: Position,
-    events: &[Recorded],
+    events: &[Shared],
 ) -> Result<Option<Position>, WriteError> {
     let mut changes = T::Changes::default();
     for recorded in events {
@@ -236,8 +252,8 @@ async fn fold_and_write<T: Table>(
     };
     let mut connection = in_time(async { Ok(pool.acquire().await?) }).await?;
     let written = in_time(async {
-        let mut transaction = connection.begin().await?;
-        if !move_checkpoint::<T>(&mut transaction, Generation::Live, shard, from, last).await? {
+        let mut transaction = connection.begin_with(BEGIN).await?;
+        if !move_checkpoint::<T>(&mut transaction, shard, from, last).await? {
             transaction.rollback().await?;
             return Ok(None);
         }
@@ -262,17 +278,16 @@ async fn in_time<R>(step: impl Future<Output = Result<R, WriteError>>) -> Result
 }
 
 /// Moves the checkpoint if it stands where this fold began: of two projectors, one waits here and then learns that it lost.
-pub(super) async fn move_checkpoint<T: Table>(
+async fn move_checkpoint<T: Table>(
     connection: &mut PgConnection,
-    generation: Generation,
     shard: Shard,
     from: Position,
     to: &Recorded,
 ) -> Result<bool, WriteError> {
-    let moved = sqlx::query(generation.sql(
+    let moved = sqlx::query(
         "update views.checkpoints set position = $4, recorded_at = $5
          where projection = $1 and shard = $2 and position = $3",
-    ))
+    )
     .bind(T::VIEW.as_str())
     .bind(shard_column(shard))
     .bind(bigint(from.0))

@@ -1,7 +1,7 @@
 //! `views.key_list`.
 
 use keyledger_events::{Endpoint, Scopes};
-use keyledger_projections::{Changes as _, KeyChange, KeyListChanges, KeyRow};
+use keyledger_projections::{KeyChange, KeyListChanges, KeyRow};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -24,9 +24,6 @@ impl Table for KeyList {
         generation: Generation,
         changes: KeyListChanges,
     ) -> Result<(), WriteError> {
-        if changes.is_empty() {
-            return Ok(());
-        }
         let created: Vec<KeyRow> = changes.created.into_values().collect();
         insert(connection, generation, &created).await?;
         let changed: Vec<_> = changes.changed.into_iter().collect();

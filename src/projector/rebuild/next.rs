@@ -1,0 +1,264 @@
+//! The next generation of one view: changes gathered in memory, tables beside the live ones, and the exchange.
+
+use std::collections::BTreeMap;
+
+use keyledger_events::{Position, Recorded, Shard, Timestamp};
+use keyledger_projections::Changes as _;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _};
+use uuid::Uuid;
+
+use super::pass::{EVENTS_A_PAGE, decode, shard_of};
+use super::{RebuildError, Rebuilt, rows_do_not_fit};
+use crate::log::{Log, bigint, time_column};
+use crate::projector::tables::{Generation, Named, Table, WriteError};
+use crate::projector::worker::{BEGIN, shard_column};
+
+/// Changed rows that are kept in memory before they are written: some megabytes. A view with fewer rows is written once,
+/// however long the log is.
+const ROWS_IN_MEMORY_MAX: usize = 20_000;
+
+/// Where a shard stands, and the time of its last event.
+#[derive(Clone, Copy)]
+struct Place {
+    position: Position,
+    recorded_at: Timestamp,
+}
+
+pub(super) struct Next<T: Table> {
+    // A connection of its own and no pool: when this is dropped, it closes, and Postgres rolls back.
+    connection: PgConnection,
+    log_pool: PgPool,
+    gathered: Gathered<T>,
+}
+
+/// What is folded and not yet written.
+struct Gathered<T: Table> {
+    /// The name of this rebuild, beside its checkpoints.
+    rebuild: Uuid,
+    folded: BTreeMap<Shard, Place>,
+    changes: T::Changes,
+}
+
+impl<T: Table> Next<T> {
+    /// Makes empty tables like the live ones, whatever an earlier rebuild left.
+    pub(super) async fn begin(database_url: &str, log_pool: PgPool) -> Result<Next<T>, RebuildError> {
+        let mut connection = PgConnection::connect(database_url).await?;
+        let rebuild = Uuid::from_u128(crate::clock::random_id_bits());
+        let mut transaction = connection.begin().await?;
+        forget_checkpoints::<T>(&mut transaction).await?;
+        make_tables::<T>(&mut transaction).await?;
+        let folded = begin_checkpoints::<T>(&mut transaction, rebuild).await?;
+        transaction.commit().await?;
+        Ok(Next {
+            connection,
+            log_pool,
+            gathered: Gathered {
+                rebuild,
+                folded,
+                changes: T::Changes::default(),
+            },
+        })
+    }
+
+    /// Folds the next events of a shard.
+    pub(super) fn fold(&mut self, shard: Shard, events: &[Recorded]) -> Result<(), RebuildError> {
+        self.gathered.fold(shard, events)
+    }
+
+    pub(super) async fn write_when_large(&mut self) -> Result<(), RebuildError> {
+        if self.gathered.changes.rows() < ROWS_IN_MEMORY_MAX {
+            return Ok(());
+        }
+        self.write().await
+    }
+
+    async fn write(&mut self) -> Result<(), RebuildError> {
+        let mut transaction = self.connection.begin_with(BEGIN).await?;
+        self.gathered.write(&mut transaction).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Exchanges the generations. From the first statement on the live projector waits; afterwards it finds its
+    /// checkpoint moved, or not, and goes on from there.
+    pub(super) async fn take_over(mut self) -> Result<Rebuilt, RebuildError> {
+        // Most of it before anybody waits.
+        self.write().await?;
+        let mut transaction = self.connection.begin().await?;
+        for (shard, position) in lock_checkpoints::<T>(&mut transaction).await? {
+            let log = Log::new(self.log_pool.clone(), shard);
+            self.gathered.fold_up_to(&log, position).await?;
+        }
+        self.gathered.write(&mut transaction).await?;
+        let mut rows_changed = 0;
+        for named in T::TABLES {
+            let exchanged = exchange(&mut transaction, named).await;
+            rows_changed += exchanged.map_err(|error| rows_do_not_fit(self.gathered.last(), error))?;
+        }
+        move_live_checkpoints::<T>(&mut transaction).await?;
+        forget_checkpoints::<T>(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(Rebuilt {
+            events: self.gathered.folded.values().map(|place| place.position.0).sum(),
+            rows_changed,
+        })
+    }
+}
+
+impl<T: Table> Gathered<T> {
+    /// Events of a shard that this view does not know are not its own.
+    fn fold(&mut self, shard: Shard, events: &[Recorded]) -> Result<(), RebuildError> {
+        let Some(place) = self.folded.get_mut(&shard) else {
+            return Ok(());
+        };
+        for recorded in events {
+            self.changes.fold(recorded).map_err(|error| RebuildError::DoesNotFit {
+                position: recorded.position,
+                why: error.why.to_owned(),
+            })?;
+            *place = Place {
+                position: recorded.position,
+                recorded_at: recorded.time,
+            };
+        }
+        Ok(())
+    }
+
+    /// Folds a shard until it is level with the live view, or the log has no more: a view that says it is further than its
+    /// log is as far as the log after this.
+    async fn fold_up_to(&mut self, log: &Log, live: Position) -> Result<(), RebuildError> {
+        while let Some(place) = self.folded.get(&log.shard()).filter(|place| place.position < live) {
+            let page = log.read(place.position, EVENTS_A_PAGE).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            self.fold(log.shard(), &decode(&page)?)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what was gathered and the checkpoints that belong to it, inside the caller's SQL transaction.
+    async fn write(&mut self, connection: &mut PgConnection) -> Result<(), RebuildError> {
+        for (shard, place) in &self.folded {
+            let moved = sqlx::query(
+                "update views_next.checkpoints set position = $4, recorded_at = $5
+                 where projection = $1 and shard = $2 and rebuild = $3",
+            )
+            .bind(T::VIEW.as_str())
+            .bind(shard_column(*shard))
+            .bind(self.rebuild)
+            .bind(bigint(place.position.0))
+            .bind(time_column(place.recorded_at))
+            .execute(&mut *connection)
+            .await?;
+            if moved.rows_affected() == 0 {
+                return Err(RebuildError::Superseded { view: T::VIEW });
+            }
+        }
+        let written = T::write(connection, Generation::Next, std::mem::take(&mut self.changes)).await;
+        written.map_err(|error| rows_do_not_fit(self.last(), error))
+    }
+
+    /// The last event that was folded, of the shard that is furthest.
+    fn last(&self) -> Position {
+        self.folded
+            .values()
+            .map(|place| place.position)
+            .max()
+            .unwrap_or_default()
+    }
+}
+
+/// The tables need not survive a crash, and have no index but the one that tells the rows apart.
+async fn make_tables<T: Table>(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    for Named { table, key } in T::TABLES {
+        for statement in [
+            format!("drop table if exists views_next.{table}"),
+            format!("create unlogged table views_next.{table} (like views.{table} including all excluding indexes)"),
+            format!("alter table views_next.{table} add primary key ({key})"),
+        ] {
+            sqlx::query(AssertSqlSafe(statement)).execute(&mut *connection).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn begin_checkpoints<T: Table>(
+    connection: &mut PgConnection,
+    rebuild: Uuid,
+) -> Result<BTreeMap<Shard, Place>, RebuildError> {
+    let rows = sqlx::query(
+        "insert into views_next.checkpoints (projection, shard, position, recorded_at, rebuild)
+         select projection, shard, 0, 'epoch', $2 from views.checkpoints where projection = $1
+         returning shard",
+    )
+    .bind(T::VIEW.as_str())
+    .bind(rebuild)
+    .fetch_all(connection)
+    .await?;
+    if rows.is_empty() {
+        return Err(RebuildError::NoCheckpoint { view: T::VIEW });
+    }
+    let start = Place {
+        position: Position::START,
+        recorded_at: Timestamp::EPOCH,
+    };
+    rows.iter().map(|row| Ok((shard_of(row)?, start))).collect()
+}
+
+/// Another rebuild that goes by these learns that it is superseded. It may be writing at this moment: then this waits.
+async fn forget_checkpoints<T: Table>(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from views_next.checkpoints where projection = $1")
+        .bind(T::VIEW.as_str())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Takes the live checkpoints' rows, and says where they stand.
+async fn lock_checkpoints<T: Table>(connection: &mut PgConnection) -> Result<Vec<(Shard, Position)>, sqlx::Error> {
+    let rows =
+        sqlx::query("select shard, position from views.checkpoints where projection = $1 order by shard for update")
+            .bind(T::VIEW.as_str())
+            .fetch_all(connection)
+            .await?;
+    rows.iter()
+        .map(|row| {
+            let position: i64 = row.try_get("position")?;
+            Ok((shard_of(row)?, Position(position.unsigned_abs())))
+        })
+        .collect()
+}
+
+async fn move_live_checkpoints<T: Table>(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update views.checkpoints c set position = n.position, recorded_at = n.recorded_at
+         from views_next.checkpoints n
+         where c.projection = $1 and n.projection = c.projection and n.shard = c.shard",
+    )
+    .bind(T::VIEW.as_str())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Makes a live table equal to the next one, and removes that. Rows go in by their key, so that the indexes grow in order.
+async fn exchange(connection: &mut PgConnection, Named { table, key }: &Named) -> Result<u64, WriteError> {
+    let columns = key.split(", ").map(|column| format!("n.{column} = l.{column}"));
+    let same_key = columns.collect::<Vec<_>>().join(" and ");
+    let mut changed = 0;
+    for statement in [
+        format!(
+            "delete from views.{table} l where not exists (
+                 select from views_next.{table} n where {same_key} and row(n.*) is not distinct from row(l.*))"
+        ),
+        format!(
+            "insert into views.{table} select n.* from views_next.{table} n
+             where not exists (select from views.{table} l where {same_key}) order by {key}"
+        ),
+        format!("drop table views_next.{table}"),
+    ] {
+        let done = sqlx::query(AssertSqlSafe(statement)).execute(&mut *connection).await?;
+        changed += done.rows_affected();
+    }
+    Ok(changed)
+}

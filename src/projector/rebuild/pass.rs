@@ -1,0 +1,126 @@
+//! One pass over the log for all views that are rebuilt: each page is read and decoded once, the next one meanwhile.
+
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use keyledger_events::{Position, Recorded, Shard};
+use sqlx::{PgPool, Row as _};
+use tokio::sync::mpsc;
+
+use super::RebuildError;
+use crate::log::{Log, Stored};
+use crate::projector::View;
+
+/// Events of one shard, in order.
+#[derive(Clone)]
+pub(super) struct Page {
+    pub(super) shard: Shard,
+    pub(super) events: Arc<Vec<Recorded>>,
+}
+
+pub(super) const EVENTS_A_PAGE: u32 = 5_000;
+/// A view that writes lets this many pages wait; then it keeps the pass waiting.
+pub(super) const PAGES_WAITING_MAX: usize = 8;
+/// Pages that are decoded at once.
+const DECODING_MAX: usize = 2;
+
+pub(super) struct Pass {
+    logs: Vec<Log>,
+    takers: Vec<mpsc::Sender<Page>>,
+}
+
+impl Pass {
+    /// Over every shard that one of the views knows.
+    pub(super) async fn over(pool: PgPool, views: &[View]) -> Result<Pass, RebuildError> {
+        let names: Vec<&str> = views.iter().copied().map(View::as_str).collect();
+        let rows =
+            sqlx::query("select distinct shard from views.checkpoints where projection = any($1) order by shard")
+                .bind(&names)
+                .fetch_all(&pool)
+                .await?;
+        let logs = rows.iter().map(|row| Ok(Log::new(pool.clone(), shard_of(row)?)));
+        Ok(Pass {
+            logs: logs.collect::<Result<_, sqlx::Error>>()?,
+            takers: Vec::new(),
+        })
+    }
+
+    pub(super) fn hand_to(&mut self, taker: mpsc::Sender<Page>) {
+        self.takers.push(taker);
+    }
+
+    /// Hands out every page. Tells after each how many events are read and how many there are. It ends early when nobody
+    /// takes any more.
+    pub(super) async fn run(&mut self, mut progress: impl FnMut(u64, u64) + Send) -> Result<(), RebuildError> {
+        let mut heads = 0;
+        for log in &self.logs {
+            heads += log.head().await?.position.0;
+        }
+        let mut read = 0;
+        for log in self.logs.clone() {
+            let shard = log.shard();
+            let mut pages = std::pin::pin!(decoded(log));
+            while let Some(events) = pages.try_next().await? {
+                read += u64::try_from(events.len()).unwrap_or(0);
+                let events = Arc::new(events);
+                self.hand_out(&Page { shard, events }).await;
+                if self.takers.is_empty() {
+                    return Ok(());
+                }
+                progress(read, heads.max(read));
+            }
+        }
+        Ok(())
+    }
+
+    /// A view whose rebuild has ended takes no more.
+    async fn hand_out(&mut self, page: &Page) {
+        let mut gone = Vec::new();
+        for (index, taker) in self.takers.iter().enumerate() {
+            if taker.send(page.clone()).await.is_err() {
+                gone.push(index);
+            }
+        }
+        for index in gone.into_iter().rev() {
+            self.takers.swap_remove(index);
+        }
+    }
+}
+
+/// The pages of a shard's log, up to where it ends when it is got there.
+fn decoded(log: Log) -> impl Stream<Item = Result<Vec<Recorded>, RebuildError>> {
+    stored(log)
+        .map(|page| async {
+            let page = page?;
+            let decoding = tokio::task::spawn_blocking(move || decode(&page));
+            decoding.await.map_err(|_| RebuildError::CutShort)?
+        })
+        .buffered(DECODING_MAX)
+}
+
+fn stored(log: Log) -> impl Stream<Item = Result<Vec<Stored>, RebuildError>> {
+    stream::try_unfold(Some(Position::START), move |after| {
+        let log = log.clone();
+        async move {
+            let Some(after) = after else { return Ok(None) };
+            let page = log.read(after, EVENTS_A_PAGE).await?;
+            let full = u32::try_from(page.len()) == Ok(EVENTS_A_PAGE);
+            let next = page.last().map(|last| last.position).filter(|_| full);
+            Ok((!page.is_empty()).then_some((page, next)))
+        }
+    })
+}
+
+pub(super) fn decode(page: &[Stored]) -> Result<Vec<Recorded>, RebuildError> {
+    let decoded = page.iter().map(|stored| {
+        stored.decode().map_err(|error| RebuildError::DoesNotFit {
+            position: stored.position,
+            why: error.to_string(),
+        })
+    });
+    decoded.collect()
+}
+
+pub(super) fn shard_of(row: &sqlx::postgres::PgRow) -> Result<Shard, sqlx::Error> {
+    Ok(Shard(row.try_get::<i16, _>("shard")?.unsigned_abs()))
+}
