@@ -230,10 +230,6 @@ impl<T: Table> Worker<T> {
     }
 }
 
-/// Begins an SQL transaction whose commit does not wait for the disk. After a crash of Postgres rows and checkpoint both
-/// stand where they were a moment before, and what is missing is folded again.
-pub(super) const BEGIN: &str = "begin; set local synchronous_commit = off";
-
 /// Rows and checkpoint in one SQL transaction. `None`: the checkpoint was not at `from`, and nothing was written.
 async fn fold_and_write<T: Table>(
     pool: &PgPool,
@@ -252,7 +248,7 @@ async fn fold_and_write<T: Table>(
     };
     let mut connection = in_time(async { Ok(pool.acquire().await?) }).await?;
     let written = in_time(async {
-        let mut transaction = connection.begin_with(BEGIN).await?;
+        let mut transaction = connection.begin().await?;
         if !move_checkpoint::<T>(&mut transaction, shard, from, last).await? {
             transaction.rollback().await?;
             return Ok(None);

@@ -11,7 +11,7 @@ use super::pass::{EVENTS_A_PAGE, decode, shard_of};
 use super::{RebuildError, Rebuilt, rows_do_not_fit};
 use crate::log::{Log, bigint, time_column};
 use crate::projector::tables::{Generation, Named, Table, WriteError};
-use crate::projector::worker::{BEGIN, shard_column};
+use crate::projector::worker::shard_column;
 
 /// Changed rows that are kept in memory before they are written: some megabytes. A view with fewer rows is written once,
 /// however long the log is.
@@ -73,7 +73,7 @@ impl<T: Table> Next<T> {
     }
 
     async fn write(&mut self) -> Result<(), RebuildError> {
-        let mut transaction = self.connection.begin_with(BEGIN).await?;
+        let mut transaction = self.connection.begin().await?;
         self.gathered.write(&mut transaction).await?;
         Ok(transaction.commit().await?)
     }
