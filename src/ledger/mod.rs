@@ -7,6 +7,7 @@
 //! Not here: HTTP, the bus, the views.
 
 mod account;
+mod answers;
 mod cache;
 mod command;
 mod flight;

@@ -10,7 +10,6 @@ use super::command::{Limits, Target};
 use super::refusal::Refusal;
 use super::rules;
 use super::work::Work;
-use super::writer::{ended_key, nobody_there};
 use crate::clock;
 use crate::log::{Batch, Head};
 
@@ -198,5 +197,22 @@ fn broken(account: &Account, why: &'static str) -> Inconsistent {
         account: account.id,
         position: account.position,
         why,
+    }
+}
+
+/// What a command without an account is refused with.
+fn nobody_there(target: Target) -> Refusal {
+    match target {
+        Target::Account(account) | Target::New(account) => Refusal::UnknownAccount { account },
+        Target::KeyOwner(_) => Refusal::KeyInvalid,
+    }
+}
+
+/// The key that an event ends, if it does.
+fn ended_key(event: &Event) -> Option<KeyId> {
+    if let Event::KeyDeleted(deleted) = event {
+        Some(deleted.key)
+    } else {
+        None
     }
 }

@@ -18,17 +18,17 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use keyledger_events::{AccountId, Event, KeyId};
+use keyledger_events::{AccountId, Event};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::account::Account;
+use super::answers::{answer_all, fail_all};
 use super::cache::Cache;
-use super::command::{Limits, SubmitError, Target};
+use super::command::{Limits, SubmitError};
 use super::flight::{Disproof, Flight};
 use super::loading::{Loading, Read, Wanted};
-use super::refusal::Refusal;
 use super::round::{Round, Verdict};
 use super::work::Work;
 use crate::log::{Head, Log, ReadError};
@@ -321,25 +321,8 @@ impl Writer {
         for key in &round.ended_keys {
             self.signals.end(*key);
         }
-        let shard = self.log.shard();
         metrics::counter!("keyledger_events_appended_total").increment(round.tail.position.0 - round.base.position.0);
-        let mut outcomes = Outcomes::default();
-        for (job, verdict) in round.decided {
-            outcomes.count(job.name(), &verdict);
-            match verdict {
-                Verdict::Written { position } => job.answer(shard, position, false),
-                Verdict::AlreadySo => job.answer(shard, round.tail.position, true),
-                Verdict::Refused(refusal) => {
-                    job.fail(SubmitError::Refused {
-                        refusal,
-                        shard,
-                        position: round.tail.position,
-                    });
-                }
-                Verdict::Broken => job.fail(SubmitError::Broken),
-            }
-        }
-        outcomes.tell();
+        answer_all(round, self.log.shard());
     }
 
     /// Makes room in memory, but not of accounts that are ahead of the log.
@@ -431,58 +414,10 @@ impl Writer {
     }
 }
 
-/// How the commands of a round ended, told to the metrics once and not for each command.
-#[derive(Debug, Default)]
-struct Outcomes(Vec<(&'static str, &'static str, u64)>);
-
-impl Outcomes {
-    fn count(&mut self, command: &'static str, verdict: &Verdict) {
-        let outcome = match verdict {
-            Verdict::Written { .. } => "written",
-            Verdict::AlreadySo => "already_so",
-            Verdict::Refused(_) => "refused",
-            Verdict::Broken => "broken",
-        };
-        match self.0.iter_mut().find(|(c, o, _)| (*c, *o) == (command, outcome)) {
-            Some((_, _, many)) => *many += 1,
-            None => self.0.push((command, outcome, 1)),
-        }
-    }
-
-    fn tell(self) {
-        for (command, outcome, many) in self.0 {
-            metrics::counter!("keyledger_commands_total", "command" => command, "outcome" => outcome).increment(many);
-        }
-    }
-}
-
 /// Completes with what there is; never when there is nothing.
 async fn when_there<F: Future + Unpin>(there: &mut Option<F>) -> F::Output {
     match there {
         Some(future) => future.await,
         None => std::future::pending().await,
-    }
-}
-
-fn fail_all(jobs: Vec<Box<dyn Work>>, error: impl Fn() -> SubmitError) {
-    for job in jobs {
-        job.fail(error());
-    }
-}
-
-/// What a command without an account is refused with.
-pub(super) fn nobody_there(target: Target) -> Refusal {
-    match target {
-        Target::Account(account) | Target::New(account) => Refusal::UnknownAccount { account },
-        Target::KeyOwner(_) => Refusal::KeyInvalid,
-    }
-}
-
-/// The key that an event ends, if it does.
-pub(super) fn ended_key(event: &Event) -> Option<KeyId> {
-    if let Event::KeyDeleted(deleted) = event {
-        Some(deleted.key)
-    } else {
-        None
     }
 }

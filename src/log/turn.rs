@@ -14,8 +14,13 @@ pub(super) struct Pen {
     pub in_turn: bool,
 }
 
+/// There is one way to run the append, and planning it anew costs more the longer its arrays are. And a process that falls
+/// silent in its turn loses it soon: all others wait.
+const PEN_SETTINGS: &str = "set plan_cache_mode = force_generic_plan; set idle_in_transaction_session_timeout = '2s'";
+
 impl Log {
-    /// Waits in line for the head, and holds it until the next append or `leave_turn`. Says where it stands.
+    /// Waits in line for the head, and holds it until the next append or `leave_turn`, for 2 s of silence at most. Says where
+    /// it stands.
     pub async fn take_turn(&self) -> Result<Head, ReadError> {
         in_time(async {
             let mut held = self.pen.lock().await;
@@ -55,10 +60,7 @@ impl Log {
 
     pub(super) async fn new_pen(&self) -> Result<Pen, sqlx::Error> {
         let mut connection = self.pool.acquire().await?.detach();
-        // There is one way to run the append, and planning it anew costs more the longer its arrays are.
-        sqlx::query("set plan_cache_mode = force_generic_plan")
-            .execute(&mut connection)
-            .await?;
+        sqlx::raw_sql(PEN_SETTINGS).execute(&mut connection).await?;
         Ok(Pen {
             connection,
             in_turn: false,

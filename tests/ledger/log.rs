@@ -79,6 +79,28 @@ async fn a_turn_keeps_others_out_until_the_append_or_until_it_is_left() {
 }
 
 #[tokio::test]
+async fn whoever_falls_silent_in_a_turn_loses_it_and_writes_nothing() {
+    let harness = Harness::start().await;
+    let [silent, other] = [harness.log(), harness.log()];
+    silent.take_turn().await.unwrap();
+    other.append(&batch(&[event(1, 8)])).await.unwrap();
+    let late = silent.append(&batch(&[event(1, 7)])).await;
+    assert!(
+        matches!(late, Err(AppendError::NotWritten(_) | AppendError::Behind { .. })),
+        "{late:?}"
+    );
+    silent.append(&batch(&[event(2, 7)])).await.unwrap();
+    let positions: Vec<Position> = other
+        .read(Position::START, 9)
+        .await
+        .unwrap()
+        .iter()
+        .map(|e| e.position)
+        .collect();
+    assert_eq!(positions, [Position(1), Position(2)]);
+}
+
+#[tokio::test]
 async fn an_append_that_is_sent_again_after_a_lost_answer_is_found_and_not_doubled() {
     let harness = Harness::start().await;
     let log = harness.log();
