@@ -1,10 +1,11 @@
 //! Who is kept out, and what they are told.
 
 use http::Method;
+use keyledger::config::{Colour, PagesConfig};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _};
 
-use super::browser::{Browser, hidden, invite};
+use super::browser::{Browser, hidden, invite, value_after};
 use crate::http::stage::Stage;
 
 /// Moves the sessions' times, as if it were later.
@@ -180,4 +181,37 @@ async fn only_an_operator_invites_and_only_to_an_account_that_is_there() {
     );
     let script = json!({"return_url": "javascript:alert(1)"});
     assert_eq!(stage.operator.post(&path, script).await.status, 422);
+}
+
+#[tokio::test]
+async fn the_pages_carry_the_platforms_own_name_colours_and_logo() {
+    const LOGO: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\"><title>SERP360</title></svg>";
+    let dressed = PagesConfig {
+        name: "SERP360".to_owned(),
+        accent: Colour::BLACK,
+        accent_dark: Colour::WHITE,
+        logo: Some(LOGO.to_owned()),
+        ..PagesConfig::default()
+    };
+    let stage = Stage::with_pages(dressed).await;
+    let (account, _) = stage.customer("10").await;
+    let ada = Browser::inside(&stage, &account).await;
+    let page = ada.page("/portal/keys").await;
+    assert!(page.contains("SERP360</title>") && !page.contains("Keyledger"));
+    let asset = async |mark: &str, attribute: &str| {
+        let place = value_after(&page, mark, attribute).to_owned();
+        ada.get(&format!("/portal/{place}")).await
+    };
+    assert_eq!(asset("<span class=\"brand\">", "src").await.text, LOGO);
+    let style = asset("rel=\"stylesheet\"", "href").await.text;
+    assert!(
+        style.contains(&format!("--accent:{}", Colour::BLACK))
+            && style.contains(&format!("--accent:{}", Colour::WHITE))
+    );
+    assert!(
+        asset("rel=\"icon\"", "href")
+            .await
+            .text
+            .contains(&Colour::BLACK.to_string())
+    );
 }
