@@ -25,7 +25,7 @@ setTimeout(() => {
 
 impl Browser {
     /// Panics if anything moved by itself while the page loaded; a score of 0.001 is no more than a hair.
-    async fn stands_still(&self, page: &str) {
+    pub async fn stands_still(&self, page: &str) {
         let shifted = self.client.execute_async(SHIFTED, vec![]).await.unwrap();
         let shifted = shifted.as_u64().expect("a browser that scores layout shifts");
         assert!(

@@ -63,3 +63,17 @@ async fn a_page_that_shuts_people_out_is_found() {
         assert!(said.contains(rule), "{rule} is not in {said}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_moves_by_itself_is_found() {
+    let site = site().await;
+    let browser = Browser::open(View::DESKTOP).await;
+    browser.goto(&site).await;
+    browser.stands_still("the good page").await;
+    browser
+        .run("const late = document.createElement('div'); late.style.height = '300px'; document.body.prepend(late)")
+        .await;
+    let looking = tokio::spawn(async move { browser.stands_still("the page with a latecomer").await });
+    let said = looking.await.unwrap_err().into_panic();
+    assert!(said.downcast_ref::<String>().unwrap().contains("moved by"));
+}
