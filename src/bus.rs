@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_nats::jetstream::{self, context::ContextBuilder};
 use async_nats::{Client, ConnectOptions, ServerAddr, connection::State};
 use keyledger_events::{Position, Shard};
+use uuid::Uuid;
 
 /// A connection that comes back by itself, and the prefix of this installation's streams. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -78,6 +79,10 @@ impl Bus {
         &self.jetstream
     }
 
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     pub fn connected(&self) -> bool {
         self.client.connection_state() == State::Connected
     }
@@ -95,6 +100,11 @@ impl Bus {
         let asked = self.jetstream.get_stream(self.stream_name(shard));
         let stream = tokio::time::timeout(LOOK_WITHIN, asked).await.ok()?.ok()?;
         Some(Position(stream.cached_info().state.last_sequence))
+    }
+
+    /// Where commands for a process that leads a shard go: `keyledger_lead.0.3f…`. No subject of a stream.
+    pub fn lead_subject(&self, shard: Shard, process: Uuid) -> String {
+        format!("{}_lead.{shard}.{}", self.prefix.to_lowercase(), process.simple())
     }
 
     /// Every subject of a shard: `keyledger.0.>`.

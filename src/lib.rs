@@ -4,6 +4,7 @@ pub mod bench;
 pub mod bus;
 pub mod clock;
 pub mod config;
+pub mod forward;
 pub mod gateway;
 pub mod http;
 pub mod ledger;

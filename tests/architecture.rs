@@ -77,6 +77,10 @@ const WALLS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "src/forward",
+        &["axum", "hyper", "sqlx", "crate::views", "crate::http", "crate::gateway"],
+    ),
+    (
         "src/projector",
         &["axum", "hyper", "crate::ledger", "crate::http", "crate::gateway"],
     ),

@@ -2,6 +2,7 @@
 
 pub mod customer;
 mod faults;
+mod forwarded;
 mod history;
 mod log;
 mod once;

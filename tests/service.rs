@@ -7,6 +7,7 @@ mod gate;
 mod handed_over;
 mod journal;
 mod killed;
+mod led;
 mod outage;
 mod process;
 mod readme;

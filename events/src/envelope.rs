@@ -18,7 +18,8 @@ use crate::ids::{AccountId, EventId, KeyId, PortalSessionId, TokenId};
 use crate::time::Timestamp;
 
 /// An independent part of the log, from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Shard(pub u16);
 
 impl fmt::Display for Shard {
@@ -130,6 +131,19 @@ impl CommandId {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Serialize for CommandId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for CommandId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<CommandId, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        CommandId::parse(&text).ok_or_else(|| D::Error::custom("a command's name is 1 to 128 of A-Z a-z 0-9 _ . : -"))
     }
 }
 

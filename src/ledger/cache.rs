@@ -42,6 +42,10 @@ impl Cache {
         self.accounts.contains(&account)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.accounts.is_empty()
+    }
+
     pub(super) fn owner(&self, digest: KeyDigest) -> Option<AccountId> {
         self.owners.get(&digest).copied()
     }

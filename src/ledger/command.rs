@@ -1,6 +1,8 @@
 //! What a command is: whom it is about, what it decides, what its caller is told.
 
 use keyledger_events::{AccountId, Actor, CommandId, Event, KeyDigest, Position, Shard, Timestamp};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::account::Account;
 use super::refusal::Refusal;
@@ -17,7 +19,8 @@ pub enum Target {
 }
 
 /// Who sends a command, and under which name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct By {
     pub actor: Actor,
     pub command: CommandId,
@@ -52,9 +55,9 @@ pub struct Given<'a> {
 }
 
 /// A request that may be refused.
-pub trait Command: Send + 'static {
+pub trait Command: Serialize + DeserializeOwned + Send + 'static {
     /// What the caller is told when it was not refused.
-    type Reply: Send + 'static;
+    type Reply: Serialize + DeserializeOwned + Send + 'static;
 
     /// Names the command in metrics: `reserve`.
     const NAME: &'static str;
@@ -74,7 +77,7 @@ pub trait Command: Send + 'static {
 }
 
 /// A command's answer, and the position at which it is true.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer<R> {
     pub shard: Shard,
     pub position: Position,
@@ -84,7 +87,7 @@ pub struct Answer<R> {
 }
 
 /// Why a command has no answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum SubmitError {
     /// The rules said no. Nothing was written for this command.
     #[error("{refusal}")]

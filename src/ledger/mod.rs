@@ -11,6 +11,7 @@ mod answers;
 mod cache;
 mod command;
 mod flight;
+mod forwarded;
 mod hang_ups;
 mod load;
 mod loading;
@@ -36,6 +37,7 @@ pub use account::{
     Account, Grant, Hold, Inconsistent, Key, KeyLimits, Keys, Opened, Outcome, STATE_FORMAT, Settled, Totals,
 };
 pub use command::{Answer, By, Command, Limits, SubmitError, Target};
+pub use forwarded::{Forwarded, NotUnderstood, Outbox};
 pub use hang_ups::{HANG_UP_WINDOW_SECONDS_MAX, HANG_UPS_MAX, HangUps};
 pub use paid_results::PaidResults;
 pub use refusal::Refusal;
@@ -48,6 +50,7 @@ pub use rules::{
 pub use signals::{KeySignals, Working};
 
 use crate::log::{Log, Snapshot};
+use forwarded::Elsewhere;
 use work::{Job, Work};
 use writer::Writer;
 
@@ -76,8 +79,10 @@ impl Default for LedgerOptions {
 pub struct Ledger {
     shard: Shard,
     queue: mpsc::Sender<Box<dyn Work>>,
+    outbox: mpsc::Sender<Box<dyn Work>>,
+    elsewhere: Arc<Elsewhere>,
     signals: Arc<KeySignals>,
-    committed: watch::Receiver<Position>,
+    tell_committed: watch::Sender<Position>,
 }
 
 impl std::fmt::Debug for Ledger {
@@ -94,22 +99,38 @@ const WAITING_SNAPSHOTS_MAX: usize = 64;
 impl Ledger {
     /// Starts the writer of a shard. It ends when `stop` is cancelled and what waits has been answered.
     pub fn start(log: Log, options: LedgerOptions, stop: CancellationToken) -> (Ledger, JoinHandle<()>) {
+        let (ledger, _, running) = Ledger::start_among_others(log, options, stop);
+        (ledger, running)
+    }
+
+    /// The same, and the way out for commands that another process shall decide.
+    pub fn start_among_others(
+        log: Log,
+        options: LedgerOptions,
+        stop: CancellationToken,
+    ) -> (Ledger, Outbox, JoinHandle<()>) {
         let (queue, mut waiting) = mpsc::channel(options.waiting_commands_max);
-        let (committed, committed_seen) = watch::channel(Position::START);
+        let (outbox, going_out) = mpsc::channel(options.waiting_commands_max);
+        let elsewhere = Arc::<Elsewhere>::default();
+        let (committed, _) = watch::channel(Position::START);
         let signals = Arc::new(KeySignals::default());
         let snapshots = keep_snapshots(log.clone());
         let ledger = Ledger {
             shard: log.shard(),
             queue,
+            outbox,
+            elsewhere: Arc::clone(&elsewhere),
             signals: Arc::clone(&signals),
-            committed: committed_seen,
+            tell_committed: committed.clone(),
         };
+        let outbox = Outbox::new(going_out, ledger.clone());
         let running = tokio::spawn(async move {
             loop {
                 let mut writer = Writer::new(
                     log.clone(),
                     &options,
                     Arc::clone(&signals),
+                    Arc::clone(&elsewhere),
                     committed.clone(),
                     snapshots.clone(),
                 );
@@ -125,18 +146,27 @@ impl Ledger {
                 tracing::error!("the writer panicked and starts again from the log");
             }
         });
-        (ledger, running)
+        (ledger, outbox, running)
     }
 
     /// Sends a command and waits for its answer. When the future is dropped, the command may still happen, whole.
     pub async fn submit<C: Command>(&self, command: C, by: By) -> Result<Answer<C::Reply>, SubmitError> {
         let (tell, told) = oneshot::channel();
-        let job: Box<dyn Work> = Box::new(Job::new(command, by, tell));
-        self.queue.try_send(job).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => SubmitError::Busy,
-            mpsc::error::TrySendError::Closed(_) => SubmitError::Unavailable,
-        })?;
+        let queue = if self.elsewhere.is_so() {
+            &self.outbox
+        } else {
+            &self.queue
+        };
+        self.enqueue(queue, Box::new(Job::new(command, by, tell)));
         told.await.unwrap_or(Err(SubmitError::OutcomeUnknown))
+    }
+
+    fn enqueue(&self, queue: &mpsc::Sender<Box<dyn Work>>, job: Box<dyn Work>) {
+        match queue.try_send(job) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(job)) => job.fail(SubmitError::Busy),
+            Err(mpsc::error::TrySendError::Closed(job)) => job.fail(SubmitError::Unavailable),
+        }
     }
 
     /// Who has to know at once when a key is deleted asks here.
@@ -146,7 +176,7 @@ impl Ledger {
 
     /// The last position that this process appended or read, for those who pass events on.
     pub fn committed(&self) -> watch::Receiver<Position> {
-        self.committed.clone()
+        self.tell_committed.subscribe()
     }
 
     pub fn shard(&self) -> Shard {

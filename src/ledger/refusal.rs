@@ -1,11 +1,14 @@
 //! Refusals: the rules said no. A value, not a fault; nothing was written for it.
 
+use std::borrow::Cow;
+
 use keyledger_events::{AccountId, Credits, Endpoint, KeyId, ReservationId};
+use serde::{Deserialize, Serialize};
 
 use super::account::KeyLimits;
 
 /// Why a command was refused. Each says what is true; the faces choose a status and a code for it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Refusal {
     #[error("there is no account {account}")]
     UnknownAccount { account: AccountId },
@@ -39,15 +42,15 @@ pub enum Refusal {
     #[error("{required} credits are needed and {available} are available")]
     InsufficientCredits { required: Credits, available: Credits },
     #[error("{field} is out of range")]
-    OutOfRange { field: &'static str },
+    OutOfRange { field: Cow<'static, str> },
     #[error("{field} lies in the past")]
-    InThePast { field: &'static str },
+    InThePast { field: Cow<'static, str> },
     #[error("the account has no reservation {reservation}")]
     UnknownReservation { reservation: ReservationId },
     #[error("the reservation is closed: {how}")]
     ReservationClosed {
         reservation: ReservationId,
-        how: &'static str,
+        how: Cow<'static, str>,
     },
     #[error("the reservation id was used before with other terms")]
     ReservationMismatch { reservation: ReservationId },
@@ -56,7 +59,7 @@ pub enum Refusal {
     #[error("{asked} credits cannot be charged, {held} are held")]
     ChargeExceedsReservation { asked: Credits, held: Credits },
     #[error("at most {limit} reservations may be open for one {scope}")]
-    TooManyOpenReservations { limit: u32, scope: &'static str },
+    TooManyOpenReservations { limit: u32, scope: Cow<'static, str> },
     #[error("the idempotency key was used before with another request")]
     IdempotencyMismatch,
 }

@@ -1,7 +1,8 @@
 //! A command on its way through the writer, whatever its kind: what it decided, and whom to tell.
 
 use keyledger_events::{Actor, Event, Position, Shard, Timestamp};
-use tokio::sync::oneshot;
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
 
 use super::account::Account;
 use super::command::{Answer, By, Command, Given, Limits, SubmitError, Target};
@@ -19,22 +20,80 @@ pub(super) trait Work: Send {
     fn note_reply(&mut self, account: &Account);
     fn answer(self: Box<Self>, shard: Shard, position: Position, replayed: bool);
     fn fail(self: Box<Self>, error: SubmitError);
+    /// Writes the command and its sender, for another process to decide.
+    fn write(&self, out: &mut Vec<u8>) -> Result<(), serde_json::Error>;
+    /// Tells the caller what another process wrote as the answer.
+    fn answer_written(self: Box<Self>, written: &str) -> Heard;
 }
+
+/// What an answer of another process comes to.
+pub(super) enum Heard {
+    /// The caller is told. With the position at which it is true, where there is one.
+    Told(Option<Position>),
+    /// The other process could do nothing: the command is as it was.
+    Undone(Box<dyn Work>),
+}
+
+/// How a command ended, as its caller is told.
+type Told<R> = Result<Answer<R>, SubmitError>;
 
 pub(super) struct Job<C: Command> {
     command: C,
     by: By,
     reply: Option<C::Reply>,
-    tell: oneshot::Sender<Result<Answer<C::Reply>, SubmitError>>,
+    tell: Tell<C::Reply>,
+}
+
+/// Whom to tell.
+enum Tell<R> {
+    Caller(oneshot::Sender<Told<R>>),
+    /// The process that sent the command among others.
+    Sender {
+        place: usize,
+        sheet: Sheet,
+    },
+}
+
+/// Where the answers to another process's commands are gathered, each with its place among them. They are written by who
+/// gathers them: the writer has better to do.
+pub(super) type Sheet = mpsc::UnboundedSender<(usize, Box<dyn Written>)>;
+
+pub(super) trait Written: Send {
+    fn write(&self, out: &mut Vec<u8>) -> Result<(), serde_json::Error>;
+}
+
+impl<T: Serialize + Send> Written for T {
+    fn write(&self, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+        serde_json::to_writer(out, self)
+    }
 }
 
 impl<C: Command> Job<C> {
-    pub(super) fn new(command: C, by: By, tell: oneshot::Sender<Result<Answer<C::Reply>, SubmitError>>) -> Job<C> {
+    pub(super) fn new(command: C, by: By, tell: oneshot::Sender<Told<C::Reply>>) -> Job<C> {
         Job {
             command,
             by,
             reply: None,
-            tell,
+            tell: Tell::Caller(tell),
+        }
+    }
+
+    pub(super) fn of_another_process(command: C, by: By, place: usize, sheet: Sheet) -> Job<C> {
+        Job {
+            command,
+            by,
+            reply: None,
+            tell: Tell::Sender { place, sheet },
+        }
+    }
+}
+
+impl<R: Serialize + Send + 'static> Tell<R> {
+    /// Whoever hung up does not want to know.
+    fn tell(self, told: Told<R>) {
+        match self {
+            Tell::Caller(caller) => drop(caller.send(told)),
+            Tell::Sender { place, sheet } => drop(sheet.send((place, Box::new(told)))),
         }
     }
 }
@@ -53,7 +112,10 @@ impl<C: Command> Work for Job<C> {
     }
 
     fn abandoned(&self) -> bool {
-        self.tell.is_closed()
+        match &self.tell {
+            Tell::Caller(caller) => caller.is_closed(),
+            Tell::Sender { sheet, .. } => sheet.is_closed(),
+        }
     }
 
     fn decide(&self, account: &Account, now: Timestamp, limits: &Limits) -> Result<Vec<Event>, Refusal> {
@@ -84,11 +146,37 @@ impl<C: Command> Work for Job<C> {
             // The events are in the log, so a repetition is safe; that they show no reply is a fault of ours.
             None => Err(SubmitError::Broken),
         };
-        // Whoever hung up does not want to know.
-        let _ = self.tell.send(answer);
+        self.tell.tell(answer);
     }
 
     fn fail(self: Box<Self>, error: SubmitError) {
-        let _ = self.tell.send(Err(error));
+        self.tell.tell(Err(error));
+    }
+
+    fn write(&self, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+        out.extend_from_slice(b"{\"by\":");
+        serde_json::to_writer(&mut *out, &self.by)?;
+        out.extend_from_slice(b",\"command\":{\"");
+        out.extend_from_slice(C::NAME.as_bytes());
+        out.extend_from_slice(b"\":");
+        serde_json::to_writer(&mut *out, &self.command)?;
+        out.extend_from_slice(b"}}");
+        Ok(())
+    }
+
+    fn answer_written(self: Box<Self>, written: &str) -> Heard {
+        let told = serde_json::from_str::<Told<C::Reply>>(written).unwrap_or_else(|error| {
+            tracing::error!(%error, command = C::NAME, "another process's answer cannot be read");
+            Err(SubmitError::OutcomeUnknown)
+        });
+        let position = match &told {
+            Ok(answer) => Some(answer.position),
+            Err(SubmitError::Refused { position, .. }) => Some(*position),
+            // It stops, or does not reach the log. This one may.
+            Err(SubmitError::Unavailable) => return Heard::Undone(self),
+            Err(SubmitError::Busy | SubmitError::OutcomeUnknown | SubmitError::Broken) => None,
+        };
+        self.tell.tell(told);
+        Heard::Told(position)
     }
 }

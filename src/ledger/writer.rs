@@ -12,13 +12,19 @@
 //! A writer that lost a race takes turns with the others for a while: it waits in line for the head, reads what they
 //! wrote, decides, appends and lets go. So none of several busy processes starves.
 //!
+//! While another process has the lead, this one has no accounts in memory for long, and reads of what is appended only
+//! whose keys ended.
+//!
 //! Round trips: one an append; a load more for accounts that are not in memory; a look at the head for a round that
 //! wrote nothing; three more, and a read, for a turn.
 
+mod following;
+
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use keyledger_events::{AccountId, Event};
+use keyledger_events::AccountId;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +34,7 @@ use super::answers::{answer_all, fail_all};
 use super::cache::Cache;
 use super::command::{Limits, SubmitError};
 use super::flight::{Disproof, Flight};
+use super::forwarded::Elsewhere;
 use super::loading::{Loading, Read, Wanted};
 use super::round::{Round, Verdict};
 use super::work::Work;
@@ -39,21 +46,21 @@ const COMMANDS_A_ROUND_MAX: usize = 2_000;
 const LOSING_SECONDS_MAX: u64 = 5;
 /// How long a writer takes turns after it met another one.
 const TURNS_FOR: Duration = Duration::from_millis(250);
-/// How stale an idle process may be: a key deleted elsewhere stops work under way here within this and a read.
-const FOLLOW_EVERY: Duration = Duration::from_millis(250);
-/// Events read at once when following.
-const FOLLOW_EVENTS_MAX: u32 = 1_000;
 
 pub(super) struct Writer {
     log: Log,
     limits: Limits,
     cache: Cache,
-    signals: std::sync::Arc<super::signals::KeySignals>,
+    signals: Arc<super::signals::KeySignals>,
+    elsewhere: Arc<Elsewhere>,
     committed: watch::Sender<keyledger_events::Position>,
     snapshots: mpsc::Sender<Account>,
     /// Where the log is known to end. `None` until it was read: after the start and after an unknown outcome.
     head: Option<Head>,
-    synced_at: Instant,
+    /// Up to where it was heard which keys ended. `None` before the log was first read.
+    heard: Option<Head>,
+    /// When to look whether others have appended.
+    look_at: Instant,
     unreachable: bool,
     /// Since when races have been lost without one won.
     losing_since: Option<Instant>,
@@ -84,7 +91,8 @@ impl Writer {
     pub(super) fn new(
         log: Log,
         options: &super::LedgerOptions,
-        signals: std::sync::Arc<super::signals::KeySignals>,
+        signals: Arc<super::signals::KeySignals>,
+        elsewhere: Arc<Elsewhere>,
         committed: watch::Sender<keyledger_events::Position>,
         snapshots: mpsc::Sender<Account>,
     ) -> Writer {
@@ -93,10 +101,12 @@ impl Writer {
             limits: options.limits,
             cache: Cache::new(options.account_bytes_max),
             signals,
+            elsewhere,
             committed,
             snapshots,
             head: None,
-            synced_at: Instant::now(),
+            heard: None,
+            look_at: Instant::now(),
             unreachable: false,
             losing_since: None,
             turns_until: None,
@@ -127,7 +137,6 @@ impl Writer {
     }
 
     async fn step(&mut self, queue: &mut mpsc::Receiver<Box<dyn Work>>, ended: bool, stop: &CancellationToken) -> Step {
-        let next_follow = self.synced_at + FOLLOW_EVERY;
         let idle = self.is_idle();
         let room = COMMANDS_A_ROUND_MAX.saturating_sub(self.next.as_ref().map_or(0, |round| round.decided.len()));
         // Who takes turns decides nothing before its turn.
@@ -141,7 +150,7 @@ impl Writer {
                 0 => Step::Ended,
                 _ => Step::Received,
             },
-            () = tokio::time::sleep_until(next_follow), if idle => Step::Idle,
+            () = tokio::time::sleep_until(self.look_at), if idle => Step::Idle,
             () = stop.cancelled(), if !queue.is_closed() => Step::Stop,
         }
     }
@@ -178,8 +187,11 @@ impl Writer {
                 return fail_all(jobs, || SubmitError::Unavailable);
             }
         };
-        if let Some(head) = head {
-            self.advance(head);
+        if let Some(head) = head
+            && let Err(error) = self.resume(head).await
+        {
+            self.note_unreachable(&error);
+            return fail_all(jobs, || SubmitError::Unavailable);
         }
         for (account, snapshot_seq) in loaded.accounts {
             // One that is here already may be ahead of the log by what is on its way there.
@@ -336,81 +348,6 @@ impl Writer {
                 .any(|touched| touched.contains(account))
         });
         metrics::gauge!("keyledger_accounts_in_memory").set(u32::try_from(self.cache.len()).unwrap_or(u32::MAX));
-    }
-
-    /// Looks whether others have appended, and reads what they wrote.
-    async fn follow(&mut self) {
-        self.synced_at = Instant::now();
-        let followed = match self.head {
-            None => self.log.head().await.map(|head| self.advance(head)),
-            Some(head) => match self.log.head().await {
-                Ok(now) if now.position == head.position => {
-                    self.reachable_again();
-                    Ok(())
-                }
-                Ok(_) => self.catch_up().await,
-                Err(error) => Err(error),
-            },
-        };
-        if let Err(error) = followed {
-            self.note_unreachable(&error);
-        }
-    }
-
-    /// Reads the events that others appended after our head, page by page, into the accounts in memory.
-    async fn catch_up(&mut self) -> Result<(), ReadError> {
-        loop {
-            let Some(head) = self.head else {
-                let head = self.log.head().await?;
-                self.advance(head);
-                return Ok(());
-            };
-            let page = self.log.read(head.position, FOLLOW_EVENTS_MAX).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            let mut now = Head {
-                position: last.position,
-                recorded_at: head.recorded_at,
-            };
-            for stored in &page {
-                let Ok(recorded) = stored.decode() else {
-                    tracing::error!(position = %stored.position, "an event cannot be read");
-                    return Err(ReadError::Corrupt {
-                        what: "an event that cannot be read",
-                    });
-                };
-                now.recorded_at = now.recorded_at.max(recorded.time);
-                if let Err(inconsistent) = self.cache.follow(&recorded) {
-                    tracing::error!(%inconsistent, "an account's history cannot be folded");
-                }
-                if let Event::KeyDeleted(deleted) = &recorded.event {
-                    self.signals.end(deleted.key);
-                }
-            }
-            let whole = u32::try_from(page.len()).is_ok_and(|read| read < FOLLOW_EVENTS_MAX);
-            self.advance(now);
-            if whole {
-                return Ok(());
-            }
-        }
-    }
-
-    fn advance(&mut self, head: Head) {
-        self.head = Some(head);
-        self.synced_at = Instant::now();
-        self.committed.send_replace(head.position);
-        self.reachable_again();
-    }
-
-    fn note_unreachable(&mut self, error: &dyn std::error::Error) {
-        if !std::mem::replace(&mut self.unreachable, true) {
-            tracing::warn!(%error, "the log cannot be reached; commands are answered 503 until it can");
-        }
-    }
-
-    fn reachable_again(&mut self) {
-        if std::mem::replace(&mut self.unreachable, false) {
-            tracing::info!("the log can be reached again");
-        }
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod append;
 mod history;
+mod lead;
 mod read;
 mod snapshots;
 mod turn;
@@ -25,6 +26,7 @@ use turn::Pen;
 
 pub use append::{AppendError, Batch};
 pub use history::{History, HistorySearch, LOOKED_AT_MAX, Placed, Step};
+pub use lead::{Candidate, Lead};
 pub use read::{AccountHistory, Stored};
 pub use snapshots::Snapshot;
 

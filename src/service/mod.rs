@@ -2,7 +2,7 @@
 //!
 //! In: where Postgres and NATS are, the price book, where to listen. Out: running roles, and one way to stop them.
 //!
-//! Promise: what is started here is stopped here, faces first, then the writer, so that no answered command is lost and
+//! Promise: what is started here is stopped here, faces first, then the lead, then the writer, so that no answered command is lost and
 //! no waiting one is left without an answer.
 
 mod halts;
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
 use crate::config::Config;
+use crate::forward::{self, ForwardOptions};
 use crate::gateway::{Gateway, GatewayOptions};
 use crate::http;
 use crate::ledger::{Ledger, LedgerOptions};
@@ -104,8 +105,10 @@ pub struct Service {
     pub views: Views,
     pub tokens: Tokens,
     faces: CancellationToken,
+    forwarding: CancellationToken,
     rest: CancellationToken,
     face_tasks: Vec<JoinHandle<()>>,
+    forward: JoinHandle<()>,
     writer: JoinHandle<()>,
     _relay: Option<RelayHandle>,
     _projector: Option<ProjectorHandle>,
@@ -129,7 +132,7 @@ impl Service {
         let (faces, rest) = (CancellationToken::new(), CancellationToken::new());
         let writer_log = Log::new(open_pool(database.clone(), WRITER_CONNECTIONS_MAX), shard);
         let reading_log = Log::new(queries.clone(), shard);
-        let (ledger, writer) = Ledger::start(writer_log, options.ledger, rest.clone());
+        let (ledger, outbox, writer) = Ledger::start_among_others(writer_log, options.ledger, rest.clone());
         let views = Views::new(queries.clone(), shard);
         let tokens = Tokens::new(queries.clone());
         let sessions = Sessions::new(queries.clone(), options.config.pages.lifetimes);
@@ -137,6 +140,14 @@ impl Service {
         let bus = Bus::connect(&options.nats_url, &options.stream_prefix).await?;
         let work_pool = open_pool(database, PROJECTOR_CONNECTIONS_MAX);
         let work_log = Log::new(work_pool.clone(), shard);
+        let forwarding = CancellationToken::new();
+        let forward = ForwardOptions {
+            log: work_log.clone(),
+            bus: bus.clone(),
+            ledger: ledger.clone(),
+            outbox,
+        };
+        let forward = forward::start(forward, forwarding.clone());
         let relay = options.roles.relay.then(|| {
             let committed = Some(ledger.committed());
             Relay::start(
@@ -252,8 +263,10 @@ impl Service {
             views,
             tokens,
             faces,
+            forwarding,
             rest,
             face_tasks,
+            forward,
             writer,
             _relay: relay,
             _projector: projector,
@@ -267,6 +280,11 @@ impl Service {
             if tokio::time::timeout(DRAIN, task).await.is_err() {
                 tracing::warn!("requests were still under way when the time to stop was over");
             }
+        }
+        // The lead is given up while this process can still decide what came.
+        self.forwarding.cancel();
+        if tokio::time::timeout(DRAIN, self.forward).await.is_err() {
+            tracing::warn!("the lead was not given up when the time to stop was over");
         }
         self.rest.cancel();
         drop(self.ledger);

@@ -165,13 +165,26 @@ impl Service {
 
     /// Tells it to stop, and goes on at once.
     pub fn tell_to_stop(&self) {
-        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
-        kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
     }
 
     /// Waits until it has stopped by itself, in order.
     pub async fn stopped(mut self) {
         assert!(self.child.wait().await.unwrap().success());
+    }
+
+    /// Takes its time away, until it is given back.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
     }
 
     /// `kill -9`, and waits until it is gone.

@@ -1,13 +1,15 @@
 //! Opening an account.
 
 use keyledger_events::{AccountId, AccountName, AccountOpened, Credits, Event, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::ledger::account::Account;
 use crate::ledger::command::{By, Command, Given, Target};
 use crate::ledger::refusal::Refusal;
 
 /// Opens an account under an id of the caller's making.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct OpenAccount {
     pub account: AccountId,
     pub name: AccountName,
@@ -17,7 +19,7 @@ pub struct OpenAccount {
 }
 
 /// An account as its opener is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountFacts {
     pub account: AccountId,
     pub name: AccountName,
@@ -39,7 +41,9 @@ impl Command for OpenAccount {
             return Err(Refusal::AccountExists { account: self.account });
         }
         if self.credit_limit.is_negative() {
-            return Err(Refusal::OutOfRange { field: "credit_limit" });
+            return Err(Refusal::OutOfRange {
+                field: "credit_limit".into(),
+            });
         }
         Ok(vec![
             AccountOpened {

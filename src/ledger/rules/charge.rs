@@ -1,6 +1,7 @@
 //! Charging a reservation: all of it or a part, once. A result that is paid once and was paid meanwhile returns all of it.
 
 use keyledger_events::{AccountId, Credits, Event, ReleaseCause, ReservationId};
+use serde::{Deserialize, Serialize};
 
 use super::settle::{Charge, closed, give_back, spend};
 use crate::ledger::account::{Account, Outcome, Settled};
@@ -8,7 +9,8 @@ use crate::ledger::command::{By, Command, Given, Target};
 use crate::ledger::refusal::Refusal;
 
 /// Spends a reservation and closes it; what is not spent returns.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ChargeReservation {
     pub account: AccountId,
     pub reservation: ReservationId,
@@ -120,11 +122,11 @@ mod tests {
         s.when(charge(R1, 2)).changes_nothing();
         s.when(charge(R1, 1)).refused(Refusal::ReservationClosed {
             reservation: R1,
-            how: "charged",
+            how: "charged".into(),
         });
         s.when(release(R1)).refused(Refusal::ReservationClosed {
             reservation: R1,
-            how: "charged",
+            how: "charged".into(),
         });
         assert_eq!(s.available(), "99");
     }
@@ -138,8 +140,9 @@ mod tests {
             held: credits("1"),
         };
         s.when(charge(R1, 3)).refused(refusal);
-        s.when(charge(R1, u64::MAX))
-            .refused(Refusal::OutOfRange { field: "quantity" });
+        s.when(charge(R1, u64::MAX)).refused(Refusal::OutOfRange {
+            field: "quantity".into(),
+        });
         s.when(charge_all(R1)).succeeds();
     }
 

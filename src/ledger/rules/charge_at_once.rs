@@ -1,6 +1,7 @@
 //! Reserving and charging in one command: the dashboard's own use of the same credits.
 
 use keyledger_events::{AccountId, Channel, CreditsReserved, Endpoint, Event, KeyId, PaidWork, ReservationId};
+use serde::{Deserialize, Serialize};
 
 use super::charge::charge_facts;
 use super::reserve::{Price, room_for_new, take};
@@ -10,7 +11,8 @@ use crate::ledger::command::{By, Command, Given, Target};
 use crate::ledger::refusal::Refusal;
 
 /// Charges work that is done already. The id is its reservation's.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ChargeAtOnce {
     pub account: AccountId,
     /// Whose request it was; none for the dashboard's own use.
@@ -36,7 +38,9 @@ impl Command for ChargeAtOnce {
     fn decide(&self, given: Given<'_>) -> Result<Vec<Event>, Refusal> {
         let (account, reservation) = (given.account, self.reservation);
         if self.quantity == 0 || self.price.unit.times(self.quantity).is_none() {
-            return Err(Refusal::OutOfRange { field: "quantity" });
+            return Err(Refusal::OutOfRange {
+                field: "quantity".into(),
+            });
         }
         if account.open.contains_key(&reservation) {
             return Err(Refusal::ReservationMismatch { reservation });
@@ -75,7 +79,9 @@ pub(super) fn hold_and_spend(
     work: PaidWork,
     quantity: u64,
 ) -> Result<Vec<Event>, Refusal> {
-    let out_of_range = Refusal::OutOfRange { field: "quantity" };
+    let out_of_range = Refusal::OutOfRange {
+        field: "quantity".into(),
+    };
     let amount = work.unit_price.times(quantity).ok_or(out_of_range)?;
     let (from, on_limit) = take(given.account, amount)?;
     let expires_at = given.now.plus_seconds(HOLD_SECONDS);

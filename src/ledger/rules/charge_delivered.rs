@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use keyledger_events::{AccountId, ClientLeft, Endpoint, Event, ReservationId};
+use serde::{Deserialize, Serialize};
 
 use super::charge::{ChargeReservation, charge_facts};
 use super::charge_at_once::hold_and_spend;
@@ -15,7 +16,8 @@ use crate::ledger::command::{By, Command, Given, Target};
 use crate::ledger::refusal::Refusal;
 
 /// Spends a reservation for what was delivered, and closes it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ChargeDelivered {
     pub account: AccountId,
     pub reservation: ReservationId,
@@ -27,7 +29,7 @@ pub struct ChargeDelivered {
 }
 
 /// What becomes of units beyond those that were held for.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub enum Beyond {
     #[default]
     NotCharged,
@@ -38,7 +40,7 @@ pub enum Beyond {
 }
 
 /// What a delivery came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliveryCharge {
     /// The hold's own.
     pub charge: Charge,
@@ -189,7 +191,7 @@ mod tests {
         s.when(delivered(5, Beyond::NotCharged)).changes_nothing();
         let refusal = Refusal::ReservationClosed {
             reservation: R1,
-            how: "charged",
+            how: "charged".into(),
         };
         for other in [0, 1, 2, 4, 6, u64::MAX] {
             s.when(topped_up(other)).refused(refusal.clone());

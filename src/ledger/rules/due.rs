@@ -1,6 +1,7 @@
 //! What time itself settles: holds that nobody closed, grants whose end has come.
 
 use keyledger_events::{AccountId, CreditsExpired, Event, ReleaseCause, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::settle::give_back;
 use crate::ledger::account::Account;
@@ -30,7 +31,8 @@ pub fn due(account: &Account, now: Timestamp) -> Vec<Event> {
 }
 
 /// Settles what is due, and does nothing else: the sweeper's command for accounts that nobody uses.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SettleDue {
     pub account: AccountId,
 }

@@ -1,6 +1,7 @@
 //! Giving credits.
 
 use keyledger_events::{AccountId, Credits, CreditsGranted, Event, GrantId, GrantSource, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::ledger::account::Account;
 use crate::ledger::command::{By, Command, Given, Target};
@@ -8,7 +9,8 @@ use crate::ledger::refusal::Refusal;
 use crate::ledger::remembered::Made;
 
 /// Gives an account credits at once.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GrantCredits {
     pub account: AccountId,
     pub grant: GrantId,
@@ -21,7 +23,7 @@ pub struct GrantCredits {
 }
 
 /// A grant as its giver is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantFacts {
     pub grant: GrantId,
     pub amount: Credits,
@@ -47,10 +49,12 @@ impl Command for GrantCredits {
         }
         let total = given.account.totals.granted.plus(self.amount);
         if self.amount <= Credits::ZERO || total.is_none() {
-            return Err(Refusal::OutOfRange { field: "amount" });
+            return Err(Refusal::OutOfRange { field: "amount".into() });
         }
         if self.expires_at.is_some_and(|end| end <= given.now) {
-            return Err(Refusal::InThePast { field: "expires_at" });
+            return Err(Refusal::InThePast {
+                field: "expires_at".into(),
+            });
         }
         Ok(vec![
             CreditsGranted {
@@ -148,12 +152,15 @@ mod tests {
     #[test]
     fn bad_amounts_and_times_are_refused() {
         let mut s = Scenario::with_credits("1");
-        s.when(grant(2, "0")).refused(Refusal::OutOfRange { field: "amount" });
-        s.when(grant(2, "-1")).refused(Refusal::OutOfRange { field: "amount" });
+        s.when(grant(2, "0"))
+            .refused(Refusal::OutOfRange { field: "amount".into() });
+        s.when(grant(2, "-1"))
+            .refused(Refusal::OutOfRange { field: "amount".into() });
         s.when(grant(2, "9000000000"))
-            .refused(Refusal::OutOfRange { field: "amount" });
-        s.when(grant(2, "1").until(0))
-            .refused(Refusal::InThePast { field: "expires_at" });
+            .refused(Refusal::OutOfRange { field: "amount".into() });
+        s.when(grant(2, "1").until(0)).refused(Refusal::InThePast {
+            field: "expires_at".into(),
+        });
     }
 
     #[test]

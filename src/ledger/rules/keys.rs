@@ -4,6 +4,7 @@ use keyledger_events::{
     AccountId, DeleteReason, Environment, Event, KeyCreated, KeyDeleted, KeyDigest, KeyId, KeyName, KeyRenamed,
     Timestamp,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::ledger::account::{Account, Key, KeyLimits};
 use crate::ledger::command::{By, Command, Given, Target};
@@ -11,7 +12,8 @@ use crate::ledger::refusal::Refusal;
 use crate::ledger::remembered::Made;
 
 /// Makes a key. Its text stays with the sender: the command has the digest and the preview only.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CreateKey {
     pub account: AccountId,
     pub key: KeyId,
@@ -23,7 +25,8 @@ pub struct CreateKey {
     pub limits: KeyLimits,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RenameKey {
     pub account: AccountId,
     pub key: KeyId,
@@ -31,7 +34,8 @@ pub struct RenameKey {
 }
 
 /// Deletes a key, for ever and at once. Deleting it again changes nothing.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DeleteKey {
     pub account: AccountId,
     pub key: KeyId,
@@ -39,7 +43,7 @@ pub struct DeleteKey {
 }
 
 /// A key as whoever changed it is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyFacts {
     pub account: AccountId,
     pub key: Key,
@@ -69,7 +73,9 @@ impl Command for CreateKey {
             return Ok(vec![]);
         }
         if self.expires_at.is_some_and(|end| end <= given.now) {
-            return Err(Refusal::InThePast { field: "expires_at" });
+            return Err(Refusal::InThePast {
+                field: "expires_at".into(),
+            });
         }
         let alive = given.account.keys.values().filter(|key| key.deleted.is_none()).count();
         let limit = given.limits.keys_per_account_max;
@@ -240,8 +246,9 @@ mod tests {
     #[test]
     fn a_key_that_ends_before_it_begins_is_refused() {
         let mut s = Scenario::with_credits("1");
-        s.when(create_key_until(3, 0))
-            .refused(Refusal::InThePast { field: "expires_at" });
+        s.when(create_key_until(3, 0)).refused(Refusal::InThePast {
+            field: "expires_at".into(),
+        });
     }
 
     #[test]

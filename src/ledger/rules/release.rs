@@ -1,6 +1,7 @@
 //! Releasing a reservation: nothing was delivered, nothing is charged.
 
 use keyledger_events::{AccountId, ClientLeft, Event, ReleaseCause, ReservationId};
+use serde::{Deserialize, Serialize};
 
 use super::settle::{Release, closed, give_back, saying_who_left};
 use crate::ledger::account::{Account, Outcome};
@@ -8,7 +9,8 @@ use crate::ledger::command::{By, Command, Given, Target};
 use crate::ledger::refusal::Refusal;
 
 /// Gives a reservation back and closes it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ReleaseReservation {
     pub account: AccountId,
     pub reservation: ReservationId,
@@ -71,7 +73,7 @@ mod tests {
         s.when(release(R1)).changes_nothing();
         s.when(charge_all(R1)).refused(Refusal::ReservationClosed {
             reservation: R1,
-            how: "released",
+            how: "released".into(),
         });
         assert_eq!(s.available(), "100");
     }

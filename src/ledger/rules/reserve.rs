@@ -4,6 +4,7 @@ use keyledger_events::{
     AccountId, Actor, Channel, Credits, CreditsReserved, Endpoint, Event, GrantPart, KeyDigest, KeyId, KeyUsed,
     OnceMark, PaidWork, ReservationId, Timestamp,
 };
+use serde::{Deserialize, Serialize};
 
 use super::charge_delivered::beside;
 use super::settle::closed;
@@ -13,7 +14,8 @@ use crate::ledger::hang_ups::HangUps;
 use crate::ledger::refusal::Refusal;
 
 /// Holds credits for work not yet done. By a key it also records the key's use.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ReserveCredits {
     pub payer: Payer,
     pub reservation: ReservationId,
@@ -29,21 +31,23 @@ pub struct ReserveCredits {
 }
 
 /// Who pays: the owner of a key that was shown, or an account that the caller names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Payer {
     Key(KeyDigest),
     Account(AccountId),
 }
 
 /// The price of one unit, and the price book that says so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Price {
     pub unit: Credits,
     pub version: u64,
 }
 
 /// What is known of the client's request.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Usage {
     pub request: Option<String>,
     pub network: Option<String>,
@@ -51,7 +55,7 @@ pub struct Usage {
 }
 
 /// A hold as its sender is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     pub account: AccountId,
     pub key: Option<KeyId>,
@@ -129,12 +133,15 @@ pub(super) fn room_for_new(given: &Given<'_>, reservation: ReservationId, key: O
     if u32::try_from(given.account.open.len()).map_or(true, |open| open >= limit) {
         return Err(Refusal::TooManyOpenReservations {
             limit,
-            scope: "account",
+            scope: "account".into(),
         });
     }
     let limit = given.limits.open_reservations_per_key_max;
     if key.is_some_and(|key| key.open >= limit) {
-        return Err(Refusal::TooManyOpenReservations { limit, scope: "key" });
+        return Err(Refusal::TooManyOpenReservations {
+            limit,
+            scope: "key".into(),
+        });
     }
     Ok(())
 }
@@ -188,11 +195,13 @@ impl Command for ReserveCredits {
         let account = given.account;
         let key = self.payer_key(account, given.now)?;
         let unit_price = self.unit_price(account, given.now);
-        let amount = unit_price
-            .times(self.quantity)
-            .ok_or(Refusal::OutOfRange { field: "quantity" })?;
+        let amount = unit_price.times(self.quantity).ok_or(Refusal::OutOfRange {
+            field: "quantity".into(),
+        })?;
         if self.quantity == 0 {
-            return Err(Refusal::OutOfRange { field: "quantity" });
+            return Err(Refusal::OutOfRange {
+                field: "quantity".into(),
+            });
         }
         if let Some(hold) = account.open.get(&self.reservation) {
             let same = self.same_terms(hold, key.map(|key| key.id));
@@ -302,7 +311,7 @@ mod tests {
         s.when(charge_all(R1)).succeeds();
         s.when(reserve(R1, "0.5")).refused(Refusal::ReservationClosed {
             reservation: R1,
-            how: "charged",
+            how: "charged".into(),
         });
     }
 
@@ -341,15 +350,17 @@ mod tests {
         s.limits.open_reservations_per_key_max = 1;
         s.limits.open_reservations_per_account_max = 2;
         s.when(reserve(R1, "0.5")).succeeds();
-        s.when(reserve(R2, "0.5"))
-            .refused(Refusal::TooManyOpenReservations { limit: 1, scope: "key" });
+        s.when(reserve(R2, "0.5")).refused(Refusal::TooManyOpenReservations {
+            limit: 1,
+            scope: "key".into(),
+        });
         s.when(create_key(2)).succeeds();
         s.when(reserve_with(2, R2, "0.5")).succeeds();
         s.when(create_key(3)).succeeds();
         s.when(reserve_with(3, R3, "0.5"))
             .refused(Refusal::TooManyOpenReservations {
                 limit: 2,
-                scope: "account",
+                scope: "account".into(),
             });
         s.when(charge_all(R1)).succeeds();
         s.when(reserve_with(3, R3, "0.5")).succeeds();
@@ -390,7 +401,7 @@ mod tests {
         assert_eq!(s.available(), "100");
         s.when(charge_all(R1)).refused(Refusal::ReservationClosed {
             reservation: R1,
-            how: "expired",
+            how: "expired".into(),
         });
     }
 }

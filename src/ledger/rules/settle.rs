@@ -4,12 +4,13 @@ use keyledger_events::{
     AccountId, ClientLeft, Credits, CreditsCharged, CreditsExpired, CreditsReleased, Event, GrantPart, PaidWork,
     ReleaseCause, ReservationId, Timestamp,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::ledger::account::{Account, Hold, Outcome, Settled};
 use crate::ledger::refusal::Refusal;
 
 /// A charge as its sender is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Charge {
     pub account: AccountId,
     pub reservation: ReservationId,
@@ -24,7 +25,7 @@ pub struct Charge {
 }
 
 /// A release as its sender is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
     pub account: AccountId,
     pub reservation: ReservationId,
@@ -41,11 +42,9 @@ pub(super) fn spend(
     quantity: u64,
     now: Timestamp,
 ) -> Result<Vec<Event>, Refusal> {
-    let asked = hold
-        .work
-        .unit_price
-        .times(quantity)
-        .ok_or(Refusal::OutOfRange { field: "quantity" })?;
+    let asked = hold.work.unit_price.times(quantity).ok_or(Refusal::OutOfRange {
+        field: "quantity".into(),
+    })?;
     let exceeds = Refusal::ChargeExceedsReservation {
         asked,
         held: hold.amount,
@@ -138,7 +137,10 @@ pub(super) fn closed(reservation: ReservationId, settled: &Settled) -> Refusal {
             | ReleaseCause::AccountClosed => "released",
         },
     };
-    Refusal::ReservationClosed { reservation, how }
+    Refusal::ReservationClosed {
+        reservation,
+        how: how.into(),
+    }
 }
 
 /// What returns to a grant whose time is over expires with the return.

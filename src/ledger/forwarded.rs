@@ -1,0 +1,294 @@
+//! Commands that another process decides, because it has the accounts in memory and the pen in its hand.
+//!
+//! In: commands of this process's callers, while the lead is elsewhere; or another process's, when it is here. Out: bytes
+//! for the other process, and the callers' answers out of what it sends back.
+//!
+//! Promise: a command is decided here or there; and where it is not known whether it was decided there, its caller is told so.
+//! Being sent elsewhere is a matter of speed: whoever decides, the append is as safe.
+//!
+//! Not here: who has the lead, how bytes travel, and that nobody else may send them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use keyledger_events::Position;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::sync::{mpsc, watch};
+
+use super::Ledger;
+use super::command::{By, SubmitError};
+use super::rules::{
+    ChargeAtOnce, ChargeDelivered, ChargeReservation, CreateKey, DeleteKey, GrantCredits, OpenAccount,
+    ReleaseReservation, RenameKey, ReserveCredits, SettleDue,
+};
+use super::work::{Heard, Job, Sheet, Work};
+
+/// Commands that travel together: as many as a round decides in a few milliseconds.
+const COMMANDS_TOGETHER_MAX: usize = 500;
+/// And their bytes, well under what a NATS server takes as one message.
+const BYTES_TOGETHER_MAX: usize = 256 << 10;
+
+/// Whether commands of this process go to another one. Nobody's do until somebody says so.
+#[derive(Debug, Default)]
+pub(super) struct Elsewhere {
+    wished: AtomicBool,
+    /// The writer knows from where on to hear of keys that end. Before, work that another process let through would not.
+    possible: AtomicBool,
+}
+
+impl Elsewhere {
+    pub(super) fn is_so(&self) -> bool {
+        self.wished.load(Ordering::Acquire) && self.possible.load(Ordering::Acquire)
+    }
+
+    pub(super) fn may_be(&self) {
+        self.possible.store(true, Ordering::Release);
+    }
+}
+
+/// The end of the queue of commands that go elsewhere, for the one who carries them.
+pub struct Outbox {
+    queue: mpsc::Receiver<Box<dyn Work>>,
+    elsewhere: Arc<Elsewhere>,
+    /// Came with others that filled a message.
+    left_over: Vec<Box<dyn Work>>,
+    ledger: Ledger,
+}
+
+/// Commands on their way to another process.
+pub struct Forwarded {
+    jobs: Vec<Box<dyn Work>>,
+    ledger: Ledger,
+}
+
+/// These bytes are not commands that this version knows. Nothing was done.
+#[derive(Debug, thiserror::Error)]
+#[error("these are no commands of ours: {0}")]
+pub struct NotUnderstood(#[from] serde_json::Error);
+
+impl std::fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outbox").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Forwarded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Forwarded")
+            .field("commands", &self.jobs.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Outbox {
+    pub(super) fn new(queue: mpsc::Receiver<Box<dyn Work>>, ledger: Ledger) -> Outbox {
+        Outbox {
+            queue,
+            elsewhere: Arc::clone(&ledger.elsewhere),
+            left_over: Vec::new(),
+            ledger,
+        }
+    }
+
+    /// From now on new commands go elsewhere, or no longer.
+    pub fn send_elsewhere(&self, so: bool) {
+        self.elsewhere.wished.store(so, Ordering::Release);
+    }
+
+    /// Waits for commands and gives those that can travel together, with their bytes. `None` when no more will come.
+    pub async fn next(&mut self) -> Option<(Forwarded, Vec<u8>)> {
+        let room = COMMANDS_TOGETHER_MAX.saturating_sub(self.left_over.len());
+        if self.left_over.is_empty() && self.queue.recv_many(&mut self.left_over, room).await == 0 {
+            return None;
+        }
+        let mut bytes = Vec::with_capacity(16 << 10);
+        let mut jobs = Vec::with_capacity(self.left_over.len());
+        let mut waiting = std::mem::take(&mut self.left_over)
+            .into_iter()
+            .filter(|job| !job.abandoned());
+        bytes.push(b'[');
+        for job in waiting.by_ref() {
+            if !jobs.is_empty() {
+                bytes.push(b',');
+            }
+            match job.write(&mut bytes) {
+                Ok(()) => jobs.push(job),
+                Err(error) => {
+                    // Then nobody can be asked with these bytes: all are decided here.
+                    tracing::error!(%error, command = job.name(), "a command cannot be written");
+                    jobs.push(job);
+                    bytes.clear();
+                    break;
+                }
+            }
+            if bytes.len() >= BYTES_TOGETHER_MAX {
+                break;
+            }
+        }
+        self.left_over = waiting.collect();
+        bytes.push(b']');
+        let ledger = self.ledger.clone();
+        Some((Forwarded { jobs, ledger }, bytes))
+    }
+}
+
+impl Drop for Outbox {
+    /// What still waits is decided here.
+    fn drop(&mut self) {
+        self.send_elsewhere(false);
+        self.queue.close();
+        while let Ok(job) = self.queue.try_recv() {
+            self.left_over.push(job);
+        }
+        self.ledger.decide_here(std::mem::take(&mut self.left_over));
+    }
+}
+
+impl Forwarded {
+    pub fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    /// Tells the callers what the other process answered; decides here what it could not. Answers that are not there are
+    /// unknown ones.
+    pub fn answered(self, answers: &str) {
+        let answers: Vec<&RawValue> = serde_json::from_str(answers).unwrap_or_default();
+        let mut answers = answers.into_iter();
+        let mut seen = Position::START;
+        let mut undone = Vec::new();
+        for job in self.jobs {
+            let Some(answer) = answers.next() else {
+                job.fail(SubmitError::OutcomeUnknown);
+                continue;
+            };
+            match job.answer_written(answer.get()) {
+                Heard::Told(position) => seen = seen.max(position.unwrap_or_default()),
+                Heard::Undone(job) => undone.push(job),
+            }
+        }
+        self.ledger.decide_here(undone);
+        later(&self.ledger.tell_committed, seen);
+    }
+
+    /// The other process took nothing on: this one decides.
+    pub fn decide_here(self) {
+        self.ledger.decide_here(self.jobs);
+    }
+
+    /// The other process may have decided, and did not say.
+    pub fn lost(self) {
+        for job in self.jobs {
+            job.fail(SubmitError::OutcomeUnknown);
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Received {
+    by: By,
+    command: Any,
+}
+
+macro_rules! commands {
+    ($($name:literal => $command:ident),+ $(,)?) => {
+        /// Any command, by its name.
+        #[derive(Deserialize)]
+        enum Any {
+            $(#[serde(rename = $name)] $command($command),)+
+        }
+
+        impl Any {
+            fn into_job(self, by: By, place: usize, sheet: Sheet) -> Box<dyn Work> {
+                match self {
+                    $(Any::$command(command) => Box::new(Job::of_another_process(command, by, place, sheet)),)+
+                }
+            }
+        }
+
+        #[cfg(test)]
+        const NAMES: &[(&str, &str)] = &[$(($name, <$command as super::Command>::NAME)),+];
+    };
+}
+
+commands! {
+    "open_account" => OpenAccount,
+    "grant" => GrantCredits,
+    "create_key" => CreateKey,
+    "rename_key" => RenameKey,
+    "delete_key" => DeleteKey,
+    "reserve" => ReserveCredits,
+    "charge" => ChargeReservation,
+    "charge_delivered" => ChargeDelivered,
+    "charge_at_once" => ChargeAtOnce,
+    "release" => ReleaseReservation,
+    "settle_due" => SettleDue,
+}
+
+impl Ledger {
+    /// Decides another process's commands, and gives the bytes that answer them. Nothing is done when one of them is not
+    /// understood. When the future is dropped, they may still happen, each whole.
+    pub async fn decide_for_another(&self, commands: &str) -> Result<Vec<u8>, NotUnderstood> {
+        let received: Vec<Received> = serde_json::from_str(commands)?;
+        let many = received.len();
+        let (sheet, mut answers) = mpsc::unbounded_channel();
+        for (place, Received { by, command }) in received.into_iter().enumerate() {
+            self.enqueue(&self.queue, command.into_job(by, place, sheet.clone()));
+        }
+        drop(sheet);
+        let mut found: Vec<Option<_>> = std::iter::repeat_with(|| None).take(many).collect();
+        while let Some((place, answer)) = answers.recv().await {
+            if let Some(free) = found.get_mut(place) {
+                *free = Some(answer);
+            }
+        }
+        let mut bytes = vec![b'['];
+        for (place, answer) in found.into_iter().enumerate() {
+            if place > 0 {
+                bytes.push(b',');
+            }
+            let begun = bytes.len();
+            let written = answer.is_some_and(|answer| answer.write(&mut bytes).is_ok());
+            if !written {
+                bytes.truncate(begun);
+                bytes.extend_from_slice(b"{\"Err\":\"OutcomeUnknown\"}");
+            }
+        }
+        bytes.push(b']');
+        Ok(bytes)
+    }
+
+    fn decide_here(&self, jobs: Vec<Box<dyn Work>>) {
+        for job in jobs {
+            self.enqueue(&self.queue, job);
+        }
+    }
+}
+
+/// The position that was seen, when it is a later one.
+pub(super) fn later(committed: &watch::Sender<Position>, seen: Position) {
+    committed.send_if_modified(|known| {
+        let later = seen > *known;
+        if later {
+            *known = seen;
+        }
+        later
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_travels_under_its_own_name() {
+        for (written, own) in NAMES {
+            assert_eq!(written, own);
+        }
+    }
+}

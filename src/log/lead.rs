@@ -1,0 +1,127 @@
+//! Which process decides for all of them: a lease in the database. And what the others still must know of the log.
+//!
+//! Promise: none about safety. An append needs no lead; the lease only says where commands are decided fastest.
+
+use keyledger_events::{KeyId, Position};
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+use uuid::Uuid;
+
+use super::{Head, Log, ReadError, bigint, in_time, position, timestamp};
+
+/// A run of a process that may lead: its name, and what only those know who may read the lease.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Candidate {
+    pub process: Uuid,
+    pub secret: [u8; 32],
+}
+
+impl std::fmt::Debug for Candidate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Candidate")
+            .field("process", &self.process)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who has the lead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lead {
+    pub leader: Candidate,
+    /// When the leader last said so, in microseconds of the database's clock: tells a leader that is alive from one that was.
+    pub lasts_until_us: i64,
+}
+
+/// How long a lead lasts when its holder falls silent.
+const LEAD_SECONDS: f64 = 15.0;
+
+/// Positions looked through at once for keys that ended: some 50 ms of reading.
+const LOOKED_THROUGH_MAX: u64 = 200_000;
+
+impl Log {
+    /// Takes the lead if nobody has it, or keeps it. Says who has it now; `None` where two took it at this very moment.
+    pub async fn lead(&self, candidate: &Candidate) -> Result<Option<Lead>, ReadError> {
+        in_time(async {
+            // The lease that is there counts, unless it is over or ours.
+            let row = sqlx::query(
+                "with taken as (
+                     insert into log_leads (shard, process, secret, lasts_until)
+                     values ($1, $2, $3, now() + make_interval(secs => $4))
+                     on conflict on constraint log_leads_pkey do update
+                     set process = excluded.process, secret = excluded.secret, lasts_until = excluded.lasts_until
+                     where log_leads.process = excluded.process or log_leads.lasts_until < now()
+                     returning process, secret, lasts_until
+                 )
+                 select process, secret, lasts_until from taken
+                 union all
+                 select process, secret, lasts_until from log_leads
+                 where shard = $1 and lasts_until >= now() and not exists (select from taken)",
+            )
+            .bind(self.shard_column())
+            .bind(candidate.process)
+            .bind(candidate.secret.as_slice())
+            .bind(LEAD_SECONDS)
+            .fetch_optional(&self.pool)
+            .await?;
+            row.as_ref().map(lead).transpose()
+        })
+        .await
+    }
+
+    /// Gives the lead up, if it is this candidate's.
+    pub async fn leave_lead(&self, candidate: &Candidate) -> Result<(), ReadError> {
+        in_time(async {
+            sqlx::query("update log_leads set lasts_until = '-infinity' where shard = $1 and process = $2")
+                .bind(self.shard_column())
+                .bind(candidate.process)
+                .execute(&self.pool)
+                .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Where the log stands, and the keys that were deleted since `known`. Of a log that is far ahead only as far as one
+    /// look goes: ask again until the head is the one that was known.
+    pub async fn keys_ended(&self, known: Head) -> Result<(Head, Vec<KeyId>), ReadError> {
+        let until = known.position.0.saturating_add(LOOKED_THROUGH_MAX);
+        in_time(async {
+            let rows = sqlx::query(
+                "select head.position, head.recorded_at, ended.key_id
+                 from log_head head
+                 left join events ended
+                     on ended.shard = head.shard and ended.position > $2 and ended.position <= least(head.position, $3)
+                     and ended.type = 'keyledger.KeyDeleted.v1'
+                 where head.shard = $1",
+            )
+            .bind(self.shard_column())
+            .bind(bigint(known.position.0))
+            .bind(bigint(until))
+            .fetch_all(&self.pool)
+            .await?;
+            let first = rows.first().ok_or(ReadError::NoHead { shard: self.shard })?;
+            let head = Head {
+                position: position(first.try_get("position")?)?.min(Position(until)),
+                recorded_at: timestamp(first.try_get("recorded_at")?)?,
+            };
+            let ended = rows.iter().map(|row| row.try_get::<Option<Uuid>, _>("key_id"));
+            let ended: Vec<Uuid> = ended.filter_map(Result::transpose).collect::<Result<_, _>>()?;
+            let ended = ended.into_iter().map(|key| KeyId::from_bytes(key.into_bytes()));
+            Ok((head, ended.collect()))
+        })
+        .await
+    }
+}
+
+fn lead(row: &PgRow) -> Result<Lead, ReadError> {
+    let secret: Vec<u8> = row.try_get("secret")?;
+    Ok(Lead {
+        leader: Candidate {
+            process: row.try_get("process")?,
+            secret: secret.try_into().map_err(|_| ReadError::Corrupt {
+                what: "a secret of another length",
+            })?,
+        },
+        lasts_until_us: timestamp(row.try_get("lasts_until")?)?.micros(),
+    })
+}
