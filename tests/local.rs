@@ -231,6 +231,7 @@ fn postgres_options(dir: &Path, durable: bool) -> PostgresOptions {
         dir: dir.join("postgres"),
         durable,
         port: None,
+        slow_disk: None,
         settings: Vec::new(),
     }
 }

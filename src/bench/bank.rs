@@ -11,7 +11,10 @@ use sqlx::PgPool;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::filled::Filled;
+use crate::bus::Bus;
 use crate::clock;
+use crate::forward::{self, ForwardOptions};
 use crate::ledger::{
     By, ChargeReservation, CreateKey, GrantCredits, KeyLimits, Ledger, LedgerOptions, Limits, OpenAccount, Payer,
     Price, ReserveCredits, SubmitError, Usage,
@@ -23,6 +26,8 @@ use crate::log::{Log, open_pool, service_options};
 pub(super) struct Bank {
     pub customers: Arc<[Customer]>,
     ledgers: Vec<(Ledger, JoinHandle<()>)>,
+    forwarding: Vec<JoinHandle<()>>,
+    stop_forwarding: CancellationToken,
     stop: CancellationToken,
 }
 
@@ -56,19 +61,23 @@ const OPENING: usize = 256;
 impl Bank {
     /// Starts a ledger for each shard and opens the accounts, one after the other of them.
     pub(super) async fn open(database_url: &str, accounts: usize, shards: u16) -> anyhow::Result<Bank> {
-        add_shards(&open_pool(database_url.parse()?, 1), shards).await?;
-        let stop = CancellationToken::new();
-        let mut ledgers = Vec::new();
-        for shard in 0..shards.max(1) {
-            let log = Log::new(open_pool(service_options(database_url)?, CONNECTIONS), Shard(shard));
-            ledgers.push(Ledger::start(log, roomy(), stop.clone()));
-        }
+        Bank::open_among_others(database_url, None, accounts, shards).await
+    }
+
+    /// With a NATS server the ledgers and those of other processes have one of them decide for all.
+    pub(super) async fn open_among_others(
+        database_url: &str,
+        nats_url: Option<&str>,
+        accounts: usize,
+        shards: u16,
+    ) -> anyhow::Result<Bank> {
+        let mut bank = Bank::without_customers(database_url, nats_url, shards).await?;
         let mut customers = Vec::with_capacity(accounts);
         let numbers: Vec<usize> = (0..accounts).collect();
         for some in numbers.chunks(OPENING) {
             let opening: Vec<_> = some
                 .iter()
-                .filter_map(|number| ledgers.get(number % ledgers.len()))
+                .filter_map(|number| bank.ledgers.get(number % bank.ledgers.len()))
                 .map(|(ledger, _)| {
                     let ledger = ledger.clone();
                     tokio::spawn(async move { Customer::open(&ledger).await })
@@ -78,9 +87,52 @@ impl Bank {
                 customers.push(opened.await??);
             }
         }
+        bank.customers = customers.into();
+        Ok(bank)
+    }
+
+    /// Customers that are in the log already, as far apart from each other as they can be.
+    pub(super) async fn of_filled(database_url: &str, filled: &Filled, accounts: usize) -> anyhow::Result<Bank> {
+        let mut bank = Bank::without_customers(database_url, None, 1).await?;
+        let (ledger, _) = bank.ledgers.first().context("no ledger")?;
+        let apart = (filled.accounts / u64::try_from(accounts)?.max(1)).max(1);
+        let customer = |number: u64| {
+            let key = filled.key_text(number);
+            Customer {
+                account: filled.account(number),
+                ledger: ledger.clone(),
+                digest: KeyDigest::of(&key),
+                key,
+            }
+        };
+        let numbers = (0..filled.accounts).step_by(usize::try_from(apart)?).take(accounts);
+        bank.customers = numbers.map(customer).collect();
+        Ok(bank)
+    }
+
+    async fn without_customers(database_url: &str, nats_url: Option<&str>, shards: u16) -> anyhow::Result<Bank> {
+        add_shards(&open_pool(database_url.parse()?, 1), shards).await?;
+        let (stop, stop_forwarding) = (CancellationToken::new(), CancellationToken::new());
+        let (mut ledgers, mut forwarding) = (Vec::new(), Vec::new());
+        for shard in 0..shards.max(1) {
+            let log = Log::new(open_pool(service_options(database_url)?, CONNECTIONS), Shard(shard));
+            let (ledger, outbox, writer) = Ledger::start_among_others(log.clone(), roomy(), stop.clone());
+            if let Some(nats_url) = nats_url {
+                let options = ForwardOptions {
+                    log,
+                    bus: Bus::connect(nats_url, "BENCH").await?,
+                    ledger: ledger.clone(),
+                    outbox,
+                };
+                forwarding.push(forward::start(options, stop_forwarding.clone()));
+            }
+            ledgers.push((ledger, writer));
+        }
         Ok(Bank {
-            customers: customers.into(),
+            customers: Arc::default(),
             ledgers,
+            forwarding,
+            stop_forwarding,
             stop,
         })
     }
@@ -90,6 +142,10 @@ impl Bank {
     }
 
     pub(super) async fn close(self) -> anyhow::Result<()> {
+        self.stop_forwarding.cancel();
+        for forwarding in self.forwarding {
+            forwarding.await?;
+        }
         self.stop.cancel();
         for (_, writer) in self.ledgers {
             writer.await?;

@@ -24,7 +24,7 @@ pub async fn cycles(database_url: &str, beside: Option<&str>, settings: &Setting
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Work {
+pub(super) enum Work {
     Reserve,
     ReserveAndCharge,
 }
@@ -45,6 +45,31 @@ async fn measure(
         Some(nats_url) => Some(Workers::start(database_url, nats_url, &bank).await?),
         None => None,
     };
+    let mut figure = load(name, work, &bank, settings).await?;
+    if let Some(workers) = workers {
+        let caught_up = workers.catch_up(&bank).await?;
+        figure = figure.with("workers_behind_ms", caught_up.as_millis());
+        workers.stop();
+    }
+    bank.close().await?;
+    Ok(figure)
+}
+
+/// `commands` as one process of several: waits until it is told to begin, once its accounts are there.
+pub async fn commands_among_others(
+    database_url: &str,
+    nats_url: &str,
+    settings: &Settings,
+    ready: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<Figure> {
+    let bank = Bank::open_among_others(database_url, Some(nats_url), settings.accounts, settings.shards).await?;
+    ready.await?;
+    let figure = load("commands", Work::Reserve, &bank, settings).await?;
+    bank.close().await?;
+    Ok(figure.of_events(2))
+}
+
+pub(super) async fn load(name: &str, work: Work, bank: &Bank, settings: &Settings) -> anyhow::Result<Figure> {
     let figure = run(name, settings.callers, settings.each, |worker, end| {
         let customers = Arc::clone(&bank.customers);
         async move {
@@ -68,14 +93,7 @@ async fn measure(
         }
     })
     .await?;
-    let mut figure = figure
+    Ok(figure
         .with("accounts", settings.accounts)
-        .with("shards", settings.shards);
-    if let Some(workers) = workers {
-        let caught_up = workers.catch_up(&bank).await?;
-        figure = figure.with("workers_behind_ms", caught_up.as_millis());
-        workers.stop();
-    }
-    bank.close().await?;
-    Ok(figure)
+        .with("shards", settings.shards))
 }

@@ -13,6 +13,7 @@ mod disk;
 mod figure;
 mod filled;
 mod gateway;
+mod grown;
 mod hand_sql;
 mod history;
 mod http;
@@ -22,6 +23,7 @@ mod nginx;
 mod pages;
 mod peer;
 mod pgbench;
+mod processes;
 mod project;
 mod served;
 mod start;
@@ -31,11 +33,12 @@ mod workers;
 
 use std::time::Duration;
 
-pub use commands::{commands, cycles};
+pub use commands::{commands, commands_among_others, cycles};
 pub use disk::disk;
 pub use figure::{CpuSplit, Figure};
 pub use filled::Filling;
 pub use gateway::{GatewayBench, gateway};
+pub use grown::grown;
 pub use hand_sql::{Style, hand_sql};
 pub use history::check_history;
 pub use http::{echo, http};
@@ -43,6 +46,7 @@ pub use limit::limit;
 pub use pages::{PagesBench, pages};
 pub use peer::peer;
 pub use pgbench::pgbench;
+pub use processes::{READY, processes};
 pub use project::{project, rebuild_all};
 pub use start::{StartBench, start};
 

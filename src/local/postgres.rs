@@ -50,6 +50,8 @@ pub struct PostgresOptions {
     pub durable: bool,
     /// Absent: the port of the last run, or a new one.
     pub port: Option<u16>,
+    /// Each wait for the disk begins this much later, as on a slower one. Needs `strace`; of whole microseconds.
+    pub slow_disk: Option<Duration>,
     /// Server settings such as `("max_wal_size", "4GB")`. They win over those made here.
     pub settings: Vec<(String, String)>,
 }
@@ -68,6 +70,7 @@ struct Plan {
     dir: PathBuf,
     programs: PostgresPrograms,
     run_as: RunAs,
+    slow_disk: Option<Duration>,
     settings: Vec<(String, String)>,
     password: Secret,
     port: Port,
@@ -113,6 +116,7 @@ impl PrivatePostgres {
             dir,
             programs,
             run_as,
+            slow_disk: options.slow_disk,
             settings,
             password,
             port,
@@ -202,7 +206,26 @@ impl Plan {
     }
 
     fn command(&self) -> Result<Command, LocalError> {
-        let mut command = spawner::tied_command(&self.run_as, "INT", self.programs.postgres());
+        let mut command = match self.slow_disk {
+            None => spawner::tied_command(&self.run_as, "INT", self.programs.postgres()),
+            Some(delay) => {
+                let mut command = spawner::tied_command(&self.run_as, "INT", "strace");
+                // The tracer is beside the server, not above it, and stops it at this one call alone.
+                command.args([
+                    "-D",
+                    "-f",
+                    "--seccomp-bpf",
+                    "-o",
+                    "/dev/null",
+                    "-e",
+                    "trace=fdatasync",
+                    "-e",
+                ]);
+                command.arg(format!("inject=fdatasync:delay_enter={}", delay.as_micros()));
+                command.arg("--").arg(self.programs.postgres());
+                command
+            }
+        };
         command
             .arg("-D")
             .arg(self.dir.join("cluster"))

@@ -34,6 +34,7 @@ impl LocalServers {
             dir: options.data_dir.join("postgres"),
             durable: options.durable,
             port: None,
+            slow_disk: None,
             settings: Vec::new(),
         };
         let nats = NatsOptions {

@@ -22,6 +22,7 @@ async fn crash_of_the_log_forwards_nothing_and_charges_later_what_was_delivered(
         dir: directory.path().join("postgres"),
         durable: true,
         port: None,
+        slow_disk: None,
         settings: Vec::new(),
     };
     let postgres = PrivatePostgres::start(options).await.unwrap();

@@ -164,6 +164,7 @@ async fn crash_of_the_log_lets_nothing_through_forward_auth() {
         dir: directory.path().join("postgres"),
         durable: true,
         port: None,
+        slow_disk: None,
         settings: Vec::new(),
     };
     let postgres = PrivatePostgres::start(options).await.unwrap();

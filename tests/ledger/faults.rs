@@ -32,6 +32,7 @@ async fn crash_of_postgres_under_load_loses_and_doubles_nothing() {
         dir: directory.path().join("postgres"),
         durable: true,
         port: None,
+        slow_disk: None,
         settings: Vec::new(),
     };
     let postgres = PrivatePostgres::start(options).await.unwrap();

@@ -17,6 +17,7 @@ async fn servers(directory: &Path) -> (PrivatePostgres, PrivateNats) {
         dir: directory.join("postgres"),
         durable: true,
         port: None,
+        slow_disk: None,
         settings: Vec::new(),
     };
     let nats = NatsOptions {

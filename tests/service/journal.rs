@@ -22,6 +22,7 @@ async fn kill_of_gateway_and_ledger_charges_what_was_delivered_exactly_once() {
         dir: directory.path().join("postgres"),
         durable: true,
         port: None,
+        slow_disk: None,
         settings: Vec::new(),
     })
     .await

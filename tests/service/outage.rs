@@ -21,6 +21,7 @@ async fn kill_of_postgres_is_answered_503_and_the_same_request_succeeds_afterwar
         dir,
         durable: true,
         port: None,
+        slow_disk: None,
         settings: vec![],
     })
     .await;

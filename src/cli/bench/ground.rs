@@ -1,6 +1,7 @@
 //! Where measurements run: a private Postgres that really writes to disk, or a database that was given.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use keyledger::local::{NatsOptions, PostgresOptions, PrivateNats, PrivatePostgres, default_data_dir};
@@ -34,14 +35,24 @@ enum Postgres {
 impl Ground {
     /// Takes what was given, or starts a server of its own in a directory that is empty before and gone afterwards.
     pub async fn prepare(database_url: Option<String>) -> anyhow::Result<Ground> {
+        Ground::prepare_on(database_url, None).await
+    }
+
+    /// The same, each wait for the disk so much longer. Only a server of our own can be slowed down.
+    pub async fn prepare_on(database_url: Option<String>, slow_disk: Option<Duration>) -> anyhow::Result<Ground> {
+        anyhow::ensure!(
+            database_url.is_none() || slow_disk.is_none(),
+            "the disk of a server that is not ours cannot be slowed down"
+        );
         let postgres = match database_url {
             Some(database_url) => Postgres::Given { database_url },
             None => {
-                let directory = scratch("bench")?;
+                let directory = scratch(if slow_disk.is_some() { "bench-slow" } else { "bench" })?;
                 let options = PostgresOptions {
                     dir: directory.clone(),
                     durable: true,
                     port: None,
+                    slow_disk,
                     settings: SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
                 };
                 let server = Box::new(PrivatePostgres::start(options).await?);

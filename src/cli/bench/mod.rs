@@ -1,5 +1,6 @@
 //! `keyledger bench`: measures on servers of its own that really write to disk, unless it is given a database.
 
+mod among_others;
 mod gateway;
 mod ground;
 mod pages;
@@ -29,6 +30,9 @@ pub struct Bench {
 enum What {
     /// Verify a key and hold credits, in process: durable commands a second
     Commands(Common),
+    /// One process's part of `commands --processes`
+    #[command(hide = true)]
+    CommandsAmongOthers(among_others::Part),
     /// Verify, hold, charge, in process: whole cycles a second
     Cycles(Common),
     /// Bytes on the disk for each event that `commands` wrote
@@ -77,6 +81,15 @@ struct Common {
     /// Relay and projectors work beside the writer
     #[arg(long)]
     workers: bool,
+    /// `commands` alone: how many processes share callers and accounts
+    #[arg(long, default_value_t = 1)]
+    processes: usize,
+    /// Added to each wait for the disk, in microseconds; needs strace, and a server of our own
+    #[arg(long, default_value_t = 0)]
+    slow_disk_us: u64,
+    /// `commands` alone: events that the log holds already, of a hundredth as many accounts
+    #[arg(long, default_value_t = 0)]
+    log_events: u64,
     /// One line of JSON instead of a table
     #[arg(long)]
     json: bool,
@@ -107,6 +120,7 @@ impl Common {
 pub async fn run(bench: Bench) -> anyhow::Result<()> {
     match bench.what {
         Some(What::Commands(asked)) => one(Single::Commands, asked).await,
+        Some(What::CommandsAmongOthers(part)) => among_others::run(part).await,
         Some(What::Cycles(asked)) => one(Single::Cycles, asked).await,
         Some(What::Disk(asked)) => one(Single::Disk, asked).await,
         Some(What::Http(asked)) => one(Single::Http, asked).await,
@@ -127,16 +141,22 @@ pub async fn run(bench: Bench) -> anyhow::Result<()> {
 }
 
 async fn one(what: Single, asked: Common) -> anyhow::Result<()> {
-    let mut ground = Ground::prepare(asked.database_url.clone()).await?;
+    let slow_disk = (asked.slow_disk_us > 0).then(|| Duration::from_micros(asked.slow_disk_us));
+    let mut ground = Ground::prepare_on(asked.database_url.clone(), slow_disk).await?;
     let told = Asked {
         settings: asked.settings(what.callers()),
         workers: asked.workers,
+        processes: asked.processes.max(1),
+        log_events: asked.log_events,
         peers: peers_beside(asked.peers)?,
         metrics: telemetry::metrics()?,
     };
     let measured = what.measure(&mut ground, &told).await;
     ground.leave().await?;
-    let figure = measured?;
+    let mut figure = measured?;
+    if asked.slow_disk_us > 0 {
+        figure.settings.insert("slow_disk_us".to_owned(), asked.slow_disk_us);
+    }
     if asked.json {
         return print_json(&figure);
     }

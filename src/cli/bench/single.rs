@@ -45,6 +45,10 @@ pub struct Asked {
     pub settings: Settings,
     /// Relay and projectors work beside the writer.
     pub workers: bool,
+    /// How many share the load: of `commands` alone.
+    pub processes: usize,
+    /// What the log holds before: of `commands` alone.
+    pub log_events: u64,
     /// The program of bench/peers, where it was built.
     pub peers: Option<PathBuf>,
     pub metrics: PrometheusHandle,
@@ -88,13 +92,26 @@ impl Single {
     pub async fn measure(self, ground: &mut Ground, asked: &Asked) -> anyhow::Result<Figure> {
         let settings = &asked.settings;
         let database = ground.database().await?;
-        let nats = if self.needs_nats() || asked.workers {
+        anyhow::ensure!(
+            asked.log_events == 0 || (self == Single::Commands && !asked.workers && asked.processes == 1),
+            "only `commands` by itself is measured on a log that was filled before"
+        );
+        anyhow::ensure!(
+            asked.processes == 1 || (self == Single::Commands && !asked.workers),
+            "only `commands` by itself is measured in several processes"
+        );
+        let nats = if self.needs_nats() || asked.workers || asked.processes > 1 {
             Some(ground.nats().await?)
         } else {
             None
         };
         let processor = Processor::watch(ground.pid());
         let mut figure = match self {
+            Single::Commands if asked.processes > 1 => {
+                let (program, nats) = (std::env::current_exe()?, nats.unwrap_or_default());
+                bench::processes(&program, &database, &nats, settings, asked.processes).await?
+            }
+            Single::Commands if asked.log_events > 0 => bench::grown(&database, settings, asked.log_events).await?,
             Single::Commands => bench::commands(&database, nats.as_deref(), settings).await?,
             Single::Cycles => bench::cycles(&database, nats.as_deref(), settings).await?,
             Single::Disk => bench::disk(&database, settings).await?,

@@ -20,7 +20,7 @@ use super::table;
 use crate::cli::telemetry;
 use chart::Chart;
 use ratios::{Compared, RATIOS};
-use rows::{GATEWAY_CONNECTIONS, SUBJECTS, Subject, way_name};
+use rows::{GATEWAY_CONNECTIONS, Row, SUBJECTS, Subject, way_name};
 
 #[derive(Debug, Clone, Args)]
 pub struct SuiteArgs {
@@ -68,6 +68,8 @@ pub async fn run(asked: SuiteArgs) -> anyhow::Result<()> {
             each,
         },
         workers: false,
+        processes: 1,
+        log_events: 0,
         peers,
         metrics: telemetry::metrics()?,
     };
@@ -108,7 +110,13 @@ async fn measure(subject: Subject, ground: &mut Ground, told: &mut Asked) -> any
             told.settings.accounts = row.accounts;
             told.settings.shards = row.shards;
             told.workers = row.workers;
-            let mut figure = row.what.measure(ground, told).await?;
+            told.processes = row.processes;
+            told.log_events = row.log_events;
+            let mut figure = if row.slow_disk_us > 0 {
+                on_slow_disk(row, told).await?
+            } else {
+                row.what.measure(ground, told).await?
+            };
             figure.name = row.name();
             Ok(vec![figure])
         }
@@ -120,6 +128,17 @@ async fn measure(subject: Subject, ground: &mut Ground, told: &mut Asked) -> any
             Ok(figures)
         }
     }
+}
+
+/// On a server of its own, beside which the other one has nothing to do.
+async fn on_slow_disk(row: Row, told: &Asked) -> anyhow::Result<Figure> {
+    let delay = Duration::from_micros(row.slow_disk_us);
+    let mut ground = Ground::prepare_on(None, Some(delay)).await?;
+    let measured = row.what.measure(&mut ground, told).await;
+    ground.leave().await?;
+    let mut figure = measured?;
+    figure.settings.insert("slow_disk_us".to_owned(), row.slow_disk_us);
+    Ok(figure)
 }
 
 /// The rounds of one figure.

@@ -29,10 +29,34 @@ pub struct Ratio {
     aim: Aim,
 }
 
-pub const RATIOS: [Ratio; 17] = [
+pub const RATIOS: [Ratio; 21] = [
     ratio("commands-512", "limit-1", Number::Events, Aim::AtLeast(85)),
     ratio("commands-512-shards-2", "limit-2", Number::Events, Aim::AtLeast(80)),
     ratio("commands-512-workers", "commands-512", Number::Events, Aim::AtLeast(60)),
+    ratio(
+        "commands-512-processes-2",
+        "commands-512",
+        Number::Events,
+        Aim::AtLeast(95),
+    ),
+    ratio(
+        "commands-512-slow-disk-1000us",
+        "commands-512",
+        Number::Events,
+        Aim::None,
+    ),
+    ratio(
+        "commands-512-slow-disk-5000us",
+        "commands-512",
+        Number::Events,
+        Aim::None,
+    ),
+    ratio(
+        "commands-512-log-10000000",
+        "commands-512-log-100000",
+        Number::Events,
+        Aim::AtLeast(95),
+    ),
     ratio("cycles-512", "hand-sql-32", Number::PerSecond, Aim::AtLeast(1_200)),
     ratio("cycles-512", "hand-sql-statement-32", Number::PerSecond, Aim::None),
     ratio("cycles-512-hot", "cycles-512", Number::PerSecond, Aim::AtLeast(95)),

@@ -21,6 +21,11 @@ pub struct Row {
     pub accounts: usize,
     pub shards: u16,
     pub workers: bool,
+    pub processes: usize,
+    /// Added to each wait for the disk.
+    pub slow_disk_us: u64,
+    /// In the log before.
+    pub log_events: u64,
 }
 
 /// Connections to the gateway.
@@ -35,6 +40,9 @@ const fn row(what: Single, callers: usize, accounts: usize) -> Row {
         accounts,
         shards: 1,
         workers: false,
+        processes: 1,
+        slow_disk_us: 0,
+        log_events: 0,
     }
 }
 
@@ -44,7 +52,7 @@ const fn one(what: Single, callers: usize, accounts: usize) -> Subject {
 
 const COMMANDS: Row = row(Single::Commands, 512, MANY);
 
-pub const SUBJECTS: [Subject; 24] = [
+pub const SUBJECTS: [Subject; 29] = [
     one(Single::Limit, 1, MANY),
     one(Single::Limit, 2, MANY),
     Subject::Row(COMMANDS),
@@ -53,6 +61,26 @@ pub const SUBJECTS: [Subject; 24] = [
         ..COMMANDS
     }),
     Subject::Row(Row { shards: 2, ..COMMANDS }),
+    Subject::Row(Row {
+        processes: 2,
+        ..COMMANDS
+    }),
+    Subject::Row(Row {
+        slow_disk_us: 1_000,
+        ..COMMANDS
+    }),
+    Subject::Row(Row {
+        slow_disk_us: 5_000,
+        ..COMMANDS
+    }),
+    Subject::Row(Row {
+        log_events: 100_000,
+        ..COMMANDS
+    }),
+    Subject::Row(Row {
+        log_events: 10_000_000,
+        ..COMMANDS
+    }),
     one(Single::Commands, 1, MANY),
     one(Single::Pgbench, 1, MANY),
     one(Single::Disk, 512, MANY),
@@ -79,6 +107,9 @@ impl Row {
     pub fn name(&self) -> String {
         let mut name = format!("{}-{}", self.what.name(), self.callers);
         let _ = match (self.accounts, self.shards, self.workers) {
+            _ if self.slow_disk_us > 0 => write!(name, "-slow-disk-{}us", self.slow_disk_us),
+            _ if self.log_events > 0 => write!(name, "-log-{}", self.log_events),
+            _ if self.processes > 1 => write!(name, "-processes-{}", self.processes),
             (1, _, _) => write!(name, "-hot"),
             (_, 1, false) => Ok(()),
             (_, 1, true) => write!(name, "-workers"),
