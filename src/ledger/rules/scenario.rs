@@ -7,6 +7,8 @@ use keyledger_events::{
 };
 
 pub(crate) use makings::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::*;
 use crate::ledger::account::Account;
@@ -113,7 +115,7 @@ impl Scenario {
 
     /// Does what the writer does: what is due first, then the command.
     pub(crate) fn when(&mut self, sent: impl Sent) -> Tried {
-        let command = sent.at(self.now);
+        let command = travelled(&sent.at(self.now));
         self.sent += 1;
         let unique = CommandId::parse(&format!("command-{}", self.sent)).unwrap();
         let by = By {
@@ -130,11 +132,12 @@ impl Scenario {
         let decided = command.decide(given);
         let answer = decided.map(|events| {
             written.extend(self.write(events, &by));
-            assert!(
-                command.reply(&self.account, &by).is_some(),
-                "a command that was not refused has a reply"
-            );
+            let reply = command.reply(&self.account, &by);
+            travelled(&reply.expect("a command that was not refused has a reply"));
         });
+        if let Err(refusal) = &answer {
+            assert_eq!(travelled(refusal), *refusal);
+        }
         Tried { written, answer }
     }
 
@@ -160,6 +163,14 @@ impl Scenario {
         }
         names
     }
+}
+
+/// As it arrives in another process.
+fn travelled<T: Serialize + DeserializeOwned>(sent: &T) -> T {
+    let written = serde_json::to_string(sent).unwrap();
+    let read: T = serde_json::from_str(&written).unwrap();
+    assert_eq!(serde_json::to_string(&read).unwrap(), written, "it is another one there");
+    read
 }
 
 impl Tried {
