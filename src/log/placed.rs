@@ -21,16 +21,16 @@ pub struct Placed {
 }
 
 const EVENT_IN_ITS_PLACE: &str = concat!(
-    "with found as (
+    "with found as materialized (
          select position, seq, type, key_id, body, ",
     reservation_in!("body"),
     " as reservation
          from events where shard = $1 and position = $3 and account_id = $2
-     ), near as (
+     ), near as materialized (
          select step.* from found cross join lateral (
              select position, seq, type, key_id, body from events
              where shard = $1 and account_id = $2 and seq between found.seq - 200 and found.seq + 200
-               and position(convert_to(found.reservation, 'UTF8') in body) > 0
+               and position(found.reservation in body) > 0
              order by seq limit 10
          ) step
      ), page as (

@@ -43,19 +43,20 @@ macro_rules! names_beside {
 }
 pub(super) use names_beside;
 
-/// A reservation's id in an event's bytes: within a text that somebody chose every quote has a backslash.
+/// A reservation's id, as bytes, in an event's bytes: within a text that somebody chose every quote has a backslash.
 macro_rules! reservation_in {
     ($body:literal) => {
         concat!(
-            "substring(convert_from(",
+            "convert_to(substring(convert_from(",
             $body,
-            ", 'UTF8') from '\"reservation\":\"(rsv_[0-9A-Z]{26})\"')"
+            ", 'UTF8') from '\"reservation\":\"(rsv_[0-9A-Z]{26})\"'), 'UTF8')"
         )
     };
 }
 pub(super) use reservation_in;
 
-/// Rows beside those of `page`: the uses that began what it ended.
+/// Rows beside those of `page`: the uses that began what it ended. `offset 0` keeps the id from being read anew for each
+/// event that is looked at.
 macro_rules! uses_beside {
     () => {
         concat!(
@@ -66,11 +67,12 @@ macro_rules! uses_beside {
             " as reservation from page
                  where key_id is not null and type in
                      ('keyledger.CreditsReserved.v1', 'keyledger.CreditsCharged.v1', 'keyledger.CreditsReleased.v1')
+                 offset 0
              ) ended
              cross join lateral (
                  select position, body from events
                  where shard = $1 and account_id = $2 and seq < ended.seq and seq >= ended.seq - 200
-                   and type = 'keyledger.KeyUsed.v1' and position(convert_to(ended.reservation, 'UTF8') in body) > 0
+                   and type = 'keyledger.KeyUsed.v1' and position(ended.reservation in body) > 0
                  order by seq desc limit 1
              ) used"
         )
