@@ -1,5 +1,6 @@
 //! A fresh database for every test, cloned from one migrated template, on the servers that `make test` started.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use keyledger::bus::Bus;
@@ -65,6 +66,26 @@ impl Harness {
             service_pool,
             stop: CancellationToken::new(),
         }
+    }
+
+    /// Another process on the same servers: nothing of the first one's memory.
+    pub fn another(&self) -> Harness {
+        Harness::on(self.name.clone(), self.owner_url.clone(), self.nats_url.clone())
+    }
+
+    /// Sends what is asked through [`Harness::service_pool`] by another wire to Postgres, over as many connections as the
+    /// service has.
+    pub fn by_wire(mut self, wire: SocketAddr) -> Harness {
+        let options = service_options(&self.owner_url).unwrap();
+        let options = options.host(&wire.ip().to_string()).port(wire.port());
+        self.service_pool = open_pool(options, 16);
+        self
+    }
+
+    /// Where Postgres listens.
+    pub fn postgres(&self) -> SocketAddr {
+        let options = service_options(&self.owner_url).unwrap();
+        SocketAddr::new(options.get_host().parse().unwrap(), options.get_port())
     }
 
     /// The database, as its owner.

@@ -10,8 +10,10 @@
 mod append;
 mod history;
 mod lead;
+mod placed;
 mod read;
 mod snapshots;
+mod told;
 mod turn;
 mod wire_array;
 
@@ -25,10 +27,12 @@ use tokio::sync::Mutex;
 use turn::Pen;
 
 pub use append::{AppendError, Batch};
-pub use history::{History, HistorySearch, LOOKED_AT_MAX, Placed, Step};
 pub use lead::{Candidate, Lead};
+pub use history::{History, HistorySearch, LOOKED_AT_MAX};
+pub use placed::Placed;
 pub use read::{AccountHistory, Stored};
 pub use snapshots::Snapshot;
+pub use told::Beside;
 
 /// One shard's log. Cheap to clone.
 #[derive(Debug, Clone)]

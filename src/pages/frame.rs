@@ -14,6 +14,7 @@ use super::name::Shown;
 use super::operator::OperatorInside;
 use super::viewer::Viewer;
 use crate::config::PagesConfig;
+use crate::views::{Account, Balance};
 
 /// The way from the page that is asked for back to `/portal/`, as every address on a page begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +81,24 @@ impl Inside {
     }
 }
 
+/// What stands around every page of an account.
+#[derive(Debug)]
+pub(super) struct Around {
+    named: Option<Account>,
+    balance: Option<Balance>,
+}
+
+impl Around {
+    /// One round to the database.
+    pub(super) async fn of(pages: &Pages, account: AccountId) -> Result<Around, Fault> {
+        let (named, balance) = tokio::try_join!(pages.views.account(account), pages.views.balance(account))?;
+        Ok(Around {
+            named: named.value,
+            balance: balance.value,
+        })
+    }
+}
+
 impl<'a> Frame<'a> {
     /// Of a page that anybody may see.
     pub(super) fn outside(pages: &'a Pages, root: Root, title: &str) -> Frame<'a> {
@@ -94,18 +113,18 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// Of a page of an account. One round to the database.
-    pub(super) async fn inside(
+    /// Of a page of an account.
+    pub(super) fn inside(
         pages: &'a Pages,
         root: Root,
         here: &'static str,
         title: &str,
         viewer: &Viewer,
+        around: Around,
     ) -> Result<Frame<'a>, Fault> {
         let account = viewer.session.account;
-        let (named, balance) = tokio::try_join!(pages.views.account(account), pages.views.balance(account))?;
         // An account that was opened a moment ago may not be in the views yet; a customer has one, whatever they say.
-        let (Some(named), Some(balance)) = (named.value, balance.value) else {
+        let (Some(named), Some(balance)) = (around.named, around.balance) else {
             return Err(if viewer.operator {
                 Fault::NotFound
             } else {

@@ -10,6 +10,7 @@
 
 mod activity;
 mod amount;
+mod arriving;
 mod assets;
 mod chart;
 mod credits;

@@ -78,9 +78,7 @@ impl FromRequest<Pages> for Change {
 
     async fn from_request(request: Request, pages: &Pages) -> Result<Change, Fault> {
         let posted = Posted::<Viewer>::from_request(request, pages).await?;
-        if posted.viewer.session.read_only {
-            return Err(Fault::ReadOnly);
-        }
+        posted.viewer.may_change()?;
         Ok(Change(posted))
     }
 }

@@ -1,11 +1,12 @@
-//! Who is looking: the session of the cookie. Comes first in every handler, so nothing is read for a stranger. On an
-//! account's pages that is a customer, or an operator who looks over the customer's shoulder.
+//! Who is looking: the session of the cookie. Comes first in every handler that changes something, so nothing is done for a
+//! stranger; those that only show something have [`Arriving`](super::arriving::Arriving). On an account's pages that is a
+//! customer, or an operator who looks over the customer's shoulder.
 
 use axum::extract::FromRequestParts;
 use http::header::{COOKIE, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
-use keyledger_events::{Actor, CommandId};
+use keyledger_events::{AccountId, Actor, CommandId, PortalSessionId};
 
 use super::Pages;
 use super::fault::Fault;
@@ -13,7 +14,7 @@ use super::operator::{Operator, Through};
 use crate::clock;
 use crate::config::PagesConfig;
 use crate::ledger::By;
-use crate::sessions::{CookieSecret, Session};
+use crate::sessions::{CookieSecret, Session, Whose};
 
 /// A person with a session that lasts.
 #[derive(Debug)]
@@ -52,20 +53,73 @@ impl Viewer {
     }
 }
 
-impl Viewer {
-    /// Who sends this request. 401 nobody.
-    pub(super) async fn recognize(parts: &Parts, pages: &Pages, look: Look) -> Result<Viewer, Fault> {
-        if let Some(through) = parts.extensions.get::<Through>() {
-            let operator = Operator::recognize(&parts.headers, pages, look).await?;
-            return Ok(through.viewer(operator));
+/// What a request shows of who sends it.
+#[derive(Debug)]
+pub(super) struct Shown {
+    cookie: CookieSecret,
+    through: Option<Through>,
+}
+
+/// Whom a cookie belonged to when it was last shown to this process. No reason to let anybody in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ahead {
+    pub(super) account: AccountId,
+    session: PortalSessionId,
+}
+
+impl Ahead {
+    pub(super) fn is(self, viewer: &Viewer) -> bool {
+        viewer.session.account == self.account && viewer.session.id == self.session
+    }
+}
+
+impl Shown {
+    /// 401 without a cookie of ours.
+    pub(super) fn with(parts: &Parts, pages: &Pages) -> Result<Shown, Fault> {
+        let through = parts.extensions.get::<Through>().copied();
+        let jar = if through.is_some() {
+            Jar::Operator
+        } else {
+            Jar::Customer
+        };
+        let cookie = cookie(&parts.headers, &pages.config, jar).ok_or(Fault::SignedOut)?;
+        Ok(Shown { cookie, through })
+    }
+
+    pub(super) fn ahead(&self, pages: &Pages) -> Option<Ahead> {
+        let claim = pages.sessions.claim(&self.cookie)?;
+        let account = match (self.through, claim.whose) {
+            (None, Whose::Account(account)) => account,
+            (Some(through), Whose::Operator) => through.account,
+            (None, Whose::Operator) | (Some(_), Whose::Account(_)) => return None,
+        };
+        Some(Ahead {
+            account,
+            session: claim.session,
+        })
+    }
+
+    /// Asks the database who this is. 401 nobody.
+    pub(super) async fn viewer(self, pages: &Pages, look: Look) -> Result<Viewer, Fault> {
+        let Shown { cookie, through } = self;
+        if let Some(through) = through {
+            let session = Operator::session(&cookie, pages, look).await?;
+            let session = session.ok_or(Fault::SignedOut)?;
+            return Ok(through.viewer(Operator { session, cookie }));
         }
-        let cookie = cookie(&parts.headers, &pages.config, Jar::Customer).ok_or(Fault::SignedOut)?;
         let session = Viewer::session(&cookie, pages, look).await?;
         Ok(Viewer {
             session: session.ok_or(Fault::SignedOut)?,
             cookie,
             operator: false,
         })
+    }
+}
+
+impl Viewer {
+    /// Who sends this request. 401 nobody.
+    pub(super) async fn recognize(parts: &Parts, pages: &Pages, look: Look) -> Result<Viewer, Fault> {
+        Shown::with(parts, pages)?.viewer(pages, look).await
     }
 
     async fn session(cookie: &CookieSecret, pages: &Pages, look: Look) -> Result<Option<Session>, Fault> {
@@ -83,6 +137,14 @@ impl Viewer {
         } else {
             Viewer::session(&self.cookie, pages, Look::Glance).await?.is_some()
         })
+    }
+
+    /// 403 a session that may only look.
+    pub(super) fn may_change(&self) -> Result<(), Fault> {
+        if self.session.read_only {
+            return Err(Fault::ReadOnly);
+        }
+        Ok(())
     }
 }
 

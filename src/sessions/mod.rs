@@ -6,11 +6,15 @@
 //! Promise: a link is good once and for five minutes, decided by one statement; a stay ends after its idle time, after
 //! its whole time, and at sign-out, at once and in every process. Only digests are stored.
 //!
+//! Whose cookie one was is remembered in the process, and believed by nobody: the database is asked each time.
+//!
 //! Not here: HTTP, cookies' attributes, what the pages show.
 
+mod claims;
 mod operators;
 mod secret;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use keyledger_events::{AccountId, PortalSessionId, Timestamp, TokenId};
@@ -20,6 +24,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::clock;
+pub use claims::Claim;
+use claims::Claims;
 pub use operators::OperatorSession;
 pub use secret::{CookieSecret, LinkSecret};
 
@@ -52,6 +58,7 @@ impl Default for Lifetimes {
 pub struct Sessions {
     pool: PgPool,
     lifetimes: Lifetimes,
+    claims: Arc<Claims>,
 }
 
 /// Whose pages a stay opens.
@@ -126,6 +133,15 @@ impl Whose {
     }
 }
 
+impl Session {
+    fn claim(&self) -> Claim {
+        Claim {
+            session: self.id,
+            whose: Whose::Account(self.account),
+        }
+    }
+}
+
 fn session(row: &PgRow) -> Result<Session, sqlx::Error> {
     Ok(Session {
         id: PortalSessionId::from_bytes(row.try_get::<Uuid, _>("session_id")?.into_bytes()),
@@ -139,7 +155,11 @@ fn session(row: &PgRow) -> Result<Session, sqlx::Error> {
 impl Sessions {
     /// Looks at the sessions through a pool of the service's role.
     pub fn new(pool: PgPool, lifetimes: Lifetimes) -> Sessions {
-        Sessions { pool, lifetimes }
+        Sessions {
+            pool,
+            lifetimes,
+            claims: Arc::default(),
+        }
     }
 
     /// How long a browser has any use for the cookie.
@@ -181,8 +201,9 @@ impl Sessions {
     /// Follows a link. Of any number who try, one gets the cookie.
     pub async fn open(&self, link: &LinkSecret, now: Timestamp) -> Result<(CookieSecret, Whose), LinkError> {
         let cookie = CookieSecret::from_random(clock::random_secret_bits());
-        if let Some(whose) = self.take(link, &cookie, now).await? {
-            return Ok((cookie, whose));
+        if let Some(claim) = self.take(link, &cookie, now).await? {
+            self.claims.note(&cookie, Some(claim));
+            return Ok((cookie, claim.whose));
         }
         match self.taken(link).await? {
             None => Err(LinkError::Unknown),
@@ -196,11 +217,11 @@ impl Sessions {
         link: &LinkSecret,
         cookie: &CookieSecret,
         now: Timestamp,
-    ) -> Result<Option<Whose>, SessionsAway> {
+    ) -> Result<Option<Claim>, SessionsAway> {
         let opened = sqlx::query(
             "update portal_sessions set opened_at = $2, last_seen_at = $2, ends_at = $3, cookie_digest = $4
              where link_digest = $1 and opened_at is null and link_expires_at > $2
-             returning account_id",
+             returning session_id, account_id",
         )
         .bind(link.digest().as_bytes().as_slice())
         .bind(column(now))
@@ -208,7 +229,12 @@ impl Sessions {
         .bind(cookie.digest().as_bytes().as_slice())
         .fetch_optional(&self.pool)
         .await?;
-        Ok(opened.as_ref().map(Whose::read).transpose()?)
+        let Some(row) = opened else { return Ok(None) };
+        let id: Uuid = row.try_get("session_id")?;
+        Ok(Some(Claim {
+            session: PortalSessionId::from_bytes(id.into_bytes()),
+            whose: Whose::read(&row)?,
+        }))
     }
 
     /// The session of a link that could not be taken, and whether it was ever opened.
@@ -227,6 +253,12 @@ impl Sessions {
             Whose::read(&row)?,
             used,
         )))
+    }
+
+    /// Whose pages a cookie opened when it was last shown here, if it did. It may be over since: ask before anybody sees
+    /// anything.
+    pub fn claim(&self, cookie: &CookieSecret) -> Option<Claim> {
+        self.claims.of(cookie)
     }
 
     /// Whose pages a cookie opens now, and notes that somebody was here. `None`: the stay is over, or never was.
@@ -257,7 +289,9 @@ impl Sessions {
         .bind(note)
         .fetch_optional(&self.pool)
         .await?;
-        Ok(row.as_ref().map(session).transpose()?)
+        let found = row.as_ref().map(session).transpose()?;
+        self.claims.note(cookie, found.as_ref().map(Session::claim));
+        Ok(found)
     }
 
     /// Ends a stay, for every process at once.
@@ -269,28 +303,7 @@ impl Sessions {
         .bind(column(now))
         .execute(&self.pool)
         .await?;
+        self.claims.note(cookie, None);
         Ok(())
-    }
-
-    /// What the platform called the people of these sessions of one account.
-    pub async fn names(
-        &self,
-        account: AccountId,
-        sessions: &[PortalSessionId],
-    ) -> Result<Vec<(PortalSessionId, String)>, SessionsAway> {
-        let ids: Vec<Uuid> = sessions.iter().map(|id| Uuid::from_bytes(id.to_bytes())).collect();
-        let rows = sqlx::query(
-            "select session_id, name from portal_sessions
-             where session_id = any($1) and account_id = $2 and name is not null",
-        )
-        .bind(&ids)
-        .bind(Uuid::from_bytes(account.to_bytes()))
-        .fetch_all(&self.pool)
-        .await?;
-        let read = |row: &PgRow| -> Result<_, SessionsAway> {
-            let id: Uuid = row.try_get("session_id")?;
-            Ok((PortalSessionId::from_bytes(id.into_bytes()), row.try_get("name")?))
-        };
-        rows.iter().map(read).collect()
     }
 }

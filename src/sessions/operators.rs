@@ -4,7 +4,7 @@ use keyledger_events::{PortalSessionId, Timestamp};
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::{CookieSecret, SEEN_AGAIN, Sessions, SessionsAway, column};
+use super::{Claim, CookieSecret, SEEN_AGAIN, Sessions, SessionsAway, Whose, column};
 
 /// An operator's stay. It looks at everything and changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,10 +57,19 @@ impl Sessions {
         .bind(note)
         .fetch_optional(&self.pool)
         .await?;
-        let Some(row) = row else { return Ok(None) };
+        let Some(row) = row else {
+            self.claims.note(cookie, None);
+            return Ok(None);
+        };
         let id: Uuid = row.try_get("session_id")?;
+        let id = PortalSessionId::from_bytes(id.into_bytes());
+        let claim = Claim {
+            session: id,
+            whose: Whose::Operator,
+        };
+        self.claims.note(cookie, Some(claim));
         Ok(Some(OperatorSession {
-            id: PortalSessionId::from_bytes(id.into_bytes()),
+            id,
             name: row.try_get("name")?,
         }))
     }

@@ -13,7 +13,6 @@ mod charges;
 mod due;
 mod grants;
 mod key_label;
-mod key_names;
 mod key_search;
 mod key_totals;
 mod key_use;

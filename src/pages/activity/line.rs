@@ -6,7 +6,7 @@ use keyledger_events::{Actor, Event, Position, Recorded, ReservationId, Timestam
 
 use super::names::Names;
 use super::words::{Told, Word, tell};
-use crate::log::{Step, Stored};
+use crate::log::Stored;
 use crate::pages::fault::Fault;
 use crate::pages::moment::Moment;
 use crate::pages::name::Shown;
@@ -92,29 +92,6 @@ pub(super) fn reservation(event: &Event) -> Option<ReservationId> {
         | Event::CreditsGranted(_)
         | Event::CreditsExpired(_) => None,
     }
-}
-
-/// The steps whose first one, a use of a key, tells more than they do.
-pub(super) fn later_steps(events: &[Recorded]) -> Vec<Step> {
-    let step = |recorded: &Recorded| match &recorded.event {
-        Event::CreditsReserved(e) => e.work.key.map(|_| e.reservation),
-        Event::CreditsCharged(e) => e.work.key.map(|_| e.reservation),
-        Event::CreditsReleased(e) => e.work.key.map(|_| e.reservation),
-        Event::KeyUsed(_)
-        | Event::AccountOpened(_)
-        | Event::KeyCreated(_)
-        | Event::KeyRenamed(_)
-        | Event::KeyDeleted(_)
-        | Event::CreditsGranted(_)
-        | Event::CreditsExpired(_) => None,
-    };
-    let with_seq = |recorded: &Recorded| {
-        step(recorded).map(|reservation| Step {
-            reservation,
-            seq: recorded.seq,
-        })
-    };
-    events.iter().filter_map(with_seq).collect()
 }
 
 /// Events of our own log, read.

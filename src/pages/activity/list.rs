@@ -9,18 +9,18 @@ use keyledger_events::{AccountId, KeyId, Position};
 use serde::{Deserialize, Deserializer};
 
 use super::kind::Kind;
-use super::line::{By, Line, Networks, decoded, later_steps};
+use super::line::{By, Line, Networks, decoded};
 use super::names::Names;
 use super::words::Word;
 use crate::clock;
 use crate::log::{HistorySearch, LOOKED_AT_MAX};
 use crate::pages::Pages;
+use crate::pages::arriving::Arriving;
 use crate::pages::dress::page;
 use crate::pages::fault::Fault;
-use crate::pages::frame::{Frame, Root};
+use crate::pages::frame::{Around, Frame, Root};
 use crate::pages::moment::thousands;
 use crate::pages::name::Shown;
-use crate::pages::viewer::Viewer;
 use crate::views::{Key, KeySearch, KeyState};
 
 const LINES_A_PAGE: u32 = 50;
@@ -84,34 +84,35 @@ impl ActivityPage<'_> {
 /// The history, the newest first. 200. 401 no session. 404 an address of no list, or a key that is not this account's.
 pub(in crate::pages) async fn list(
     State(pages): State<Pages>,
-    viewer: Viewer,
+    arriving: Arriving,
     root: Root,
     look: Result<Query<Look>, QueryRejection>,
 ) -> Result<Response, Fault> {
-    let Query(look) = look.map_err(|_| Fault::NotFound)?;
     let now = clock::now();
-    let account = viewer.session.account;
-    let types = look.kind.types();
-    let search = HistorySearch {
-        account,
-        key: look.key,
-        types: &types,
-    };
-    let any = KeySearch::default();
-    let (frame, history, newest, chosen) = tokio::join!(
-        Frame::inside(&pages, root, "activity", "Activity", &viewer),
-        pages.log.history(&search, look.before, LINES_A_PAGE),
-        pages.views.keys_found(account, &any, now, KEYS_TO_CHOOSE_MAX, None),
-        chosen(&pages, account, look.key),
-    );
-    let (frame, history, newest, chosen) = (frame?, history?, newest?.value.ok_or(Fault::Behind)?, chosen?);
+    let (viewer, (look, around, history, newest, chosen)) = arriving
+        .reads(async |account| {
+            let Query(look) = look.map_err(|_| Fault::NotFound)?;
+            let types = look.kind.types();
+            let search = HistorySearch {
+                account,
+                key: look.key,
+                types: &types,
+            };
+            let any = KeySearch::default();
+            let (around, history, newest, chosen) = tokio::join!(
+                Around::of(&pages, account),
+                pages.log.history(&search, look.before, LINES_A_PAGE),
+                pages.views.keys_found(account, &any, now, KEYS_TO_CHOOSE_MAX, None),
+                chosen(&pages, account, look.key),
+            );
+            Ok((look, around?, history?, newest?.value, chosen?))
+        })
+        .await?;
+    let frame = Frame::inside(&pages, root, "activity", "Activity", &viewer, around)?;
+    let newest = newest.ok_or(Fault::Behind)?;
     let events = decoded(&history.events)?;
-    let steps = later_steps(&events);
-    let (names, uses) = tokio::join!(
-        Names::of(&pages, account, &events),
-        pages.log.uses_behind(account, &steps)
-    );
-    let (names, networks) = (names?, Networks::new(&uses?)?);
+    let names = Names::new(&history.beside, &pages.config.name)?;
+    let networks = Networks::new(&history.beside.uses)?;
     let lines: Vec<Line> = events
         .iter()
         .map(|event| Line::new(event, &names, &networks, now))

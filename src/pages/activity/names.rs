@@ -1,10 +1,11 @@
 //! What those are called whom events name by their ids.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
-use keyledger_events::{AccountId, Actor, KeyId, PortalSessionId, Recorded};
+use keyledger_events::{Actor, Event, KeyCreated, KeyId, KeyRenamed, PortalSessionId};
 
-use crate::pages::Pages;
+use super::line::decoded;
+use crate::log::Beside;
 use crate::pages::fault::Fault;
 use crate::pages::name::Shown;
 
@@ -17,34 +18,25 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Looks up everybody in these events. Two questions at once, of ids that are indexed.
-    pub(super) async fn of(pages: &Pages, account: AccountId, events: &[Recorded]) -> Result<Names, Fault> {
-        let mut keys = BTreeSet::new();
-        let mut people = BTreeSet::new();
-        for recorded in events {
-            keys.extend(recorded.event.key());
-            match recorded.actor {
-                Actor::Key(key) => _ = keys.insert(key),
-                Actor::Portal(session) => _ = people.insert(session),
-                Actor::Token(_) | Actor::System => {}
+    /// Of all whom a page of the log names.
+    pub(super) fn new(beside: &Beside, platform: &str) -> Result<Names, Fault> {
+        let mut keys = HashMap::new();
+        for recorded in decoded(&beside.namings)? {
+            if let Event::KeyCreated(KeyCreated { key, name, .. }) | Event::KeyRenamed(KeyRenamed { key, name }) =
+                recorded.event
+            {
+                keys.insert(key, Shown::new(name.as_str()));
             }
         }
-        let (keys, people): (Vec<_>, Vec<_>) = (keys.into_iter().collect(), people.into_iter().collect());
-        let (keys, people) = tokio::join!(
-            pages.views.key_names(account, &keys),
-            pages.sessions.names(account, &people)
-        );
+        let people = beside.people.iter();
         Ok(Names {
-            keys: keys?.into_iter().map(|(key, name)| (key, Shown::new(&name))).collect(),
-            people: people?
-                .into_iter()
-                .map(|(session, name)| (session, Shown::new(&name)))
-                .collect(),
-            platform: Shown::new(&pages.config.name),
+            keys,
+            people: people.map(|(session, name)| (*session, Shown::new(name))).collect(),
+            platform: Shown::new(platform),
         })
     }
 
-    /// A key that the views have not heard of yet is called by its id.
+    /// A key whose name is not known here is called by its id.
     pub(super) fn key(&self, key: KeyId) -> Shown {
         self.keys
             .get(&key)

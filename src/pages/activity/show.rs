@@ -5,19 +5,19 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
-use keyledger_events::{Actor, Position, Recorded};
+use keyledger_events::{AccountId, Actor, Position, Recorded};
 
 use super::line::{By, Line, Networks, decoded, reservation};
 use super::names::Names;
 use super::pretty::pretty;
 use super::words::Word;
 use crate::clock;
-use crate::log::{Placed, Step};
+use crate::log::Placed;
 use crate::pages::Pages;
+use crate::pages::arriving::Arriving;
 use crate::pages::dress::page;
 use crate::pages::fault::Fault;
-use crate::pages::frame::{Frame, Root};
-use crate::pages::viewer::Viewer;
+use crate::pages::frame::{Around, Frame, Root};
 
 #[derive(Template)]
 #[template(path = "event.html")]
@@ -45,14 +45,14 @@ impl EventPage<'_> {
     }
 }
 
-/// An event of the viewer's own account. 404 another account's, or none.
-async fn own(pages: &Pages, viewer: &Viewer, text: &str) -> Result<Placed, Fault> {
+/// An event of the account's own. 404 another account's, or none.
+async fn own(pages: &Pages, account: AccountId, text: &str) -> Result<Placed, Fault> {
     let position = text.parse::<u64>().map_err(|_| Fault::NotFound)?;
     // One spelling only, so that an event has one address.
     if position.to_string() != text || i64::try_from(position).is_err() {
         return Err(Fault::NotFound);
     }
-    let found = pages.log.event_of(viewer.session.account, Position(position)).await?;
+    let found = pages.log.event_of(account, Position(position)).await?;
     found.ok_or(Fault::NotFound)
 }
 
@@ -60,39 +60,31 @@ async fn own(pages: &Pages, viewer: &Viewer, text: &str) -> Result<Placed, Fault
 /// of this account.
 pub(in crate::pages) async fn show(
     State(pages): State<Pages>,
-    viewer: Viewer,
+    arriving: Arriving,
     root: Root,
     Path(text): Path<String>,
 ) -> Result<Response, Fault> {
-    let account = viewer.session.account;
-    let (frame, placed) = tokio::join!(
-        Frame::inside(&pages, root, "activity", "An event", &viewer),
-        own(&pages, &viewer, &text),
-    );
-    let (mut frame, placed) = (frame?, placed?);
+    let (viewer, (around, placed)) = arriving
+        .reads(async |account| {
+            let (around, placed) = tokio::join!(Around::of(&pages, account), own(&pages, account, &text));
+            Ok((around?, placed?))
+        })
+        .await?;
     let [recorded] =
         <[Recorded; 1]>::try_from(decoded(std::slice::from_ref(&placed.event))?).map_err(|_| Fault::Internal)?;
-    let near = reservation(&recorded.event).map(|reservation| Step {
-        reservation,
-        seq: recorded.seq,
-    });
-    let stored = match near {
-        Some(near) => pages.log.steps_near(account, near).await?,
-        None => Vec::new(),
-    };
-    let networks = Networks::new(&stored)?;
+    let networks = Networks::new(&placed.steps)?;
     // Another event may hold the id by chance, in a text that somebody chose.
-    let mut steps = decoded(&stored)?;
-    steps.retain(|step| reservation(&step.event) == near.map(|near| near.reservation));
-    let all: Vec<Recorded> = steps.iter().chain([&recorded]).cloned().collect();
-    let names = Names::of(&pages, account, &all).await?;
+    let mut steps = decoded(&placed.steps)?;
+    let of = reservation(&recorded.event);
+    steps.retain(|step| of.is_some() && reservation(&step.event) == of);
+    let names = Names::new(&placed.beside, &pages.config.name)?;
     let now = clock::now();
     let line = |recorded: &Recorded| Line::new(recorded, &names, &networks, now);
-    frame.title = format!("Event {}", recorded.seq);
+    let title = format!("Event {}", recorded.seq);
     // The log is UTF-8; what is not would have been refused by the reader above.
     let exact = String::from_utf8_lossy(&placed.event.body).into_owned();
     let shown = EventPage {
-        frame,
+        frame: Frame::inside(&pages, root, "activity", &title, &viewer, around)?,
         kind: recorded.event.type_name(),
         line: line(&recorded),
         steps: if steps.len() > 1 {
@@ -112,10 +104,10 @@ pub(in crate::pages) async fn show(
 /// The canonical bytes and nothing else, to keep. 200. 401 no session. 404 no such event of this account.
 pub(in crate::pages) async fn document(
     State(pages): State<Pages>,
-    viewer: Viewer,
+    arriving: Arriving,
     Path(text): Path<String>,
 ) -> Result<Response, Fault> {
-    let placed = own(&pages, &viewer, &text).await?;
+    let (_, placed) = arriving.reads(|account| own(&pages, account, &text)).await?;
     let name = format!("attachment; filename=\"event-{}.json\"", placed.event.position);
     let name = HeaderValue::from_str(&name).map_err(|_| Fault::Internal)?;
     let kind = HeaderValue::from_static("application/cloudevents+json");

@@ -14,9 +14,9 @@ use keyledger_events::{AccountId, Position};
 use super::filter::Look;
 use crate::clock;
 use crate::pages::Pages;
+use crate::pages::arriving::Arriving;
 use crate::pages::fault::Fault;
 use crate::pages::spreadsheet::cell;
-use crate::pages::viewer::Viewer;
 use crate::views::{ChargeLine, ChargeSearch, Page, ViewName, Views};
 
 /// Lines that are read, and kept in memory, at once. However long the file is, no more are.
@@ -41,14 +41,19 @@ const HEADER: [&str; 10] = [
 /// 404 an address of no such file. 503 the view is behind.
 pub(in crate::pages) async fn download(
     State(pages): State<Pages>,
-    viewer: Viewer,
+    arriving: Arriving,
     look: Result<Query<Look>, QueryRejection>,
 ) -> Result<Response, Fault> {
-    let Query(look) = look.map_err(|_| Fault::NotFound)?;
-    let search = look.search().map_err(|_| Fault::NotFound)?;
-    pages.wait_for(ViewName::Charges, look.after).await?;
+    let (viewer, (look, search, first)) = arriving
+        .reads(async |account| {
+            let Query(look) = look.map_err(|_| Fault::NotFound)?;
+            let search = look.search().map_err(|_| Fault::NotFound)?;
+            pages.wait_for(ViewName::Charges, look.after).await?;
+            let first = piece(&pages.views, account, &search, None).await?;
+            Ok((look, search, first))
+        })
+        .await?;
     let account = viewer.session.account;
-    let first = piece(&pages.views, account, &search, None).await?;
     let begun = Piece {
         bytes: [header()?, first.bytes].concat().into(),
         next: first.next,

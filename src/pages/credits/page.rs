@@ -5,7 +5,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use http::StatusCode;
-use keyledger_events::{KeyId, Position};
+use keyledger_events::{AccountId, KeyId, Position, Timestamp};
 
 use super::figures::Figures;
 use super::filter::{Look, Wrong};
@@ -15,14 +15,16 @@ use super::prices::Prices;
 use super::used;
 use crate::clock;
 use crate::pages::Pages;
+use crate::pages::arriving::Arriving;
 use crate::pages::chart::{Days, Ranks};
 use crate::pages::dress::page;
 use crate::pages::fault::Fault;
-use crate::pages::frame::{Frame, Root};
+use crate::pages::frame::{Around, Frame, Root};
 use crate::pages::moment::start_of_month;
 use crate::pages::name::Shown;
-use crate::pages::viewer::Viewer;
-use crate::views::{ChargeLine, KeyTotals, Lines, Page, Point, ViewName};
+use crate::views::{
+    ChargeLine, ChargeSearch, Grant, Key, KeyTotals, Lines, Page, Point, Range, Spending, ViewName, Views,
+};
 
 /// As many as weigh little and are read at once.
 const LINES_A_PAGE: u32 = 15;
@@ -63,54 +65,36 @@ struct Offered {
 /// 503 a view is behind.
 pub(in crate::pages) async fn show(
     State(pages): State<Pages>,
-    viewer: Viewer,
+    arriving: Arriving,
     root: Root,
     look: Result<Query<Look>, QueryRejection>,
 ) -> Result<Response, Fault> {
-    let Query(look) = look.map_err(|_| Fault::NotFound)?;
-    tokio::try_join!(
-        pages.wait_for(ViewName::Balance, look.after),
-        pages.wait_for(ViewName::Usage, look.after),
-        pages.wait_for(ViewName::Charges, look.after),
-    )?;
     let now = clock::now();
-    let account = viewer.session.account;
     let range = used::range(now).map_err(|_| Fault::Internal)?;
-    let search = look.search();
-    let views = &pages.views;
-    let (frame, spending, points, totals, grants, lines, chosen) = tokio::try_join!(
-        Frame::inside(&pages, root.clone(), "credits", "Credits", &viewer),
-        async {
-            let spending = views.spending(account, start_of_month(now), now).await?.value;
-            spending.ok_or(Fault::Behind)
-        },
-        async {
-            Ok(views
-                .usage(account, range, Lines::Endpoint)
-                .await?
-                .value
-                .unwrap_or_default())
-        },
-        async { Ok(views.key_totals(account, range.from(), KEYS_OFFERED).await?) },
-        async { Ok(views.open_grants(account, now, GRANTS_MAX + 1).await?) },
-        async {
-            let Ok(search) = &search else {
-                return Ok(Page {
-                    items: Vec::new(),
-                    next: None,
-                });
-            };
-            let below = look.before.map(Position);
-            let lines = views.charge_lines(account, search, LINES_A_PAGE, below).await?.value;
-            lines.ok_or(Fault::Behind)
-        },
-        async {
-            match search.as_ref().ok().and_then(|search| search.key) {
-                Some(key) => Ok(views.key(account, key).await?.value),
-                None => Ok(None),
-            }
-        },
-    )?;
+    let (viewer, (look, search, around, found)) = arriving
+        .reads(async |account| {
+            let Query(look) = look.map_err(|_| Fault::NotFound)?;
+            tokio::try_join!(
+                pages.wait_for(ViewName::Balance, look.after),
+                pages.wait_for(ViewName::Usage, look.after),
+                pages.wait_for(ViewName::Charges, look.after),
+            )?;
+            let search = look.search();
+            let found = Found::of(&pages.views, account, now, range, search.as_ref().ok(), look.before);
+            let (around, found) = tokio::try_join!(Around::of(&pages, account), found)?;
+            Ok((look, search, around, found))
+        })
+        .await?;
+    let Found {
+        spending,
+        points,
+        totals,
+        grants,
+        lines,
+        chosen,
+    } = found;
+    let frame = Frame::inside(&pages, root.clone(), "credits", "Credits", &viewer, around)?;
+    let (spending, lines) = spending.zip(lines).ok_or(Fault::Behind)?;
     let mut offered = Offered::new(&pages, &points, &totals, &lines, &look);
     if let Some(key) = chosen {
         offered.add_key(key.id, &key.name);
@@ -140,6 +124,61 @@ pub(in crate::pages) async fn show(
         None => StatusCode::OK,
     };
     page(status, &shown)
+}
+
+/// All that is read for the page.
+struct Found {
+    spending: Option<Spending>,
+    points: Vec<Point>,
+    totals: KeyTotals,
+    grants: Vec<Grant>,
+    lines: Option<Page<ChargeLine, Position>>,
+    chosen: Option<Key>,
+}
+
+impl Found {
+    /// One round to the database. No lines without a search.
+    async fn of(
+        views: &Views,
+        account: AccountId,
+        now: Timestamp,
+        range: Range,
+        search: Option<&ChargeSearch>,
+        before: Option<u64>,
+    ) -> Result<Found, Fault> {
+        let (spending, points, totals, grants, lines, chosen) = tokio::try_join!(
+            views.spending(account, start_of_month(now), now),
+            views.usage(account, range, Lines::Endpoint),
+            views.key_totals(account, range.from(), KEYS_OFFERED),
+            views.open_grants(account, now, GRANTS_MAX + 1),
+            async {
+                match search {
+                    Some(search) => {
+                        let below = before.map(Position);
+                        Ok(views.charge_lines(account, search, LINES_A_PAGE, below).await?.value)
+                    }
+                    None => Ok(Some(Page {
+                        items: Vec::new(),
+                        next: None,
+                    })),
+                }
+            },
+            async {
+                match search.and_then(|search| search.key) {
+                    Some(key) => Ok(views.key(account, key).await?.value),
+                    None => Ok(None),
+                }
+            },
+        )?;
+        Ok(Found {
+            spending: spending.value,
+            points: points.value.unwrap_or_default(),
+            totals,
+            grants,
+            lines,
+            chosen,
+        })
+    }
 }
 
 impl Offered {

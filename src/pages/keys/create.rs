@@ -10,12 +10,12 @@ use crate::clock;
 use crate::http::Place;
 use crate::ledger::{CreateKey, KeyLimits, Refusal, SubmitError, idempotent_command_id};
 use crate::pages::Pages;
+use crate::pages::arriving::Arriving;
 use crate::pages::dress::page;
 use crate::pages::fault::Fault;
-use crate::pages::frame::{Frame, Root};
+use crate::pages::frame::{Around, Frame, Root};
 use crate::pages::name::Shown;
 use crate::pages::posted::{Change, Posted};
-use crate::pages::viewer::Viewer;
 
 #[derive(Template)]
 #[template(path = "new_key.html")]
@@ -49,14 +49,13 @@ impl CreatedPage<'_> {
 /// Asks what the key is for. 200. 401 no session. 403 a session that may only look.
 pub(in crate::pages) async fn ask_name(
     State(pages): State<Pages>,
-    viewer: Viewer,
+    arriving: Arriving,
     root: Root,
 ) -> Result<Response, Fault> {
-    if viewer.session.read_only {
-        return Err(Fault::ReadOnly);
-    }
+    let (viewer, around) = arriving.reads(|account| Around::of(&pages, account)).await?;
+    viewer.may_change()?;
     let shown = NewKeyPage {
-        frame: Frame::inside(&pages, root, "keys", "Generate a new key", &viewer).await?,
+        frame: Frame::inside(&pages, root, "keys", "Generate a new key", &viewer, around)?,
         request: clock::fresh_command_id().as_str().to_owned(),
         name: String::new(),
         test: false,
@@ -126,8 +125,9 @@ pub(in crate::pages) async fn create(
     // The text belongs to the key that was made for it. A repetition shows the first one's key, whose text is gone.
     let made = answer.reply.key;
     let ours = made.id == key;
+    let around = Around::of(&pages, posted.viewer.session.account).await?;
     let shown = CreatedPage {
-        frame: Frame::inside(&pages, root, "keys", "Your new key", &posted.viewer).await?,
+        frame: Frame::inside(&pages, root, "keys", "Your new key", &posted.viewer, around)?,
         name: Shown::new(made.name.as_str()),
         id: made.id,
         preview: made.preview,
@@ -143,8 +143,9 @@ pub(in crate::pages) async fn create(
 /// The form once more, with what was wrong with it.
 async fn again(pages: &Pages, root: Root, posted: Posted, error: String) -> Result<Response, Fault> {
     // `/portal/keys` takes the form; its page stands one step up.
+    let around = Around::of(pages, posted.viewer.session.account).await?;
     let shown = NewKeyPage {
-        frame: Frame::inside(pages, root, "keys", "Generate a new key", &posted.viewer).await?,
+        frame: Frame::inside(pages, root, "keys", "Generate a new key", &posted.viewer, around)?,
         request: posted.fields.request,
         name: posted.fields.name,
         test: posted.fields.environment == "test",

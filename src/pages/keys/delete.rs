@@ -6,16 +6,16 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use http::StatusCode;
 use keyledger_events::DeleteReason;
 
-use super::key_to_change;
+use super::asked_about;
 use super::row::Row;
 use crate::http::Place;
 use crate::ledger::DeleteKey;
 use crate::pages::Pages;
+use crate::pages::arriving::Arriving;
 use crate::pages::dress::page;
 use crate::pages::fault::Fault;
 use crate::pages::frame::{Frame, Root};
 use crate::pages::posted::Change;
-use crate::pages::viewer::Viewer;
 
 #[derive(Template)]
 #[template(path = "delete_key.html")]
@@ -24,15 +24,15 @@ struct DeletePage<'a> {
     key: Row,
 }
 
-/// Asks whether it is meant. 200. 404 no such key of this account. 410 it is deleted already.
+/// Asks whether it is meant. 200. 401 no session. 403 a session that may only look. 404 no such key of this account. 410 it is deleted already.
 pub(in crate::pages) async fn ask_to_delete(
     State(pages): State<Pages>,
-    viewer: Viewer,
+    arriving: Arriving,
     root: Root,
     Path(key): Path<String>,
 ) -> Result<Response, Fault> {
-    let key = key_to_change(&pages, &viewer, &key).await?;
-    let frame = Frame::inside(&pages, root, "keys", "Delete a key", &viewer).await?;
+    let (viewer, around, key) = asked_about(&pages, arriving, &key).await?;
+    let frame = Frame::inside(&pages, root, "keys", "Delete a key", &viewer, around)?;
     page(StatusCode::OK, &DeletePage { frame, key })
 }
 

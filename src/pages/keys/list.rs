@@ -12,10 +12,10 @@ use super::row::Row;
 use crate::clock;
 use crate::http::Place;
 use crate::pages::Pages;
+use crate::pages::arriving::Arriving;
 use crate::pages::dress::page;
 use crate::pages::fault::Fault;
-use crate::pages::frame::{Frame, Root};
-use crate::pages::viewer::Viewer;
+use crate::pages::frame::{Around, Frame, Root};
 use crate::views::{Key, KeyPage, KeySearch, KeyState, ViewName};
 
 /// As many as weigh little and are read at once.
@@ -55,35 +55,40 @@ struct KeysPage<'a> {
 /// The keys that work, the newest first. 200. 401 no session. 404 an address of no list. 503 the view is behind.
 pub(in crate::pages) async fn list(
     State(pages): State<Pages>,
-    viewer: Viewer,
+    arriving: Arriving,
     root: Root,
     look: Result<Query<Look>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Fault> {
-    let Query(look) = look.map_err(|_| Fault::NotFound)?;
-    tokio::try_join!(
-        pages.wait_for(ViewName::KeyList, look.after),
-        // What stands around every page.
-        pages.wait_for(ViewName::Balance, look.after),
-    )?;
     let now = clock::now();
-    let account = viewer.session.account;
-    let working = KeySearch {
-        state: Some(KeyState::Active),
-        name: None,
-    };
     let first_day = first_day(now);
-    let asked = KeyPage {
-        search: &working,
-        now,
-        limit: KEYS_A_PAGE,
-        after: look.below,
-    };
-    let (frame, keys, used) = tokio::join!(
-        Frame::inside(&pages, root, "keys", "API access", &viewer),
-        pages.views.keys_found(account, &working, now, KEYS_A_PAGE, look.below),
-        pages.views.keys_use(account, asked, first_day),
-    );
-    let (frame, keys, used) = (frame?, keys?.value.ok_or(Fault::Behind)?, used?);
+    let (viewer, (look, around, keys, used)) = arriving
+        .reads(async |account| {
+            let Query(look) = look.map_err(|_| Fault::NotFound)?;
+            tokio::try_join!(
+                pages.wait_for(ViewName::KeyList, look.after),
+                // What stands around every page.
+                pages.wait_for(ViewName::Balance, look.after),
+            )?;
+            let working = KeySearch {
+                state: Some(KeyState::Active),
+                name: None,
+            };
+            let asked = KeyPage {
+                search: &working,
+                now,
+                limit: KEYS_A_PAGE,
+                after: look.below,
+            };
+            let (around, keys, used) = tokio::join!(
+                Around::of(&pages, account),
+                pages.views.keys_found(account, &working, now, KEYS_A_PAGE, look.below),
+                pages.views.keys_use(account, asked, first_day),
+            );
+            Ok((look, around?, keys?.value, used?))
+        })
+        .await?;
+    let frame = Frame::inside(&pages, root, "keys", "API access", &viewer, around)?;
+    let keys = keys.ok_or(Fault::Behind)?;
     let row = |key: Key| {
         let used = used.iter().find(|used| used.key == key.id);
         Row::new(key, now).with(Month::new(used, first_day))

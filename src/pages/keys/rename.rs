@@ -6,16 +6,16 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use http::StatusCode;
 use keyledger_events::KeyName;
 
-use super::key_to_change;
 use super::row::Row;
+use super::{asked_about, key_to_change};
 use crate::http::Place;
 use crate::ledger::RenameKey;
 use crate::pages::Pages;
+use crate::pages::arriving::Arriving;
 use crate::pages::dress::page;
 use crate::pages::fault::Fault;
-use crate::pages::frame::{Frame, Root};
+use crate::pages::frame::{Around, Frame, Root};
 use crate::pages::posted::Change;
-use crate::pages::viewer::Viewer;
 
 #[derive(Template)]
 #[template(path = "rename_key.html")]
@@ -26,16 +26,16 @@ struct RenamePage<'a> {
     error: Option<String>,
 }
 
-/// Asks for the new name. 200. 404 no such key of this account. 410 it is deleted.
+/// Asks for the new name. 200. 401 no session. 403 a session that may only look. 404 no such key of this account. 410 it is deleted.
 pub(in crate::pages) async fn ask_new_name(
     State(pages): State<Pages>,
-    viewer: Viewer,
+    arriving: Arriving,
     root: Root,
     Path(key): Path<String>,
 ) -> Result<Response, Fault> {
-    let key = key_to_change(&pages, &viewer, &key).await?;
+    let (viewer, around, key) = asked_about(&pages, arriving, &key).await?;
     let shown = RenamePage {
-        frame: Frame::inside(&pages, root, "keys", "Rename a key", &viewer).await?,
+        frame: Frame::inside(&pages, root, "keys", "Rename a key", &viewer, around)?,
         name: key.given.clone(),
         key,
         error: None,
@@ -56,9 +56,10 @@ pub(in crate::pages) async fn rename(
     let name = match KeyName::parse(&posted.fields.name) {
         Ok(name) => name,
         Err(error) => {
+            let (around, key) = tokio::try_join!(Around::of(&pages, account), key_to_change(&pages, account, &text))?;
             let shown = RenamePage {
-                frame: Frame::inside(&pages, root, "keys", "Rename a key", &posted.viewer).await?,
-                key: key_to_change(&pages, &posted.viewer, &text).await?,
+                frame: Frame::inside(&pages, root, "keys", "Rename a key", &posted.viewer, around)?,
+                key,
                 name: posted.fields.name,
                 error: Some(format!("The name {error}.")),
             };

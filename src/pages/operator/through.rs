@@ -16,7 +16,7 @@ use crate::sessions::Session;
 /// Set by us alone, on the way from an operators' address to a page of the account.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::pages) struct Through {
-    account: AccountId,
+    pub(in crate::pages) account: AccountId,
 }
 
 impl Through {
