@@ -5,6 +5,7 @@ use super::bank::{Bank, Ended};
 use super::commands::{Work, load};
 use super::figure::Figure;
 use super::filled::{Filling, fill};
+use crate::log::open_pool;
 
 /// Events of each account that the log holds before.
 const EVENTS_AN_ACCOUNT: u64 = 100;
@@ -19,6 +20,10 @@ pub async fn grown(database_url: &str, settings: &Settings, log_events: u64) -> 
         events: log_events,
     };
     let filled = fill(database_url, filling).await?;
+    // So that what was written before is no part of what is measured.
+    let owner = open_pool(database_url.parse()?, 1);
+    sqlx::query("checkpoint").execute(&owner).await?;
+    owner.close().await;
     let bank = Bank::of_filled(database_url, &filled, settings.accounts).await?;
     for customer in bank.customers.iter() {
         let held = customer.reserve().await?;
