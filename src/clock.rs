@@ -5,7 +5,7 @@
 )]
 
 use keyledger_events::{
-    AccountId, CommandId, EventId, GrantId, KeyId, PortalSessionId, ReservationId, Timestamp, TokenId,
+    AccountId, CommandId, EventId, GrantId, KeyId, PortalSessionId, RefundId, ReservationId, Timestamp, TokenId,
 };
 
 /// The wall clock in whole microseconds. A machine that believes in a time before 1970 gets 1970.
@@ -42,6 +42,7 @@ fresh! {
     fresh_key_id -> KeyId,
     fresh_grant_id -> GrantId,
     fresh_reservation_id -> ReservationId,
+    fresh_refund_id -> RefundId,
     fresh_token_id -> TokenId,
     fresh_portal_session_id -> PortalSessionId,
 }

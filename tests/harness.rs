@@ -67,6 +67,11 @@ impl Harness {
         }
     }
 
+    /// The same database for another process.
+    pub fn another(&self) -> Harness {
+        Harness::on(self.name.clone(), self.owner_url.clone(), self.nats_url.clone())
+    }
+
     /// The database, as its owner.
     pub fn owner_url(&self) -> &str {
         &self.owner_url

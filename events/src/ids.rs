@@ -109,6 +109,11 @@ id!(
     "rsv_"
 );
 id!(
+    /// A refund of a charge, in full or in part.
+    RefundId,
+    "refund_"
+);
+id!(
     /// An access token of a caller of the HTTP API. Not its text.
     TokenId,
     "tok_"

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use keyledger_events::{
-    AccountId, AccountName, Credits, Event, GrantId, GrantPart, GrantSource, Position, Recorded, Timestamp,
+    AccountId, AccountName, Credits, CreditsRefunded, Event, GrantId, GrantPart, GrantSource, Position, Recorded,
+    Timestamp,
 };
 
 use crate::{Changes, FoldError, Rows, add};
@@ -147,10 +148,52 @@ impl BalanceChanges {
                     held: -amount,
                     expired: 0,
                 },
+                Moved::Refunded => GrantChange {
+                    remaining: amount,
+                    held: 0,
+                    expired: 0,
+                },
             };
             self.grant(account, part.grant, change, at)?;
         }
         Ok(())
+    }
+
+    fn new_grant(&mut self, row: GrantRow, at: Position) -> Result<(), FoldError> {
+        match self.granted.insert((row.account, row.grant), row) {
+            None => Ok(()),
+            Some(_) => Err(FoldError {
+                position: at,
+                why: "the grant is there already",
+            }),
+        }
+    }
+
+    fn refunded(&mut self, recorded: &Recorded, e: &CreditsRefunded) -> Result<(), FoldError> {
+        let (account, at) = (recorded.account, recorded.position);
+        self.parts(account, &e.returned_to, Moved::Refunded, at)?;
+        if let Some(part) = e.as_grant {
+            let row = GrantRow {
+                account,
+                grant: part.grant,
+                amount: part.amount.micros(),
+                priority: 0,
+                expires_at: None,
+                source: GrantSource::Refund,
+                reference: None,
+                granted_at: recorded.time,
+                sums: GrantChange {
+                    remaining: part.amount.micros(),
+                    ..GrantChange::default()
+                },
+            };
+            self.new_grant(row, at)?;
+        }
+        let change = AccountChange {
+            refunded: e.amount.micros(),
+            ..AccountChange::default()
+        };
+        self.account(account, change, at)
     }
 }
 
@@ -159,6 +202,7 @@ enum Moved {
     Held,
     Spent,
     Back,
+    Refunded,
 }
 
 impl Changes for BalanceChanges {
@@ -199,12 +243,7 @@ impl Changes for BalanceChanges {
                         expired: 0,
                     },
                 };
-                if self.granted.insert((account, e.grant), row).is_some() {
-                    return Err(FoldError {
-                        position: at,
-                        why: "the grant is there already",
-                    });
-                }
+                self.new_grant(row, at)?;
                 self.account(
                     account,
                     AccountChange {
@@ -271,6 +310,7 @@ impl Changes for BalanceChanges {
                     at,
                 )
             }
+            Event::CreditsRefunded(e) => self.refunded(recorded, e),
             Event::KeyCreated(_) | Event::KeyRenamed(_) | Event::KeyDeleted(_) | Event::KeyUsed(_) => Ok(()),
         }
     }

@@ -132,7 +132,8 @@ impl Changes for KeyListChanges {
             | Event::CreditsExpired(_)
             | Event::CreditsReserved(_)
             | Event::CreditsCharged(_)
-            | Event::CreditsReleased(_) => Ok(()),
+            | Event::CreditsReleased(_)
+            | Event::CreditsRefunded(_) => Ok(()),
         }
     }
 

@@ -73,7 +73,8 @@ impl Changes for ReservationsChanges {
             | Event::KeyDeleted(_)
             | Event::KeyUsed(_)
             | Event::CreditsGranted(_)
-            | Event::CreditsExpired(_) => Ok(()),
+            | Event::CreditsExpired(_)
+            | Event::CreditsRefunded(_) => Ok(()),
         }
     }
 

@@ -161,7 +161,8 @@ impl Book {
             | Event::KeyDeleted(_)
             | Event::KeyUsed(_)
             | Event::CreditsGranted(_)
-            | Event::CreditsExpired(_) => {}
+            | Event::CreditsExpired(_)
+            | Event::CreditsRefunded(_) => {}
         }
         Some(())
     }

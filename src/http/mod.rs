@@ -28,6 +28,7 @@ mod place;
 mod portal_sessions;
 mod prices;
 mod problems;
+mod refunds;
 mod reservations;
 mod routes;
 mod serve;

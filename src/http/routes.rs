@@ -16,7 +16,7 @@ use super::measure::measure;
 use super::openapi::{finish, head};
 use super::{
     App, Served, accounts, balance, charges, events, forward_auth, grants, health, keys, operator_sessions, pages,
-    portal_sessions, prices, problems, reservations, settlements, usage,
+    portal_sessions, prices, problems, refunds, reservations, settlements, usage,
 };
 
 fn all() -> OpenApiRouter<App> {
@@ -39,6 +39,7 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(forward_auth::settle_forwarded))
         .routes(routes!(charges::charge_at_once))
         .routes(routes!(charges::list_charges))
+        .routes(routes!(refunds::refund_charge))
         .routes(routes!(usage::show_usage))
         .routes(routes!(events::list_account_events))
         .routes(routes!(events::list_events))

@@ -5,6 +5,7 @@
 mod credits;
 mod key;
 mod keys;
+mod refunds;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -18,10 +19,11 @@ pub use key::{Key, KeyLimits};
 pub use keys::Keys;
 
 use super::paid_results::PaidResults;
+use super::refunded_charges::RefundedCharges;
 use super::remembered::Remembered;
 
 /// Version of the form below. A snapshot of another version is thrown away.
-pub const STATE_FORMAT: i32 = 4;
+pub const STATE_FORMAT: i32 = 5;
 
 /// An account: opened or not, its keys, its credits, its open holds, and what was settled of late.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +44,8 @@ pub struct Account {
     pub remembered: Remembered,
     /// Results that were charged within a day, by rules that charge for a result once.
     pub paid: PaidResults,
+    /// Charges that something was refunded of, for as long as more could be.
+    pub refunds: RefundedCharges,
     pub totals: Totals,
     /// Charged on the credit limit and not yet repaid by a grant.
     pub owed: Credits,
@@ -68,6 +72,7 @@ pub struct Opened {
 pub struct Totals {
     pub granted: Credits,
     pub charged: Credits,
+    pub refunded: Credits,
     pub expired: Credits,
     pub reserved: Credits,
 }
@@ -101,6 +106,7 @@ impl Account {
             settled: HashMap::new(),
             remembered: Remembered::default(),
             paid: PaidResults::default(),
+            refunds: RefundedCharges::default(),
             totals: Totals::default(),
             owed: Credits::ZERO,
             scopes_named: 0,
@@ -110,11 +116,12 @@ impl Account {
         }
     }
 
-    /// What may still be held: granted − charged − expired − reserved. Below zero only on a credit limit.
+    /// What may still be held: granted − charged + refunded − expired − reserved. Below zero only on a credit limit.
     pub fn available(&self) -> Credits {
         let totals = &self.totals;
-        let micros =
-            totals.granted.micros() - totals.charged.micros() - totals.expired.micros() - totals.reserved.micros();
+        let micros = totals.granted.micros() - totals.charged.micros() + totals.refunded.micros()
+            - totals.expired.micros()
+            - totals.reserved.micros();
         Credits::from_micros(micros).unwrap_or(Credits::ZERO)
     }
 
@@ -128,6 +135,7 @@ impl Account {
             + self.settled.len() * 220
             + self.remembered.len() * 300
             + self.paid.len() * 100
+            + self.refunds.len() * 200
     }
 
     /// Folds the next event of this account's history.
@@ -154,6 +162,7 @@ impl Account {
         })?;
         self.remembered.note(recorded);
         self.forget_settled(recorded.time);
+        self.refunds.forget(recorded.time);
         self.seq = recorded.seq;
         self.position = recorded.position;
         self.touched_at = recorded.time;
@@ -196,6 +205,7 @@ impl Account {
             Event::CreditsReserved(e) => self.reserved(e, at)?,
             Event::CreditsCharged(e) => self.charged(e, at)?,
             Event::CreditsReleased(e) => self.released(e, at)?,
+            Event::CreditsRefunded(e) => self.refunded(e, at)?,
         }
         Ok(())
     }

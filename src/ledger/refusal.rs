@@ -3,6 +3,7 @@
 use keyledger_events::{AccountId, Credits, Endpoint, KeyId, ReservationId};
 
 use super::account::KeyLimits;
+use super::refunded_charges::REFUNDABLE_DAYS;
 
 /// Why a command was refused. Each says what is true; the faces choose a status and a code for it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +56,12 @@ pub enum Refusal {
     ReservationIdNotTimely { reservation: ReservationId },
     #[error("{asked} credits cannot be charged, {held} are held")]
     ChargeExceedsReservation { asked: Credits, held: Credits },
+    #[error("nothing is left of the charge to refund")]
+    NothingToRefund { reservation: ReservationId },
+    #[error("{asked} credits cannot be refunded, {left} are left of the charge")]
+    RefundExceedsCharge { asked: Credits, left: Credits },
+    #[error("a charge can be refunded for {REFUNDABLE_DAYS} days")]
+    ChargeTooOld { reservation: ReservationId },
     #[error("at most {limit} reservations may be open for one {scope}")]
     TooManyOpenReservations { limit: u32, scope: &'static str },
     #[error("the idempotency key was used before with another request")]

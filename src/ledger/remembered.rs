@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use keyledger_events::{CommandId, CreditsGranted, Event, KeyId, Recorded, Timestamp};
+use keyledger_events::{CommandId, Credits, CreditsGranted, Event, KeyId, Recorded, RefundId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::refusal::Refusal;
@@ -30,7 +30,15 @@ struct Memory {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Made {
     Key(KeyId),
-    Grant { at: Timestamp, grant: CreditsGranted },
+    Grant {
+        at: Timestamp,
+        grant: CreditsGranted,
+    },
+    Refund {
+        at: Timestamp,
+        refund: RefundId,
+        amount: Credits,
+    },
 }
 
 /// Names a command by its idempotency key: the same caller, key and request give the same id.
@@ -77,6 +85,11 @@ impl Remembered {
             Event::CreditsGranted(e) => Made::Grant {
                 at: recorded.time,
                 grant: e.clone(),
+            },
+            Event::CreditsRefunded(e) => Made::Refund {
+                at: recorded.time,
+                refund: e.refund,
+                amount: e.amount,
             },
             Event::AccountOpened(_)
             | Event::KeyRenamed(_)

@@ -5,7 +5,7 @@
 //!
 //! Not here: what the events say.
 
-use keyledger_events::{AccountId, KeyId, Position, ReservationId, Seq};
+use keyledger_events::{AccountId, GrantId, KeyId, Position, ReservationId, Seq};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
@@ -209,6 +209,35 @@ impl Log {
                 })
             })
             .transpose()
+        })
+        .await
+    }
+
+    /// The events that gave these grants, or made them of a refund: one for each that this account has, in no order.
+    pub async fn births_of_grants(&self, account: AccountId, grants: &[GrantId]) -> Result<Vec<Stored>, ReadError> {
+        // Of the events that name a grant only the first has it in this place.
+        let marks: Vec<String> = grants
+            .iter()
+            .flat_map(|grant| {
+                [
+                    format!("\"data\":{{\"grant\":\"{grant}\""),
+                    format!("\"as_grant\":{{\"grant\":\"{grant}\""),
+                ]
+            })
+            .collect();
+        in_time(async {
+            let rows = sqlx::query(
+                "select e.position, e.body from events e
+                 where e.shard = $1 and e.account_id = $2
+                   and e.type in ('keyledger.CreditsGranted.v1', 'keyledger.CreditsRefunded.v1')
+                   and exists (select from unnest($3::text[]) as mark where position(convert_to(mark, 'UTF8') in e.body) > 0)",
+            )
+            .bind(self.shard_column())
+            .bind(Uuid::from_bytes(account.to_bytes()))
+            .bind(&marks)
+            .fetch_all(&self.pool)
+            .await?;
+            all_stored(&rows)
         })
         .await
     }

@@ -35,6 +35,8 @@ pub enum GrantSource {
     Plan,
     Promotion,
     Correction,
+    /// A refund whose credits belong to no grant that there was.
+    Refund,
 }
 
 impl GrantSource {
@@ -44,6 +46,7 @@ impl GrantSource {
             GrantSource::Plan => "plan",
             GrantSource::Promotion => "promotion",
             GrantSource::Correction => "correction",
+            GrantSource::Refund => "refund",
         }
     }
 }
@@ -193,10 +196,10 @@ impl ReleaseCause {
     }
 }
 
-fn zero() -> Credits {
+pub(super) fn zero() -> Credits {
     Credits::ZERO
 }
 
-fn is_zero(credits: &Credits) -> bool {
+pub(super) fn is_zero(credits: &Credits) -> bool {
     credits.is_zero()
 }

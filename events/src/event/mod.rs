@@ -3,6 +3,7 @@
 mod accounts;
 mod credits;
 mod keys;
+mod refunds;
 
 pub use accounts::AccountOpened;
 pub use credits::{
@@ -10,6 +11,7 @@ pub use credits::{
     GrantSource, PaidWork, ReleaseCause,
 };
 pub use keys::{DeleteReason, KeyCreated, KeyDeleted, KeyRenamed, KeyUsed};
+pub use refunds::{CreditsRefunded, GrantTerms};
 
 use crate::ids::KeyId;
 use crate::key::KeyDigest;
@@ -67,6 +69,7 @@ events! {
     CreditsReserved => "keyledger.CreditsReserved.v1",
     CreditsCharged => "keyledger.CreditsCharged.v1",
     CreditsReleased => "keyledger.CreditsReleased.v1",
+    CreditsRefunded => "keyledger.CreditsRefunded.v1",
 }
 
 impl Event {
@@ -87,6 +90,7 @@ impl Event {
             Event::CreditsReserved(e) => e.work.key,
             Event::CreditsCharged(e) => e.work.key,
             Event::CreditsReleased(e) => e.work.key,
+            Event::CreditsRefunded(e) => e.work.key,
             Event::AccountOpened(_) | Event::CreditsGranted(_) | Event::CreditsExpired(_) => None,
         }
     }
@@ -103,7 +107,8 @@ impl Event {
             | Event::CreditsExpired(_)
             | Event::CreditsReserved(_)
             | Event::CreditsCharged(_)
-            | Event::CreditsReleased(_) => None,
+            | Event::CreditsReleased(_)
+            | Event::CreditsRefunded(_) => None,
         }
     }
 }

@@ -69,7 +69,7 @@ impl Command for GrantCredits {
     fn reply(&self, account: &Account, by: &By) -> Option<GrantFacts> {
         let (grant, granted_at) = match account.remembered.made_by(&by.command) {
             Ok(Some(Made::Grant { at, grant })) => (grant.clone(), *at),
-            Ok(Some(Made::Key(_))) | Err(_) => return None,
+            Ok(Some(Made::Key(_) | Made::Refund { .. })) | Err(_) => return None,
             Ok(None) => {
                 let made = CreditsGranted {
                     grant: self.grant,

@@ -1,10 +1,12 @@
 //! Laws that hold after every command of every history.
 
-use keyledger_events::{Credits, Recorded, ReservationId};
+use std::collections::HashMap;
+
+use keyledger_events::{Credits, Event, Recorded, ReservationId};
 use proptest::prelude::*;
 
 use super::scenario::*;
-use super::{Beyond, ChargeDelivered};
+use super::{Beyond, ChargeDelivered, RefundCharge};
 use crate::ledger::account::Account;
 
 #[derive(Debug, Clone)]
@@ -38,6 +40,10 @@ enum Step {
         priority: i32,
         until: Option<u32>,
     },
+    Refund {
+        id: u8,
+        amount: Option<u32>,
+    },
     DeleteKey,
     Wait {
         seconds: u32,
@@ -55,6 +61,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (0u8..12, 1u64..4, 1u32..3_000_000).prop_map(|(id, units, price)| Step::AtOnce { id, units, price }),
         3 => (2u8..200, 1u32..5_000_000, -2i32..3, prop::option::of(1u32..400))
             .prop_map(|(n, amount, priority, until)| Step::Grant { n, amount, priority, until }),
+        3 => (0u8..12, prop::option::of(1u32..3_000_000)).prop_map(|(id, amount)| Step::Refund { id, amount }),
         1 => Just(Step::DeleteKey),
         4 => (0u32..300).prop_map(|seconds| Step::Wait { seconds }),
         1 => Just(Step::Due),
@@ -119,6 +126,13 @@ fn take_step(s: &mut Scenario, step: &Step, used_grants: &mut Vec<u8>) -> Option
                 made
             })
         }
+        Step::Refund { id: n, amount } => {
+            let made = refund(&s.history, id(*n))?;
+            s.when(RefundCharge {
+                amount: amount.map(|amount| credits(&micros(amount))),
+                ..made
+            })
+        }
         Step::DeleteKey => s.when(delete_key()),
         Step::Wait { seconds } => {
             s.later(*seconds);
@@ -140,6 +154,19 @@ fn sum(parts: impl Iterator<Item = Credits>) -> i64 {
     parts.map(Credits::micros).sum()
 }
 
+/// All refunds of a charge together are at most the charge.
+fn refunds_are_within_charges(history: &[Recorded]) {
+    let mut left = HashMap::new();
+    for recorded in history {
+        if let Event::CreditsCharged(e) = &recorded.event {
+            left.insert(e.reservation, e.charged);
+        } else if let Event::CreditsRefunded(e) = &recorded.event {
+            let rest = left[&e.reservation].minus_within(e.amount);
+            left.insert(e.reservation, rest.expect("more is refunded than was charged"));
+        }
+    }
+}
+
 fn laws_hold(account: &Account, limit: i64) {
     let t = &account.totals;
     let free = sum(account.grants.iter().map(|g| g.remaining));
@@ -152,7 +179,7 @@ fn laws_hold(account: &Account, limit: i64) {
     );
     assert_eq!(
         t.granted.micros(),
-        available + t.reserved.micros() + t.charged.micros() + t.expired.micros()
+        available + t.reserved.micros() + t.charged.micros() - t.refunded.micros() + t.expired.micros()
     );
     assert_eq!(sum(account.open.values().map(|h| h.amount)), t.reserved.micros());
     let held = sum(account.grants.iter().map(|g| g.held));
@@ -189,6 +216,7 @@ proptest! {
             take_step(&mut s, step, &mut grants);
             laws_hold(s.account(), i64::from(limit));
         }
+        refunds_are_within_charges(&s.history);
         prop_assert_eq!(&refold(&s.history), s.account(), "the state is the fold of its own events");
         let snapshot = serde_json::to_vec(s.account()).unwrap();
         prop_assert_eq!(&serde_json::from_slice::<Account>(&snapshot).unwrap(), s.account(), "a snapshot is the state");
@@ -201,7 +229,7 @@ proptest! {
         let mut grants = Vec::new();
         for step in &steps {
             let first = take_step(&mut s, step, &mut grants);
-            if first.is_some_and(|tried| !tried.was_refused()) && !matches!(step, Step::Grant { .. }) {
+            if first.is_some_and(|tried| !tried.was_refused()) && !matches!(step, Step::Grant { .. } | Step::Refund { .. }) {
                 let again = take_step(&mut s, step, &mut grants).unwrap();
                 prop_assert!(again.wrote_nothing(), "{step:?} wrote {again:?}");
             }

@@ -15,6 +15,7 @@ mod keys;
 mod laws;
 #[cfg(test)]
 mod once;
+mod refund;
 mod release;
 mod reserve;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use charge_delivered::{Beyond, ChargeDelivered, DeliveryCharge};
 pub use due::{SettleDue, due};
 pub use grants::{GrantCredits, GrantFacts};
 pub use keys::{CreateKey, DeleteKey, KeyFacts, RenameKey};
+pub use refund::{RefundCharge, RefundFacts};
 pub use release::ReleaseReservation;
 pub use reserve::{Held, Payer, Price, ReserveCredits, Usage};
 pub use settle::{Charge, Release};

@@ -91,6 +91,27 @@ impl Scenario {
         self.account.available().to_string()
     }
 
+    /// What is left of each grant, in burn order: `"4:0.5 3:0.5"`.
+    pub(crate) fn left_of_grants(&self) -> String {
+        let grants = self.account.grants.iter();
+        let left: Vec<String> = grants
+            .map(|g| format!("{}:{}", g.id.to_bytes()[15], g.remaining))
+            .collect();
+        left.join(" ")
+    }
+
+    /// A refund of all that is left of a charge of this history.
+    pub(crate) fn refund(&self, reservation: ReservationId) -> RefundCharge {
+        refund(&self.history, reservation).unwrap()
+    }
+
+    pub(crate) fn refund_of(&self, reservation: ReservationId, amount: &str) -> RefundCharge {
+        RefundCharge {
+            amount: Some(credits(amount)),
+            ..self.refund(reservation)
+        }
+    }
+
     pub(crate) fn later(&mut self, seconds: u32) {
         self.now = self.now.plus_seconds(seconds);
     }

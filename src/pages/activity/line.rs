@@ -85,6 +85,7 @@ pub(super) fn reservation(event: &Event) -> Option<ReservationId> {
         Event::CreditsReserved(e) => Some(e.reservation),
         Event::CreditsCharged(e) => Some(e.reservation),
         Event::CreditsReleased(e) => Some(e.reservation),
+        Event::CreditsRefunded(e) => Some(e.reservation),
         Event::AccountOpened(_)
         | Event::KeyCreated(_)
         | Event::KeyRenamed(_)
@@ -100,7 +101,9 @@ pub(super) fn later_steps(events: &[Recorded]) -> Vec<Step> {
         Event::CreditsReserved(e) => e.work.key.map(|_| e.reservation),
         Event::CreditsCharged(e) => e.work.key.map(|_| e.reservation),
         Event::CreditsReleased(e) => e.work.key.map(|_| e.reservation),
-        Event::KeyUsed(_)
+        // A refund comes long after; the network of the use says nothing about it.
+        Event::CreditsRefunded(_)
+        | Event::KeyUsed(_)
         | Event::AccountOpened(_)
         | Event::KeyCreated(_)
         | Event::KeyRenamed(_)

@@ -1,8 +1,8 @@
 //! Events in plain words: one sentence each, that says who did it where that is somebody.
 
 use keyledger_events::{
-    Channel, ClientLeft, Credits, DeleteReason, Environment, Event, GrantSource, PaidWork, Recorded, ReleaseCause,
-    Timestamp,
+    Channel, ClientLeft, Credits, CreditsRefunded, DeleteReason, Environment, Event, GrantSource, PaidWork, Recorded,
+    ReleaseCause, Timestamp,
 };
 
 use super::names::Names;
@@ -171,6 +171,7 @@ pub(super) fn tell(recorded: &Recorded, names: &Names, now: Timestamp) -> Told {
                 ..told.say(left).by_somebody()
             }
         }
+        Event::CreditsRefunded(e) => refunded(e, names),
         Event::CreditsReleased(e) => {
             let told = of_request(Sentence::new(), "A request", &e.work, names);
             let words = Sentence(told.words).say(format!(" cost nothing: {}", why_free(e.cause, e.client_left)));
@@ -179,6 +180,16 @@ pub(super) fn tell(recorded: &Recorded, names: &Names, now: Timestamp) -> Told {
                 ..words.by_somebody()
             }
         }
+    }
+}
+
+fn refunded(e: &CreditsRefunded, names: &Names) -> Told {
+    let told = Sentence::new().say(format!("{} {} refunded for ", amount(e.amount), was(e.amount)));
+    let told = of_request(told, "a request", &e.work, names);
+    let words = Sentence(told.words).say(": ").name(Shown::new(e.reason.as_str()));
+    Told {
+        credits: change(PLUS, e.amount),
+        ..words.by_nobody()
     }
 }
 
@@ -207,6 +218,7 @@ const fn source(source: GrantSource) -> &'static str {
         GrantSource::Plan => "part of the plan",
         GrantSource::Promotion => "a gift",
         GrantSource::Correction => "a correction",
+        GrantSource::Refund => "a refund",
     }
 }
 

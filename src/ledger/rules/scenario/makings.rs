@@ -1,13 +1,14 @@
 //! The commands that tests send, with what they are not about filled in.
 
 use keyledger_events::{
-    Credits, DeleteReason, Endpoint, Environment, GrantId, GrantSource, KeyDigest, KeyId, KeyName, OnceMark,
-    ReleaseCause, ReservationId, Scopes, Timestamp,
+    Credits, DeleteReason, Endpoint, Environment, Event, GrantId, GrantSource, KeyDigest, KeyId, KeyName, OnceMark,
+    Reason, Recorded, RefundId, ReleaseCause, ReservationId, Scopes, Timestamp,
 };
 
 use super::super::*;
 use super::{START_MS, Sent, account_id, credits};
 use crate::ledger::account::KeyLimits;
+use crate::ledger::charged::Charged;
 
 pub(crate) fn key_id() -> KeyId {
     key_number(1)
@@ -134,6 +135,21 @@ pub(crate) fn release(reservation: ReservationId) -> ReleaseReservation {
         cause: ReleaseCause::Requested,
         client_left: None,
     }
+}
+
+/// `None` when the history has no charge of that reservation. Ids are as many as events.
+pub(crate) fn refund(history: &[Recorded], reservation: ReservationId) -> Option<RefundCharge> {
+    let charge = history
+        .iter()
+        .find(|recorded| matches!(&recorded.event, Event::CreditsCharged(e) if e.reservation == reservation))?;
+    let n = 1_000 + u128::try_from(history.len()).unwrap();
+    Some(RefundCharge {
+        charged: Charged::of(charge, history)?,
+        refund: RefundId::from_parts(START_MS, n),
+        grant: GrantId::from_parts(START_MS, n),
+        amount: None,
+        reason: Reason::parse("The data was stale").unwrap(),
+    })
 }
 
 pub(crate) fn settle_due() -> SettleDue {
