@@ -1,6 +1,7 @@
 //! The HTTP API over TCP, with a real ledger, real views and a real database behind it.
 
 mod access;
+mod accounts;
 pub mod client;
 mod credits;
 mod forward_auth;

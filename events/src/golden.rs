@@ -1,6 +1,7 @@
 //! Pins the canonical bytes of every event. A released sample is never edited: bytes that changed are bytes that
 //! auditors hold hashes of. `KEYLEDGER_WRITE_GOLDEN=1` writes the samples that do not exist yet.
 
+mod account_changes;
 mod client_left;
 mod key_limits;
 mod once;
@@ -335,6 +336,7 @@ fn canonical_bytes_are_the_released_ones() {
     types.dedup();
     // Later ones have a file each.
     types.extend(refunds::TYPES);
+    types.extend(account_changes::TYPES);
     assert_eq!(types, Event::TYPES, "every type has a sample");
 }
 

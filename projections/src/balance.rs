@@ -57,6 +57,30 @@ impl AccountChange {
     }
 }
 
+/// What an account is called and may, where that changes. What is `None` stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccountTraits {
+    pub name: Option<AccountName>,
+    /// `Some(None)`: there is none any more.
+    pub external_ref: Option<Option<String>>,
+    pub credit_limit: Option<i64>,
+}
+
+impl AccountTraits {
+    /// Puts later changes on top of these.
+    fn then(&mut self, later: AccountTraits) {
+        self.name = later.name.or(self.name.take());
+        self.external_ref = later.external_ref.or(self.external_ref.take());
+        self.credit_limit = later.credit_limit.or(self.credit_limit);
+    }
+
+    fn change(self, row: &mut AccountRow) {
+        row.name = self.name.unwrap_or_else(|| row.name.clone());
+        row.external_ref = self.external_ref.unwrap_or_else(|| row.external_ref.take());
+        row.credit_limit = self.credit_limit.unwrap_or(row.credit_limit);
+    }
+}
+
 /// A grant, with what became of it, in micro-credits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrantRow {
@@ -103,6 +127,7 @@ impl GrantChange {
 pub struct BalanceChanges {
     pub opened: BTreeMap<AccountId, AccountRow>,
     pub accounts: BTreeMap<AccountId, AccountChange>,
+    pub traits: BTreeMap<AccountId, AccountTraits>,
     pub granted: BTreeMap<(AccountId, GrantId), GrantRow>,
     pub grants: BTreeMap<(AccountId, GrantId), GrantChange>,
 }
@@ -112,6 +137,13 @@ impl BalanceChanges {
         match self.opened.get_mut(&account) {
             Some(row) => row.sums.merge(&change, at),
             None => self.accounts.entry(account).or_default().merge(&change, at),
+        }
+    }
+
+    fn become_other(&mut self, account: AccountId, traits: AccountTraits) {
+        match self.opened.get_mut(&account) {
+            Some(row) => traits.change(row),
+            None => self.traits.entry(account).or_default().then(traits),
         }
     }
 
@@ -310,13 +342,46 @@ impl Changes for BalanceChanges {
                     at,
                 )
             }
+            Event::AccountRenamed(e) => {
+                let name = Some(e.name.clone());
+                self.become_other(
+                    account,
+                    AccountTraits {
+                        name,
+                        ..AccountTraits::default()
+                    },
+                );
+                Ok(())
+            }
+            Event::ExternalRefChanged(e) => {
+                let external_ref = Some(e.external_ref.clone());
+                self.become_other(
+                    account,
+                    AccountTraits {
+                        external_ref,
+                        ..AccountTraits::default()
+                    },
+                );
+                Ok(())
+            }
+            Event::CreditLimitChanged(e) => {
+                let credit_limit = Some(e.credit_limit.micros());
+                self.become_other(
+                    account,
+                    AccountTraits {
+                        credit_limit,
+                        ..AccountTraits::default()
+                    },
+                );
+                Ok(())
+            }
             Event::CreditsRefunded(e) => self.refunded(recorded, e),
             Event::KeyCreated(_) | Event::KeyRenamed(_) | Event::KeyDeleted(_) | Event::KeyUsed(_) => Ok(()),
         }
     }
 
     fn rows(&self) -> usize {
-        self.opened.len() + self.accounts.len() + self.granted.len() + self.grants.len()
+        self.opened.len() + self.accounts.len() + self.traits.len() + self.granted.len() + self.grants.len()
     }
 }
 
@@ -346,6 +411,9 @@ impl Rows for BalanceRows {
             let row = self.accounts.get_mut(&id).ok_or("there is no such account")?;
             row.sums.merge(&change, Position::START).map_err(|_| SUM)?;
             row.sums.check()?;
+        }
+        for (id, traits) in changes.traits {
+            traits.change(self.accounts.get_mut(&id).ok_or("there is no such account")?);
         }
         for (id, row) in changes.granted {
             row.sums.check()?;

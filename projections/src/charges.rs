@@ -74,6 +74,9 @@ impl Changes for ChargesChanges {
                 add(sum, e.amount.micros(), recorded.position)
             }
             Event::AccountOpened(_)
+            | Event::AccountRenamed(_)
+            | Event::ExternalRefChanged(_)
+            | Event::CreditLimitChanged(_)
             | Event::KeyCreated(_)
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)

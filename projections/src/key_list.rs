@@ -128,6 +128,9 @@ impl Changes for KeyListChanges {
                 self.change(account, e.key, change, recorded)
             }
             Event::AccountOpened(_)
+            | Event::AccountRenamed(_)
+            | Event::ExternalRefChanged(_)
+            | Event::CreditLimitChanged(_)
             | Event::CreditsGranted(_)
             | Event::CreditsExpired(_)
             | Event::CreditsReserved(_)

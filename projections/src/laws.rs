@@ -1,10 +1,11 @@
 //! Laws of every fold, over random histories that could be a log's.
 
 use keyledger_events::{
-    AccountId, AccountName, AccountOpened, Actor, Channel, CommandId, Credits, CreditsCharged, CreditsExpired,
-    CreditsGranted, CreditsRefunded, CreditsReleased, CreditsReserved, DeleteReason, Endpoint, Environment, Event,
-    EventId, GrantId, GrantPart, GrantSource, KeyCreated, KeyDeleted, KeyDigest, KeyId, KeyName, KeyRenamed, KeyUsed,
-    PaidWork, Position, Reason, Recorded, RefundId, ReleaseCause, ReservationId, Seq, Shard, Timestamp,
+    AccountId, AccountName, AccountOpened, AccountRenamed, Actor, Channel, CommandId, CreditLimitChanged, Credits,
+    CreditsCharged, CreditsExpired, CreditsGranted, CreditsRefunded, CreditsReleased, CreditsReserved, DeleteReason,
+    Endpoint, Environment, Event, EventId, ExternalRefChanged, GrantId, GrantPart, GrantSource, KeyCreated, KeyDeleted,
+    KeyDigest, KeyId, KeyName, KeyRenamed, KeyUsed, PaidWork, Position, Reason, Recorded, RefundId, ReleaseCause,
+    ReservationId, Seq, Shard, Timestamp,
 };
 use proptest::prelude::*;
 
@@ -206,7 +207,7 @@ impl History {
 /// Two accounts whose holds are settled one way or the other, or stay open; charges are taken back in halves;
 /// keys renamed and deleted in between.
 fn history() -> impl Strategy<Value = Vec<Recorded>> {
-    prop::collection::vec((0u8..2, 0u8..8), 0..60).prop_map(|steps| {
+    prop::collection::vec((0u8..2, 0u8..10), 0..60).prop_map(|steps| {
         let mut history = History::default();
         history.open(0);
         history.open(1);
@@ -256,6 +257,16 @@ fn history() -> impl Strategy<Value = Vec<Recorded>> {
                             amount: credits(1),
                         },
                     );
+                }
+                (8, last) => {
+                    open.extend(last);
+                    let even = next % 2 == 0;
+                    let name = AccountName::parse(&format!("Acme {next}")).unwrap();
+                    history.add(n, AccountRenamed { name });
+                    let external_ref = even.then(|| format!("crm/{next}"));
+                    history.add(n, ExternalRefChanged { external_ref });
+                    let credit_limit = credits(if even { 1 } else { 0 });
+                    history.add(n, CreditLimitChanged { credit_limit });
                 }
                 (_, last) => {
                     open.extend(last);

@@ -68,6 +68,9 @@ impl Changes for ReservationsChanges {
             Event::CreditsCharged(e) => self.close(recorded, e.reservation),
             Event::CreditsReleased(e) => self.close(recorded, e.reservation),
             Event::AccountOpened(_)
+            | Event::AccountRenamed(_)
+            | Event::ExternalRefChanged(_)
+            | Event::CreditLimitChanged(_)
             | Event::KeyCreated(_)
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)

@@ -156,6 +156,9 @@ impl Book {
             }
             Event::CreditsReleased(e) => self.given_back = self.given_back.plus(e.returned)?,
             Event::AccountOpened(_)
+            | Event::AccountRenamed(_)
+            | Event::ExternalRefChanged(_)
+            | Event::CreditLimitChanged(_)
             | Event::KeyCreated(_)
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)

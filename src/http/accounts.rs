@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use keyledger_events::{AccountId, AccountName, Credits, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::App;
@@ -12,7 +12,7 @@ use super::look::{list, read_cursor, wait_for};
 use super::place::Place;
 use super::words::{CreditLimit, Limit, Reference, Sought};
 use crate::clock;
-use crate::ledger::{AccountFacts, OpenAccount};
+use crate::ledger::{AccountFacts, ChangeAccount, OpenAccount};
 use crate::problem::Problem;
 use crate::views::{self, ViewName};
 
@@ -28,6 +28,26 @@ pub(super) struct OpenAccountBody {
     /// How far available may go below zero; 0 unless said.
     #[schema(value_type = Option<String>, example = "0")]
     credit_limit: Option<CreditLimit>,
+}
+
+/// What to change of an account. What is not said stays as it is.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChangeAccountBody {
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 80, example = "Acme")]
+    name: Option<AccountName>,
+    /// `null` takes it away.
+    #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 128, example = "crm-4711")]
+    external_ref: Option<Option<Reference>>,
+    /// How far available may go below zero. Less than is used already is allowed: nothing new is held then.
+    #[schema(value_type = Option<String>, example = "25")]
+    credit_limit: Option<CreditLimit>,
+}
+
+/// Tells a member that is `null` from one that is not there.
+fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// An account.
@@ -88,6 +108,29 @@ pub(super) async fn open_account(
     };
     let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
     Ok(Answered::created(answer, AccountBody::from))
+}
+
+/// Changes an account's name, your own id of it, or its credit limit.
+///
+/// 200 changed, also when it was so already. 404 no such account. 422 a member is not acceptable. 503 nothing was written,
+/// or its outcome is unknown; send it again.
+#[utoipa::path(patch, path = "/v1/accounts/{account}", tag = "accounts", request_body = ChangeAccountBody, responses(
+    (status = 200, description = "Changed.", body = AccountBody),
+))]
+pub(super) async fn change_account(
+    State(app): State<App>,
+    caller: Allowed<Manage>,
+    InPath(account): InPath<AccountId>,
+    Json(body): Json<ChangeAccountBody>,
+) -> Result<Answered<AccountBody>, Failure> {
+    let command = ChangeAccount {
+        account,
+        name: body.name,
+        external_ref: body.external_ref.map(|reference| reference.map(String::from)),
+        credit_limit: body.credit_limit.map(CreditLimit::get),
+    };
+    let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
+    Ok(Answered::done(answer, AccountBody::from))
 }
 
 /// Of the accounts.

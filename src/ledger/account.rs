@@ -183,6 +183,9 @@ impl Account {
                     at,
                 });
             }
+            Event::AccountRenamed(e) => self.opened_mut()?.name = e.name.clone(),
+            Event::ExternalRefChanged(e) => self.opened_mut()?.external_ref = e.external_ref.clone(),
+            Event::CreditLimitChanged(e) => self.opened_mut()?.credit_limit = e.credit_limit,
             Event::KeyCreated(e) => {
                 if self.keys.insert(Key::created(e, at)).is_some() {
                     return Err("the key is there already");
@@ -208,6 +211,10 @@ impl Account {
             Event::CreditsRefunded(e) => self.refunded(e, at)?,
         }
         Ok(())
+    }
+
+    fn opened_mut(&mut self) -> Result<&mut Opened, &'static str> {
+        self.opened.as_mut().ok_or("the account is not open")
     }
 
     fn key_mut(&mut self, key: KeyId) -> Result<&mut Key, &'static str> {

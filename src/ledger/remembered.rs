@@ -92,6 +92,9 @@ impl Remembered {
                 amount: e.amount,
             },
             Event::AccountOpened(_)
+            | Event::AccountRenamed(_)
+            | Event::ExternalRefChanged(_)
+            | Event::CreditLimitChanged(_)
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)
             | Event::KeyUsed(_)

@@ -5,7 +5,7 @@ mod credits;
 mod keys;
 mod refunds;
 
-pub use accounts::AccountOpened;
+pub use accounts::{AccountOpened, AccountRenamed, CreditLimitChanged, ExternalRefChanged};
 pub use credits::{
     Channel, ClientLeft, CreditsCharged, CreditsExpired, CreditsGranted, CreditsReleased, CreditsReserved, GrantPart,
     GrantSource, PaidWork, ReleaseCause,
@@ -70,6 +70,9 @@ events! {
     CreditsCharged => "keyledger.CreditsCharged.v1",
     CreditsReleased => "keyledger.CreditsReleased.v1",
     CreditsRefunded => "keyledger.CreditsRefunded.v1",
+    AccountRenamed => "keyledger.AccountRenamed.v1",
+    ExternalRefChanged => "keyledger.ExternalRefChanged.v1",
+    CreditLimitChanged => "keyledger.CreditLimitChanged.v1",
 }
 
 impl Event {
@@ -91,7 +94,12 @@ impl Event {
             Event::CreditsCharged(e) => e.work.key,
             Event::CreditsReleased(e) => e.work.key,
             Event::CreditsRefunded(e) => e.work.key,
-            Event::AccountOpened(_) | Event::CreditsGranted(_) | Event::CreditsExpired(_) => None,
+            Event::AccountOpened(_)
+            | Event::AccountRenamed(_)
+            | Event::ExternalRefChanged(_)
+            | Event::CreditLimitChanged(_)
+            | Event::CreditsGranted(_)
+            | Event::CreditsExpired(_) => None,
         }
     }
 
@@ -100,6 +108,9 @@ impl Event {
         match self {
             Event::KeyCreated(e) => Some(e.digest),
             Event::AccountOpened(_)
+            | Event::AccountRenamed(_)
+            | Event::ExternalRefChanged(_)
+            | Event::CreditLimitChanged(_)
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)
             | Event::KeyUsed(_)

@@ -52,13 +52,17 @@ impl Command for OpenAccount {
     }
 
     fn reply(&self, account: &Account, _by: &By) -> Option<AccountFacts> {
-        let opened = account.opened.as_ref()?;
-        Some(AccountFacts {
-            account: account.id,
-            name: opened.name.clone(),
-            external_ref: opened.external_ref.clone(),
-            credit_limit: opened.credit_limit,
-            opened_at: opened.at,
-        })
+        facts(account)
     }
+}
+
+pub(super) fn facts(account: &Account) -> Option<AccountFacts> {
+    let opened = account.opened.as_ref()?;
+    Some(AccountFacts {
+        account: account.id,
+        name: opened.name.clone(),
+        external_ref: opened.external_ref.clone(),
+        credit_limit: opened.credit_limit,
+        opened_at: opened.at,
+    })
 }

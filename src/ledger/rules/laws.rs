@@ -44,6 +44,9 @@ enum Step {
         id: u8,
         amount: Option<u32>,
     },
+    Limit {
+        limit: u32,
+    },
     DeleteKey,
     Wait {
         seconds: u32,
@@ -62,6 +65,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (2u8..200, 1u32..5_000_000, -2i32..3, prop::option::of(1u32..400))
             .prop_map(|(n, amount, priority, until)| Step::Grant { n, amount, priority, until }),
         3 => (0u8..12, prop::option::of(1u32..3_000_000)).prop_map(|(id, amount)| Step::Refund { id, amount }),
+        1 => (0u32..4_000_000).prop_map(|limit| Step::Limit { limit }),
         1 => Just(Step::DeleteKey),
         4 => (0u32..300).prop_map(|seconds| Step::Wait { seconds }),
         1 => Just(Step::Due),
@@ -133,6 +137,7 @@ fn take_step(s: &mut Scenario, step: &Step, used_grants: &mut Vec<u8>) -> Option
                 ..made
             })
         }
+        Step::Limit { limit } => s.when(change_account().credit_limit(&micros(*limit))),
         Step::DeleteKey => s.when(delete_key()),
         Step::Wait { seconds } => {
             s.later(*seconds);
@@ -167,7 +172,13 @@ fn refunds_are_within_charges(history: &[Recorded]) {
     }
 }
 
-fn laws_hold(account: &Account, limit: i64) {
+/// What is owed, and what is held on the credit limit.
+fn on_limit(account: &Account) -> i64 {
+    account.owed.micros() + sum(account.open.values().map(|h| h.on_limit))
+}
+
+/// `owed`: how much was on the credit limit before the last step.
+fn laws_hold(account: &Account, owed: i64) {
     let t = &account.totals;
     let free = sum(account.grants.iter().map(|g| g.remaining));
     let held_on_limit = sum(account.open.values().map(|h| h.on_limit));
@@ -194,9 +205,10 @@ fn laws_hold(account: &Account, limit: i64) {
             .iter()
             .all(|g| !g.remaining.is_negative() && !g.held.is_negative())
     );
+    let limit = account.opened.as_ref().unwrap().credit_limit;
     assert!(
-        account.owed.micros() + held_on_limit <= limit,
-        "nobody owes more than the credit limit"
+        on_limit(account) <= limit.micros().max(owed),
+        "nobody comes to owe more than the credit limit"
     );
     for key in account.keys.values() {
         let open = account.open.values().filter(|h| h.work.key == Some(key.id)).count();
@@ -213,8 +225,9 @@ proptest! {
         s.when(create_key(2).scoped(&["echo", "serp"])).succeeds();
         let mut grants = Vec::new();
         for step in &steps {
+            let owed = on_limit(s.account());
             take_step(&mut s, step, &mut grants);
-            laws_hold(s.account(), i64::from(limit));
+            laws_hold(s.account(), owed);
         }
         refunds_are_within_charges(&s.history);
         prop_assert_eq!(&refold(&s.history), s.account(), "the state is the fold of its own events");
@@ -240,7 +253,7 @@ proptest! {
     fn never_below_zero_without_a_credit_limit(steps in steps()) {
         let mut s = Scenario::with_credits("3");
         let mut grants = Vec::new();
-        for step in &steps {
+        for step in steps.iter().filter(|step| !matches!(step, Step::Limit { .. })) {
             take_step(&mut s, step, &mut grants);
             prop_assert!(!s.account().available().is_negative());
         }

@@ -3,6 +3,7 @@
 //! Not here: clock, randomness, look-ups. What a decider needs beside the account comes in the command.
 
 mod accounts;
+mod change_account;
 mod charge;
 mod charge_at_once;
 mod charge_delivered;
@@ -23,6 +24,7 @@ mod scenario;
 mod settle;
 
 pub use accounts::{AccountFacts, OpenAccount};
+pub use change_account::ChangeAccount;
 pub use charge::ChargeReservation;
 pub use charge_at_once::ChargeAtOnce;
 pub use charge_delivered::{Beyond, ChargeDelivered, DeliveryCharge};

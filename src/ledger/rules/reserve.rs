@@ -155,7 +155,8 @@ pub(super) fn take(account: &Account, amount: Credits) -> Result<(Vec<GrantPart>
         required: amount,
         available,
     };
-    if reach(account) < amount {
+    // What costs nothing needs nothing, also where a credit limit was lowered below what is used of it.
+    if !amount.is_zero() && reach(account) < amount {
         return Err(insufficient);
     }
     let mut lacking = amount;

@@ -54,7 +54,7 @@ impl Kind {
             Kind::Keys => "Keys made, renamed, deleted",
             Kind::Charges => "Charges",
             Kind::Free => "Requests that cost nothing",
-            Kind::Credits => "Credits given, refunded, expired",
+            Kind::Credits => "Credits and the account",
             Kind::Requests => "Requests, as they came in",
             Kind::Holds => "Credits held",
             Kind::Every => "Every single event",
@@ -83,6 +83,9 @@ fn kind_of(type_name: &str) -> Option<Kind> {
         "keyledger.CreditsCharged.v1" => Some(Kind::Charges),
         "keyledger.CreditsReleased.v1" => Some(Kind::Free),
         "keyledger.AccountOpened.v1"
+        | "keyledger.AccountRenamed.v1"
+        | "keyledger.ExternalRefChanged.v1"
+        | "keyledger.CreditLimitChanged.v1"
         | "keyledger.CreditsGranted.v1"
         | "keyledger.CreditsExpired.v1"
         | "keyledger.CreditsRefunded.v1" => Some(Kind::Credits),

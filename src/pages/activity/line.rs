@@ -87,6 +87,9 @@ pub(super) fn reservation(event: &Event) -> Option<ReservationId> {
         Event::CreditsReleased(e) => Some(e.reservation),
         Event::CreditsRefunded(e) => Some(e.reservation),
         Event::AccountOpened(_)
+        | Event::AccountRenamed(_)
+        | Event::ExternalRefChanged(_)
+        | Event::CreditLimitChanged(_)
         | Event::KeyCreated(_)
         | Event::KeyRenamed(_)
         | Event::KeyDeleted(_)
@@ -105,6 +108,9 @@ pub(super) fn later_steps(events: &[Recorded]) -> Vec<Step> {
         Event::CreditsRefunded(_)
         | Event::KeyUsed(_)
         | Event::AccountOpened(_)
+        | Event::AccountRenamed(_)
+        | Event::ExternalRefChanged(_)
+        | Event::CreditLimitChanged(_)
         | Event::KeyCreated(_)
         | Event::KeyRenamed(_)
         | Event::KeyDeleted(_)

@@ -94,6 +94,23 @@ pub(super) fn tell(recorded: &Recorded, names: &Names, now: Timestamp) -> Told {
             let name = Shown::new(e.name.as_str());
             who().say(" opened the account ").name(name).by_somebody()
         }
+        Event::AccountRenamed(e) => {
+            let name = Shown::new(e.name.as_str());
+            who().say(" gave the account the name ").name(name).by_somebody()
+        }
+        Event::ExternalRefChanged(e) => match &e.external_ref {
+            Some(reference) => who()
+                .say(" calls the account ")
+                .name(Shown::new(reference))
+                .say(" in its own books")
+                .by_somebody(),
+            None => who()
+                .say(" has no name of its own for the account any more")
+                .by_somebody(),
+        },
+        Event::CreditLimitChanged(e) => who()
+            .say(format!(" set the credit limit to {}", amount(e.credit_limit)))
+            .by_somebody(),
         Event::KeyCreated(e) => {
             let told = match e.environment {
                 Environment::Live => who().say(" made the key "),

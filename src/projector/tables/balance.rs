@@ -1,7 +1,7 @@
 //! `views.balance` and `views.grants`.
 
 use keyledger_events::{AccountId, GrantId};
-use keyledger_projections::{AccountChange, AccountRow, BalanceChanges, GrantChange, GrantRow};
+use keyledger_projections::{AccountChange, AccountRow, AccountTraits, BalanceChanges, GrantChange, GrantRow};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -42,6 +42,7 @@ impl Table for Balance {
             &changes.accounts.into_iter().collect::<Vec<_>>(),
         )
         .await?;
+        change_traits(connection, generation, &changes.traits.into_iter().collect::<Vec<_>>()).await?;
         insert_grants(
             connection,
             generation,
@@ -105,6 +106,52 @@ async fn change_accounts(
     .bind(changes.iter().map(|(_, c)| c.refunded).collect::<Vec<_>>())
     .bind(changes.iter().map(|(_, c)| c.expired).collect::<Vec<_>>())
     .bind(changes.iter().map(|(_, c)| c.reserved).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    all_met(met.rows_affected(), changes.len(), "accounts")
+}
+
+async fn change_traits(
+    connection: &mut PgConnection,
+    generation: Generation,
+    changes: &[(AccountId, AccountTraits)],
+) -> Result<(), WriteError> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let met = sqlx::query(generation.sql(
+        "update views.balance b
+         set name = coalesce(c.name, b.name), credit_limit = coalesce(c.credit_limit, b.credit_limit),
+             external_ref = case when c.refers then c.external_ref else b.external_ref end
+         from unnest($1::uuid[], $2::text[], $3::boolean[], $4::text[], $5::bigint[])
+             as c (account_id, name, refers, external_ref, credit_limit)
+         where b.account_id = c.account_id",
+    ))
+    .bind(
+        changes
+            .iter()
+            .map(|(id, _)| Uuid::from_bytes(id.to_bytes()))
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        changes
+            .iter()
+            .map(|(_, c)| c.name.as_ref().map(|name| name.as_str().to_owned()))
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        changes
+            .iter()
+            .map(|(_, c)| c.external_ref.is_some())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        changes
+            .iter()
+            .map(|(_, c)| c.external_ref.clone().flatten())
+            .collect::<Vec<_>>(),
+    )
+    .bind(changes.iter().map(|(_, c)| c.credit_limit).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     all_met(met.rows_affected(), changes.len(), "accounts")

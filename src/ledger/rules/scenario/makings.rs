@@ -1,8 +1,8 @@
 //! The commands that tests send, with what they are not about filled in.
 
 use keyledger_events::{
-    Credits, DeleteReason, Endpoint, Environment, Event, GrantId, GrantSource, KeyDigest, KeyId, KeyName, OnceMark,
-    Reason, Recorded, RefundId, ReleaseCause, ReservationId, Scopes, Timestamp,
+    AccountName, Credits, DeleteReason, Endpoint, Environment, Event, GrantId, GrantSource, KeyDigest, KeyId, KeyName,
+    OnceMark, Reason, Recorded, RefundId, ReleaseCause, ReservationId, Scopes, Timestamp,
 };
 
 use super::super::*;
@@ -266,5 +266,31 @@ pub(crate) fn rename_key(name: &str) -> RenameKey {
         account: account_id(),
         key: key_id(),
         name: KeyName::parse(name).unwrap(),
+    }
+}
+
+pub(crate) fn change_account() -> ChangeAccount {
+    ChangeAccount {
+        account: account_id(),
+        name: None,
+        external_ref: None,
+        credit_limit: None,
+    }
+}
+
+impl ChangeAccount {
+    pub(crate) fn name(self, name: &str) -> ChangeAccount {
+        let name = Some(AccountName::parse(name).unwrap());
+        ChangeAccount { name, ..self }
+    }
+
+    pub(crate) fn external_ref(self, external_ref: Option<&str>) -> ChangeAccount {
+        let external_ref = Some(external_ref.map(str::to_owned));
+        ChangeAccount { external_ref, ..self }
+    }
+
+    pub(crate) fn credit_limit(self, limit: &str) -> ChangeAccount {
+        let credit_limit = Some(credits(limit));
+        ChangeAccount { credit_limit, ..self }
     }
 }
