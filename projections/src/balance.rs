@@ -19,6 +19,7 @@ pub struct AccountRow {
     pub external_ref: Option<String>,
     pub opened_at: Timestamp,
     pub credit_limit: i64,
+    pub closed_at: Option<Timestamp>,
     pub sums: AccountChange,
 }
 
@@ -64,6 +65,7 @@ pub struct AccountTraits {
     /// `Some(None)`: there is none any more.
     pub external_ref: Option<Option<String>>,
     pub credit_limit: Option<i64>,
+    pub closed_at: Option<Timestamp>,
 }
 
 impl AccountTraits {
@@ -72,12 +74,14 @@ impl AccountTraits {
         self.name = later.name.or(self.name.take());
         self.external_ref = later.external_ref.or(self.external_ref.take());
         self.credit_limit = later.credit_limit.or(self.credit_limit);
+        self.closed_at = self.closed_at.or(later.closed_at);
     }
 
     fn change(self, row: &mut AccountRow) {
         row.name = self.name.unwrap_or_else(|| row.name.clone());
         row.external_ref = self.external_ref.unwrap_or_else(|| row.external_ref.take());
         row.credit_limit = self.credit_limit.unwrap_or(row.credit_limit);
+        row.closed_at = row.closed_at.or(self.closed_at);
     }
 }
 
@@ -249,6 +253,7 @@ impl Changes for BalanceChanges {
                     external_ref: e.external_ref.clone(),
                     opened_at: recorded.time,
                     credit_limit: e.credit_limit.micros(),
+                    closed_at: None,
                     sums: nothing,
                 };
                 match self.opened.insert(account, row) {
@@ -370,6 +375,17 @@ impl Changes for BalanceChanges {
                     account,
                     AccountTraits {
                         credit_limit,
+                        ..AccountTraits::default()
+                    },
+                );
+                Ok(())
+            }
+            Event::AccountClosed(_) => {
+                let closed_at = Some(recorded.time);
+                self.become_other(
+                    account,
+                    AccountTraits {
+                        closed_at,
                         ..AccountTraits::default()
                     },
                 );

@@ -1,11 +1,11 @@
 //! Laws of every fold, over random histories that could be a log's.
 
 use keyledger_events::{
-    AccountId, AccountName, AccountOpened, AccountRenamed, Actor, Channel, CommandId, CreditLimitChanged, Credits,
-    CreditsCharged, CreditsExpired, CreditsGranted, CreditsRefunded, CreditsReleased, CreditsReserved, DeleteReason,
-    Endpoint, Environment, Event, EventId, ExternalRefChanged, GrantId, GrantPart, GrantSource, KeyCreated, KeyDeleted,
-    KeyDigest, KeyId, KeyName, KeyRenamed, KeyUsed, PaidWork, Position, Reason, Recorded, RefundId, ReleaseCause,
-    ReservationId, Seq, Shard, Timestamp,
+    AccountClosed, AccountId, AccountName, AccountOpened, AccountRenamed, Actor, Channel, CommandId,
+    CreditLimitChanged, Credits, CreditsCharged, CreditsExpired, CreditsGranted, CreditsRefunded, CreditsReleased,
+    CreditsReserved, DeleteReason, Endpoint, Environment, Event, EventId, ExternalRefChanged, GrantId, GrantPart,
+    GrantSource, KeyCreated, KeyDeleted, KeyDigest, KeyId, KeyName, KeyRenamed, KeyUsed, PaidWork, Position, Reason,
+    Recorded, RefundId, ReleaseCause, ReservationId, Seq, Shard, Timestamp,
 };
 use proptest::prelude::*;
 
@@ -207,7 +207,7 @@ impl History {
 /// Two accounts whose holds are settled one way or the other, or stay open; charges are taken back in halves;
 /// keys renamed and deleted in between.
 fn history() -> impl Strategy<Value = Vec<Recorded>> {
-    prop::collection::vec((0u8..2, 0u8..10), 0..60).prop_map(|steps| {
+    prop::collection::vec((0u8..2, 0u8..11), 0..60).prop_map(|steps| {
         let mut history = History::default();
         history.open(0);
         history.open(1);
@@ -267,6 +267,11 @@ fn history() -> impl Strategy<Value = Vec<Recorded>> {
                     history.add(n, ExternalRefChanged { external_ref });
                     let credit_limit = credits(if even { 1 } else { 0 });
                     history.add(n, CreditLimitChanged { credit_limit });
+                }
+                (9, last) => {
+                    open.extend(last);
+                    let reason = Reason::parse("over").unwrap();
+                    history.add(n, AccountClosed { reason });
                 }
                 (_, last) => {
                     open.extend(last);

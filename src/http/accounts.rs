@@ -1,7 +1,7 @@
 //! Accounts.
 
 use axum::extract::State;
-use keyledger_events::{AccountId, AccountName, Credits, Timestamp};
+use keyledger_events::{AccountId, AccountName, Credits, Reason, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -12,7 +12,7 @@ use super::look::{list, read_cursor, wait_for};
 use super::place::Place;
 use super::words::{CreditLimit, Limit, Reference, Sought};
 use crate::clock;
-use crate::ledger::{AccountFacts, ChangeAccount, OpenAccount};
+use crate::ledger::{AccountFacts, ChangeAccount, CloseAccount, OpenAccount};
 use crate::problem::Problem;
 use crate::views::{self, ViewName};
 
@@ -63,6 +63,9 @@ pub(super) struct AccountBody {
     credit_limit: Credits,
     #[schema(value_type = String, format = DateTime, example = "2026-11-24T14:03:07.123456Z")]
     opened_at: Timestamp,
+    /// Since when nothing is done in it any more. `null` while it is open.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    closed_at: Option<Timestamp>,
 }
 
 impl From<AccountFacts> for AccountBody {
@@ -73,6 +76,7 @@ impl From<AccountFacts> for AccountBody {
             external_ref: facts.external_ref,
             credit_limit: facts.credit_limit,
             opened_at: facts.opened_at,
+            closed_at: facts.closed_at,
         }
     }
 }
@@ -85,6 +89,7 @@ impl From<views::Account> for AccountBody {
             external_ref: account.external_ref,
             credit_limit: account.credit_limit,
             opened_at: account.opened_at,
+            closed_at: account.closed_at,
         }
     }
 }
@@ -129,6 +134,35 @@ pub(super) async fn change_account(
         external_ref: body.external_ref.map(|reference| reference.map(String::from)),
         credit_limit: body.credit_limit.map(CreditLimit::get),
     };
+    let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
+    Ok(Answered::done(answer, AccountBody::from))
+}
+
+/// Why an account is closed.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CloseAccountBody {
+    /// Shown to the customer.
+    #[schema(value_type = String, min_length = 1, max_length = 200, example = "Contract ended")]
+    reason: Reason,
+}
+
+/// Closes an account, for ever: its keys are deleted, what is held is given back, and work under way is cut as it is for a
+/// deleted key. Nothing new is done in it any more; it can be looked at, and what expires goes on expiring.
+///
+/// 200 closed, also when it was before. 404 no such account. 422 a member is not acceptable. 503 nothing was written, or
+/// its outcome is unknown; send it again.
+#[utoipa::path(post, path = "/v1/accounts/{account}/close", tag = "accounts", request_body = CloseAccountBody, responses(
+    (status = 200, description = "Closed.", body = AccountBody),
+))]
+pub(super) async fn close_account(
+    State(app): State<App>,
+    caller: Allowed<Manage>,
+    InPath(account): InPath<AccountId>,
+    Json(body): Json<CloseAccountBody>,
+) -> Result<Answered<AccountBody>, Failure> {
+    let reason = body.reason;
+    let command = CloseAccount { account, reason };
     let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
     Ok(Answered::done(answer, AccountBody::from))
 }

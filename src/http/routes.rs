@@ -23,6 +23,7 @@ fn all() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(head())
         .routes(routes!(accounts::open_account, accounts::list_accounts))
         .routes(routes!(accounts::show_account, accounts::change_account))
+        .routes(routes!(accounts::close_account))
         .routes(routes!(keys::create_key, keys::list_keys))
         .routes(routes!(keys::rename_key, keys::delete_key))
         .routes(routes!(events::key_history))

@@ -36,6 +36,8 @@ pub struct Account {
     pub touched_at: Timestamp,
     /// `None` until it is opened.
     pub opened: Option<Opened>,
+    /// When it was closed; since then only time does anything.
+    pub closed_at: Option<Timestamp>,
     pub keys: Keys,
     /// Grants with something left or held, in burn order.
     pub grants: Vec<Grant>,
@@ -100,6 +102,7 @@ impl Account {
             position: Position::START,
             touched_at: Timestamp::EPOCH,
             opened: None,
+            closed_at: None,
             keys: Keys::default(),
             grants: Vec::new(),
             open: HashMap::new(),
@@ -186,6 +189,11 @@ impl Account {
             Event::AccountRenamed(e) => self.opened_mut()?.name = e.name.clone(),
             Event::ExternalRefChanged(e) => self.opened_mut()?.external_ref = e.external_ref.clone(),
             Event::CreditLimitChanged(e) => self.opened_mut()?.credit_limit = e.credit_limit,
+            Event::AccountClosed(_) => {
+                if self.closed_at.replace(at).is_some() {
+                    return Err("the account is closed already");
+                }
+            }
             Event::KeyCreated(e) => {
                 if self.keys.insert(Key::created(e, at)).is_some() {
                     return Err("the key is there already");

@@ -12,6 +12,9 @@ pub enum Refusal {
     UnknownAccount { account: AccountId },
     #[error("the account is there already")]
     AccountExists { account: AccountId },
+    /// Nothing new is done there any more.
+    #[error("the account is closed")]
+    AccountClosed,
     #[error("the account has no key {key}")]
     UnknownKey { key: KeyId },
     /// A management command on a key that is gone.

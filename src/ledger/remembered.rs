@@ -92,6 +92,7 @@ impl Remembered {
                 amount: e.amount,
             },
             Event::AccountOpened(_)
+            | Event::AccountClosed(_)
             | Event::AccountRenamed(_)
             | Event::ExternalRefChanged(_)
             | Event::CreditLimitChanged(_)

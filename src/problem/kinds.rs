@@ -98,6 +98,8 @@ kinds! {
         "No account has this id.";
     ACCOUNT_EXISTS = CONFLICT "account-exists", "The account is there already",
         "An account with this id has been opened before.";
+    ACCOUNT_CLOSED = CONFLICT "account-closed", "The account is closed",
+        "The account was closed: its keys were deleted and what was held was given back. It can be looked at, and nothing new is done in it. Open another account.";
     UNKNOWN_KEY = NOT_FOUND "unknown-key", "There is no such key",
         "The account has no key with this id.";
     UNKNOWN_ENDPOINT = NOT_FOUND "unknown-endpoint", "The endpoint has no price",

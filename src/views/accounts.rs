@@ -13,6 +13,7 @@ pub struct Account {
     pub external_ref: Option<String>,
     pub credit_limit: Credits,
     pub opened_at: Timestamp,
+    pub closed_at: Option<Timestamp>,
 }
 
 /// An account's sums. `granted` = `available` + `reserved` + `charged` − `refunded` + `expired`.
@@ -34,6 +35,7 @@ pub(super) fn account(row: &PgRow) -> Result<Account, ViewError> {
         external_ref: row.text_or_none("external_ref")?,
         credit_limit: row.credits("credit_limit")?,
         opened_at: row.time("opened_at")?,
+        closed_at: row.time_or_none("closed_at")?,
     })
 }
 

@@ -81,3 +81,68 @@ async fn a_limit_below_what_is_used_lets_nothing_new_through() {
     limit("2").await;
     assert_eq!(hold().await.json(201)["available"], "-1.5");
 }
+
+#[tokio::test]
+async fn a_closed_account_lets_nothing_new_be_done_and_is_still_read() {
+    let stage = Stage::open().await;
+    let (account, made) = stage.customer("10").await;
+    let reserve = || json!({"secret": secret_of(&made), "endpoint": "serp"});
+    let held = stage.operator.post("/v1/reservations", reserve()).await.json(201);
+    let close = async || {
+        let reason = json!({"reason": "Contract ended"});
+        stage.operator.post(&format!("{account}/close"), reason).await
+    };
+    let closed = close().await;
+    let after = closed.position().to_owned();
+    assert!(closed.json(200)["closed_at"].is_string());
+    let again = close().await;
+    assert_eq!(
+        (again.header("idempotent-replayed"), again.status.as_u16()),
+        ("true", 200)
+    );
+    let key = stage.operator.post("/v1/reservations", reserve()).await;
+    assert_eq!(key.problem(401), "key-deleted");
+    let charge = format!("{account}/reservations/{}/charge", id_of(&held));
+    assert_eq!(
+        stage.operator.post(&charge, json!({})).await.problem(409),
+        "reservation-closed"
+    );
+    let id = account.rsplit('/').next().unwrap();
+    for (path, body) in [
+        (
+            format!("{account}/grants"),
+            json!({"amount": "1", "source": "purchase"}),
+        ),
+        (format!("{account}/keys"), json!({"name": "Another"})),
+        ("/v1/charges".to_owned(), json!({"account": id, "endpoint": "serp"})),
+        (
+            "/v1/reservations".to_owned(),
+            json!({"account": id, "endpoint": "serp"}),
+        ),
+    ] {
+        assert_eq!(
+            stage.operator.post(&path, body).await.problem(409),
+            "account-closed",
+            "{path}"
+        );
+    }
+    let renamed = stage.operator.patch(&account, json!({"name": "Umbrella"})).await;
+    assert_eq!(renamed.problem(409), "account-closed");
+    let read = async |what: &str| {
+        stage
+            .operator
+            .get(&format!("{account}{what}after={after}"))
+            .await
+            .json(200)
+    };
+    assert!(read("?").await["closed_at"].is_string());
+    let balance = read("/balance?").await;
+    assert_eq!(
+        (&balance["available"], &balance["reserved"]),
+        (&json!("10"), &json!("0"))
+    );
+    let keys = read("/keys?state=all&").await;
+    assert_eq!(keys["items"][0]["delete_reason"], "account-closed", "{keys}");
+    let used = read("/usage?").await;
+    assert_eq!(used["items"][0]["released"]["account-closed"], 1);
+}

@@ -412,3 +412,23 @@ async fn a_full_page_stays_light() {
     let weight = ada.weight(&page).await;
     assert!(weight < 60_000, "{weight} bytes, {} of the page", page.len());
 }
+
+#[tokio::test]
+async fn the_pages_of_a_closed_account_say_so_and_offer_nothing_to_change() {
+    let stage = Stage::open().await;
+    let (account, _) = stage.customer("10").await;
+    let ada = Browser::inside(&stage, &account).await;
+    assert!(ada.page("/portal/keys").await.contains("generate-new-key"));
+    let reason = json!({"reason": "Contract ended"});
+    let closed = stage.operator.post(&format!("{account}/close"), reason).await;
+    let position = closed.position().to_owned();
+    let page = ada.page(&format!("/portal/credits?after={position}")).await;
+    assert!(page.contains("This account is closed") && page.contains("<b>10</b> of 10 left"));
+    let keys = ada.page("/portal/keys").await;
+    assert!(keys.contains("This account is closed") && !keys.contains("generate-new-key"));
+    let activity = super::activity::read(&ada.page("/portal/activity").await);
+    assert!(
+        activity.contains("Keyledger closed the account: Contract ended"),
+        "{activity}"
+    );
+}

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::credits::Credits;
-use crate::text::AccountName;
+use crate::text::{AccountName, Reason};
 
 /// A customer exists from now on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,4 +38,12 @@ pub struct ExternalRefChanged {
 pub struct CreditLimitChanged {
     /// Never negative.
     pub credit_limit: Credits,
+}
+
+/// Nothing is done in the account any more but what time does. Its keys are deleted and its holds released right after, for
+/// this cause, in the same append.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountClosed {
+    pub reason: Reason,
 }

@@ -5,7 +5,7 @@ mod credits;
 mod keys;
 mod refunds;
 
-pub use accounts::{AccountOpened, AccountRenamed, CreditLimitChanged, ExternalRefChanged};
+pub use accounts::{AccountClosed, AccountOpened, AccountRenamed, CreditLimitChanged, ExternalRefChanged};
 pub use credits::{
     Channel, ClientLeft, CreditsCharged, CreditsExpired, CreditsGranted, CreditsReleased, CreditsReserved, GrantPart,
     GrantSource, PaidWork, ReleaseCause,
@@ -73,6 +73,7 @@ events! {
     AccountRenamed => "keyledger.AccountRenamed.v1",
     ExternalRefChanged => "keyledger.ExternalRefChanged.v1",
     CreditLimitChanged => "keyledger.CreditLimitChanged.v1",
+    AccountClosed => "keyledger.AccountClosed.v1",
 }
 
 impl Event {
@@ -95,6 +96,7 @@ impl Event {
             Event::CreditsReleased(e) => e.work.key,
             Event::CreditsRefunded(e) => e.work.key,
             Event::AccountOpened(_)
+            | Event::AccountClosed(_)
             | Event::AccountRenamed(_)
             | Event::ExternalRefChanged(_)
             | Event::CreditLimitChanged(_)
@@ -108,6 +110,7 @@ impl Event {
         match self {
             Event::KeyCreated(e) => Some(e.digest),
             Event::AccountOpened(_)
+            | Event::AccountClosed(_)
             | Event::AccountRenamed(_)
             | Event::ExternalRefChanged(_)
             | Event::CreditLimitChanged(_)

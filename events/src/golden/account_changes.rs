@@ -8,6 +8,7 @@ pub(super) const TYPES: &[&str] = &[
     "keyledger.AccountRenamed.v1",
     "keyledger.ExternalRefChanged.v1",
     "keyledger.CreditLimitChanged.v1",
+    "keyledger.AccountClosed.v1",
 ];
 
 #[test]
@@ -27,4 +28,10 @@ fn an_account_that_changes_says_what_it_is_now() {
         "credit-limit-changed",
         &recorded(123, CreditLimitChanged { credit_limit }.into()),
     );
+}
+
+#[test]
+fn an_account_that_is_closed_says_why() {
+    let reason = Reason::parse("Moved to \"Umbrella\"").unwrap();
+    is_as_released("account-closed", &recorded(124, AccountClosed { reason }.into()));
 }

@@ -24,6 +24,7 @@ pub struct AccountFacts {
     pub external_ref: Option<String>,
     pub credit_limit: Credits,
     pub opened_at: Timestamp,
+    pub closed_at: Option<Timestamp>,
 }
 
 impl Command for OpenAccount {
@@ -64,5 +65,6 @@ pub(super) fn facts(account: &Account) -> Option<AccountFacts> {
         external_ref: opened.external_ref.clone(),
         credit_limit: opened.credit_limit,
         opened_at: opened.at,
+        closed_at: account.closed_at,
     })
 }

@@ -47,6 +47,7 @@ enum Step {
     Limit {
         limit: u32,
     },
+    Close,
     DeleteKey,
     Wait {
         seconds: u32,
@@ -67,6 +68,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (0u8..12, prop::option::of(1u32..3_000_000)).prop_map(|(id, amount)| Step::Refund { id, amount }),
         1 => (0u32..4_000_000).prop_map(|limit| Step::Limit { limit }),
         1 => Just(Step::DeleteKey),
+        1 => (0u8..9).prop_map(|n| if n == 0 { Step::Close } else { Step::Due }),
         4 => (0u32..300).prop_map(|seconds| Step::Wait { seconds }),
         1 => Just(Step::Due),
     ];
@@ -138,6 +140,7 @@ fn take_step(s: &mut Scenario, step: &Step, used_grants: &mut Vec<u8>) -> Option
             })
         }
         Step::Limit { limit } => s.when(change_account().credit_limit(&micros(*limit))),
+        Step::Close => s.when(close_account()),
         Step::DeleteKey => s.when(delete_key()),
         Step::Wait { seconds } => {
             s.later(*seconds);

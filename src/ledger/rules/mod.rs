@@ -7,6 +7,7 @@ mod change_account;
 mod charge;
 mod charge_at_once;
 mod charge_delivered;
+mod close_account;
 mod due;
 #[cfg(test)]
 mod free_riders;
@@ -28,6 +29,7 @@ pub use change_account::ChangeAccount;
 pub use charge::ChargeReservation;
 pub use charge_at_once::ChargeAtOnce;
 pub use charge_delivered::{Beyond, ChargeDelivered, DeliveryCharge};
+pub use close_account::CloseAccount;
 pub use due::{SettleDue, due};
 pub use grants::{GrantCredits, GrantFacts};
 pub use keys::{CreateKey, DeleteKey, KeyFacts, RenameKey};

@@ -114,8 +114,11 @@ impl ReserveCredits {
     }
 }
 
-/// Refuses a new reservation for which the id or the number of open ones leaves no room.
+/// Refuses a new reservation in a closed account, and one for which the id or the number of open ones leaves no room.
 pub(super) fn room_for_new(given: &Given<'_>, reservation: ReservationId, key: Option<&Key>) -> Result<(), Refusal> {
+    if given.account.closed_at.is_some() {
+        return Err(Refusal::AccountClosed);
+    }
     let (id, now) = (reservation.ms(), given.now.ms());
     if id + ID_AGE_MS_MAX < now || id > now + ID_AHEAD_MS_MAX {
         return Err(Refusal::ReservationIdNotTimely { reservation });
@@ -177,6 +180,7 @@ pub(super) fn take(account: &Account, amount: Credits) -> Result<(Vec<GrantPart>
 impl Command for ReserveCredits {
     type Reply = Held;
     const NAME: &'static str = "reserve";
+    const ALSO_WHEN_CLOSED: bool = true;
 
     fn target(&self) -> Target {
         match self.payer {

@@ -148,7 +148,7 @@ impl Scenario {
             now: self.now,
             limits: &self.limits,
         };
-        let decided = command.decide(given);
+        let decided = command.ask(given);
         let answer = decided.map(|events| {
             written.extend(self.write(events, &by));
             assert!(

@@ -84,6 +84,7 @@ fn kind_of(type_name: &str) -> Option<Kind> {
         "keyledger.CreditsReleased.v1" => Some(Kind::Free),
         "keyledger.AccountOpened.v1"
         | "keyledger.AccountRenamed.v1"
+        | "keyledger.AccountClosed.v1"
         | "keyledger.ExternalRefChanged.v1"
         | "keyledger.CreditLimitChanged.v1"
         | "keyledger.CreditsGranted.v1"

@@ -87,6 +87,7 @@ pub(super) fn reservation(event: &Event) -> Option<ReservationId> {
         Event::CreditsReleased(e) => Some(e.reservation),
         Event::CreditsRefunded(e) => Some(e.reservation),
         Event::AccountOpened(_)
+        | Event::AccountClosed(_)
         | Event::AccountRenamed(_)
         | Event::ExternalRefChanged(_)
         | Event::CreditLimitChanged(_)
@@ -108,6 +109,7 @@ pub(super) fn later_steps(events: &[Recorded]) -> Vec<Step> {
         Event::CreditsRefunded(_)
         | Event::KeyUsed(_)
         | Event::AccountOpened(_)
+        | Event::AccountClosed(_)
         | Event::AccountRenamed(_)
         | Event::ExternalRefChanged(_)
         | Event::CreditLimitChanged(_)

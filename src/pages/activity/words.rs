@@ -98,6 +98,10 @@ pub(super) fn tell(recorded: &Recorded, names: &Names, now: Timestamp) -> Told {
             let name = Shown::new(e.name.as_str());
             who().say(" gave the account the name ").name(name).by_somebody()
         }
+        Event::AccountClosed(e) => {
+            let reason = Shown::new(e.reason.as_str());
+            who().say(" closed the account: ").name(reason).by_somebody()
+        }
         Event::ExternalRefChanged(e) => match &e.external_ref {
             Some(reference) => who()
                 .say(" calls the account ")

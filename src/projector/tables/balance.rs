@@ -61,9 +61,9 @@ async fn insert_accounts(
     if rows.is_empty() {
         return Ok(());
     }
-    sqlx::query(generation.sql("insert into views.balance (account_id, name, external_ref, opened_at, credit_limit, granted, charged, refunded, expired, reserved)
+    sqlx::query(generation.sql("insert into views.balance (account_id, name, external_ref, opened_at, credit_limit, granted, charged, refunded, expired, reserved, closed_at)
          select * from unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::bigint[], $6::bigint[],
-             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[])"))
+             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::timestamptz[])"))
     .bind(rows.iter().map(|r| Uuid::from_bytes(r.account.to_bytes())).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.name.as_str().to_owned()).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.external_ref.clone()).collect::<Vec<_>>())
@@ -74,6 +74,7 @@ async fn insert_accounts(
     .bind(rows.iter().map(|r| r.sums.refunded).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.sums.expired).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.sums.reserved).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.closed_at.map(time_column)).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())
@@ -122,9 +123,10 @@ async fn change_traits(
     let met = sqlx::query(generation.sql(
         "update views.balance b
          set name = coalesce(c.name, b.name), credit_limit = coalesce(c.credit_limit, b.credit_limit),
+             closed_at = coalesce(b.closed_at, c.closed_at),
              external_ref = case when c.refers then c.external_ref else b.external_ref end
-         from unnest($1::uuid[], $2::text[], $3::boolean[], $4::text[], $5::bigint[])
-             as c (account_id, name, refers, external_ref, credit_limit)
+         from unnest($1::uuid[], $2::text[], $3::boolean[], $4::text[], $5::bigint[], $6::timestamptz[])
+             as c (account_id, name, refers, external_ref, credit_limit, closed_at)
          where b.account_id = c.account_id",
     ))
     .bind(
@@ -152,6 +154,12 @@ async fn change_traits(
             .collect::<Vec<_>>(),
     )
     .bind(changes.iter().map(|(_, c)| c.credit_limit).collect::<Vec<_>>())
+    .bind(
+        changes
+            .iter()
+            .map(|(_, c)| c.closed_at.map(time_column))
+            .collect::<Vec<_>>(),
+    )
     .execute(connection)
     .await?;
     all_met(met.rows_affected(), changes.len(), "accounts")

@@ -294,3 +294,10 @@ impl ChangeAccount {
         ChangeAccount { credit_limit, ..self }
     }
 }
+
+pub(crate) fn close_account() -> CloseAccount {
+    CloseAccount {
+        account: account_id(),
+        reason: Reason::parse("Moved on").unwrap(),
+    }
+}
