@@ -3,6 +3,7 @@
 mod access;
 mod accounts;
 pub mod client;
+mod corrections;
 mod credits;
 mod forward_auth;
 mod key_limits;

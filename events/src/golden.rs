@@ -3,6 +3,7 @@
 
 mod account_changes;
 mod client_left;
+mod corrections;
 mod key_limits;
 mod once;
 mod refunds;
@@ -165,6 +166,7 @@ fn samples() -> Vec<(&'static str, Event)> {
                 expires_at: Some(time("2027-01-01T00:00:00.000001Z")),
                 source: GrantSource::Purchase,
                 reference: Some("INV-2026-001".into()),
+                reason: None,
                 repays: credits("2.5"),
             }
             .into(),
@@ -178,6 +180,7 @@ fn samples() -> Vec<(&'static str, Event)> {
                 expires_at: None,
                 source: GrantSource::Promotion,
                 reference: None,
+                reason: None,
                 repays: Credits::ZERO,
             }
             .into(),
@@ -337,6 +340,7 @@ fn canonical_bytes_are_the_released_ones() {
     // Later ones have a file each.
     types.extend(refunds::TYPES);
     types.extend(account_changes::TYPES);
+    types.extend(corrections::TYPES);
     assert_eq!(types, Event::TYPES, "every type has a sample");
 }
 

@@ -114,6 +114,11 @@ id!(
     "refund_"
 );
 id!(
+    /// Credits that a correction took away.
+    CorrectionId,
+    "corr_"
+);
+id!(
     /// An access token of a caller of the HTTP API. Not its text.
     TokenId,
     "tok_"

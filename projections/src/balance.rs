@@ -1,6 +1,6 @@
 //! The balance of every account, and what is left of every grant.
 //!
-//! Law: granted = available + reserved + charged − refunded + expired, where available is computed.
+//! Law: granted = available + reserved + charged − refunded + expired + corrected, where available is computed.
 
 use std::collections::BTreeMap;
 
@@ -31,17 +31,26 @@ pub struct AccountChange {
     pub refunded: i64,
     pub expired: i64,
     pub reserved: i64,
+    /// What corrections took away.
+    pub corrected: i64,
 }
 
 impl AccountChange {
     /// What may still be held.
     pub fn available(&self) -> i64 {
-        self.granted - self.charged + self.refunded - self.expired - self.reserved
+        self.granted - self.charged + self.refunded - self.expired - self.reserved - self.corrected
     }
 
     /// The named checks of `views.balance`.
     fn check(&self) -> Result<(), &'static str> {
-        let sums = [self.granted, self.charged, self.refunded, self.expired, self.reserved];
+        let sums = [
+            self.granted,
+            self.charged,
+            self.refunded,
+            self.expired,
+            self.reserved,
+            self.corrected,
+        ];
         if sums.iter().all(|sum| *sum >= 0) {
             Ok(())
         } else {
@@ -54,7 +63,8 @@ impl AccountChange {
         add(&mut self.charged, change.charged, at)?;
         add(&mut self.refunded, change.refunded, at)?;
         add(&mut self.expired, change.expired, at)?;
-        add(&mut self.reserved, change.reserved, at)
+        add(&mut self.reserved, change.reserved, at)?;
+        add(&mut self.corrected, change.corrected, at)
     }
 }
 
@@ -184,6 +194,11 @@ impl BalanceChanges {
                     held: -amount,
                     expired: 0,
                 },
+                Moved::Taken => GrantChange {
+                    remaining: -amount,
+                    held: 0,
+                    expired: 0,
+                },
                 Moved::Refunded => GrantChange {
                     remaining: amount,
                     held: 0,
@@ -239,6 +254,7 @@ enum Moved {
     Spent,
     Back,
     Refunded,
+    Taken,
 }
 
 impl Changes for BalanceChanges {
@@ -392,6 +408,11 @@ impl Changes for BalanceChanges {
                 Ok(())
             }
             Event::CreditsRefunded(e) => self.refunded(recorded, e),
+            Event::CreditsCorrected(e) => {
+                self.parts(account, &e.from, Moved::Taken, at)?;
+                let corrected = e.amount.micros();
+                self.account(account, AccountChange { corrected, ..nothing }, at)
+            }
             Event::KeyCreated(_) | Event::KeyRenamed(_) | Event::KeyDeleted(_) | Event::KeyUsed(_) => Ok(()),
         }
     }

@@ -1,11 +1,11 @@
 //! Laws of every fold, over random histories that could be a log's.
 
 use keyledger_events::{
-    AccountClosed, AccountId, AccountName, AccountOpened, AccountRenamed, Actor, Channel, CommandId,
-    CreditLimitChanged, Credits, CreditsCharged, CreditsExpired, CreditsGranted, CreditsRefunded, CreditsReleased,
-    CreditsReserved, DeleteReason, Endpoint, Environment, Event, EventId, ExternalRefChanged, GrantId, GrantPart,
-    GrantSource, KeyCreated, KeyDeleted, KeyDigest, KeyId, KeyName, KeyRenamed, KeyUsed, PaidWork, Position, Reason,
-    Recorded, RefundId, ReleaseCause, ReservationId, Seq, Shard, Timestamp,
+    AccountClosed, AccountId, AccountName, AccountOpened, AccountRenamed, Actor, Channel, CommandId, CorrectionId,
+    CreditLimitChanged, Credits, CreditsCharged, CreditsCorrected, CreditsExpired, CreditsGranted, CreditsRefunded,
+    CreditsReleased, CreditsReserved, DeleteReason, Endpoint, Environment, Event, EventId, ExternalRefChanged, GrantId,
+    GrantPart, GrantSource, KeyCreated, KeyDeleted, KeyDigest, KeyId, KeyName, KeyRenamed, KeyUsed, PaidWork, Position,
+    Reason, Recorded, RefundId, ReleaseCause, ReservationId, Seq, Shard, Timestamp,
 };
 use proptest::prelude::*;
 
@@ -95,6 +95,7 @@ impl History {
                 expires_at: None,
                 source: GrantSource::Purchase,
                 reference: None,
+                reason: None,
                 repays: Credits::ZERO,
             },
         );
@@ -207,7 +208,7 @@ impl History {
 /// Two accounts whose holds are settled one way or the other, or stay open; charges are taken back in halves;
 /// keys renamed and deleted in between.
 fn history() -> impl Strategy<Value = Vec<Recorded>> {
-    prop::collection::vec((0u8..2, 0u8..11), 0..60).prop_map(|steps| {
+    prop::collection::vec((0u8..2, 0u8..12), 0..60).prop_map(|steps| {
         let mut history = History::default();
         history.open(0);
         history.open(1);
@@ -272,6 +273,26 @@ fn history() -> impl Strategy<Value = Vec<Recorded>> {
                     open.extend(last);
                     let reason = Reason::parse("over").unwrap();
                     history.add(n, AccountClosed { reason });
+                }
+                (10, last) => {
+                    open.extend(last);
+                    let amount = credits(7);
+                    let from = vec![GrantPart {
+                        grant: grant(n),
+                        amount,
+                    }];
+                    let (reason, on_limit) = (Reason::parse("twice").unwrap(), Credits::ZERO);
+                    let correction = CorrectionId::from_parts(1, u128::from(next));
+                    history.add(
+                        n,
+                        CreditsCorrected {
+                            correction,
+                            amount,
+                            from,
+                            on_limit,
+                            reason,
+                        },
+                    );
                 }
                 (_, last) => {
                     open.extend(last);
@@ -452,6 +473,7 @@ fn a_grant_that_repays_the_credit_limit_has_only_the_rest() {
             expires_at: None,
             source: GrantSource::Purchase,
             reference: None,
+            reason: None,
             repays: credits(1_500_000),
         },
     );

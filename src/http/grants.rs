@@ -1,7 +1,7 @@
 //! Credits given to an account.
 
 use axum::extract::State;
-use keyledger_events::{AccountId, Credits, GrantId, GrantSource, Timestamp};
+use keyledger_events::{AccountId, Credits, GrantId, GrantSource, Reason, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -32,6 +32,11 @@ pub(super) struct GrantBody {
     /// Your own name of what this is for, such as an invoice.
     #[schema(value_type = Option<String>, min_length = 1, max_length = 128, example = "invoice-2026-117")]
     reference: Option<Reference>,
+    /// Why, shown to the customer: 1 to 200 characters.
+    // Absent from what names a repeated request, as it was before there were reasons.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 200, example = "An outage of 2 h")]
+    reason: Option<Reason>,
 }
 
 /// Where a grant comes from that is given from outside; refunds make their own.
@@ -185,6 +190,7 @@ pub(super) async fn grant_credits(
         expires_at: body.expires_at,
         source: body.source.into(),
         reference: body.reference.map(String::from),
+        reason: body.reason,
     };
     let answer = app.ledger.submit(command, by).await.map_err(refused)?;
     Ok(Answered::created(answer, |facts| GivenBody::new(account, facts)))

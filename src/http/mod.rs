@@ -11,6 +11,7 @@ mod accounts;
 mod answer;
 mod balance;
 mod charges;
+mod corrections;
 mod cursor;
 mod events;
 mod extract;

@@ -15,8 +15,8 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::measure::measure;
 use super::openapi::{finish, head};
 use super::{
-    App, Served, accounts, balance, charges, events, forward_auth, grants, health, keys, operator_sessions, pages,
-    portal_sessions, prices, problems, refunds, reservations, settlements, usage,
+    App, Served, accounts, balance, charges, corrections, events, forward_auth, grants, health, keys,
+    operator_sessions, pages, portal_sessions, prices, problems, refunds, reservations, settlements, usage,
 };
 
 fn all() -> OpenApiRouter<App> {
@@ -30,6 +30,7 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(portal_sessions::invite))
         .routes(routes!(operator_sessions::invite_operator))
         .routes(routes!(grants::grant_credits, grants::list_grants))
+        .routes(routes!(corrections::correct_credits))
         .routes(routes!(balance::show_balance))
         .routes(routes!(reservations::reserve))
         .routes(routes!(reservations::list_reservations))

@@ -77,6 +77,8 @@ pub struct Totals {
     pub refunded: Credits,
     pub expired: Credits,
     pub reserved: Credits,
+    /// What corrections took away.
+    pub corrected: Credits,
 }
 
 /// An event that cannot follow this history. The log is wrong, or this program is.
@@ -119,12 +121,13 @@ impl Account {
         }
     }
 
-    /// What may still be held: granted − charged + refunded − expired − reserved. Below zero only on a credit limit.
+    /// What may still be held: granted − charged + refunded − expired − reserved − corrected. Below zero only on a credit limit.
     pub fn available(&self) -> Credits {
         let totals = &self.totals;
         let micros = totals.granted.micros() - totals.charged.micros() + totals.refunded.micros()
             - totals.expired.micros()
-            - totals.reserved.micros();
+            - totals.reserved.micros()
+            - totals.corrected.micros();
         Credits::from_micros(micros).unwrap_or(Credits::ZERO)
     }
 
@@ -217,6 +220,7 @@ impl Account {
             Event::CreditsCharged(e) => self.charged(e, at)?,
             Event::CreditsReleased(e) => self.released(e, at)?,
             Event::CreditsRefunded(e) => self.refunded(e, at)?,
+            Event::CreditsCorrected(e) => self.corrected(e)?,
         }
         Ok(())
     }

@@ -46,8 +46,9 @@ pub use refusal::Refusal;
 pub use remembered::idempotent_command_id;
 pub use rules::{
     AccountFacts, Beyond, ChangeAccount, Charge, ChargeAtOnce, ChargeDelivered, ChargeReservation, CloseAccount,
-    CreateKey, DeleteKey, DeliveryCharge, GrantCredits, GrantFacts, Held, KeyFacts, OpenAccount, Payer, Price,
-    RefundCharge, RefundFacts, Release, ReleaseReservation, RenameKey, ReserveCredits, SettleDue, Usage,
+    CorrectCredits, Corrected, CorrectionFacts, CreateKey, DeleteKey, DeliveryCharge, GrantCredits, GrantFacts, Held,
+    KeyFacts, OpenAccount, Payer, Price, RefundCharge, RefundFacts, Release, ReleaseReservation, RenameKey,
+    ReserveCredits, SettleDue, Usage,
 };
 pub use signals::{KeySignals, Working};
 

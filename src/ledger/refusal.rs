@@ -63,6 +63,8 @@ pub enum Refusal {
     NothingToRefund { reservation: ReservationId },
     #[error("{asked} credits cannot be refunded, {left} are left of the charge")]
     RefundExceedsCharge { asked: Credits, left: Credits },
+    #[error("{asked} credits cannot be taken away, {reach} can be held")]
+    CorrectionExceedsAvailable { asked: Credits, reach: Credits },
     #[error("a charge can be refunded for {REFUNDABLE_DAYS} days")]
     ChargeTooOld { reservation: ReservationId },
     #[error("at most {limit} reservations may be open for one {scope}")]

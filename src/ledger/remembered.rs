@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use keyledger_events::{CommandId, Credits, CreditsGranted, Event, KeyId, Recorded, RefundId, Timestamp};
+use keyledger_events::{CommandId, CorrectionId, Credits, CreditsGranted, Event, KeyId, Recorded, RefundId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::refusal::Refusal;
@@ -38,6 +38,10 @@ pub enum Made {
         at: Timestamp,
         refund: RefundId,
         amount: Credits,
+    },
+    Correction {
+        at: Timestamp,
+        correction: CorrectionId,
     },
 }
 
@@ -90,6 +94,10 @@ impl Remembered {
                 at: recorded.time,
                 refund: e.refund,
                 amount: e.amount,
+            },
+            Event::CreditsCorrected(e) => Made::Correction {
+                at: recorded.time,
+                correction: e.correction,
             },
             Event::AccountOpened(_)
             | Event::AccountClosed(_)

@@ -85,6 +85,8 @@ kinds! {
         "All of the charge was refunded before, or it charged nothing.";
     REFUND_EXCEEDS_CHARGE = UNPROCESSABLE_ENTITY "refund-exceeds-charge", "The refund is larger than what is left of the charge",
         "All refunds of a charge together are never more than was charged. `detail` says what is left. Refund less, or leave `amount` out to refund all that is left.";
+    CORRECTION_EXCEEDS_AVAILABLE = UNPROCESSABLE_ENTITY "correction-exceeds-available", "More is to be taken away than there is",
+        "A correction takes away at most what could be held at the moment, the credit limit included; `detail` says how much that is. What is held for requests under way cannot be taken: wait until they have settled, or take less.";
     CHARGE_TOO_OLD = CONFLICT "charge-too-old", "The charge is too old to be refunded",
         "A charge can be refunded for 400 days. Credits for what is older are given as a grant.";
     TOO_MANY_OPEN_RESERVATIONS = TOO_MANY_REQUESTS "too-many-open-reservations", "Too many requests are under way",

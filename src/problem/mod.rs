@@ -177,6 +177,9 @@ impl From<Refusal> for Problem {
             Refusal::ChargeExceedsReservation { .. } => Problem::new(CHARGE_EXCEEDS_RESERVATION, detail),
             Refusal::NothingToRefund { .. } => Problem::new(CHARGE_REFUNDED, detail),
             Refusal::RefundExceedsCharge { .. } => Problem::new(REFUND_EXCEEDS_CHARGE, detail).field("amount"),
+            Refusal::CorrectionExceedsAvailable { .. } => {
+                Problem::new(CORRECTION_EXCEEDS_AVAILABLE, detail).field("amount")
+            }
             Refusal::ChargeTooOld { .. } => Problem::new(CHARGE_TOO_OLD, detail),
             Refusal::TooManyOpenReservations { .. } => {
                 Problem::new(TOO_MANY_OPEN_RESERVATIONS, detail).retry_after_seconds(RETRY_AFTER_SECONDS)

@@ -3,6 +3,7 @@
 use keyledger_events::{AccountId, Credits, Timestamp};
 use sqlx::postgres::PgRow;
 
+use super::available::available;
 use super::runway::{Lot, Runway, runway};
 use super::{At, Columns as _, ViewError, Views, time_column, uuid_of};
 
@@ -41,9 +42,11 @@ impl Views {
         since: Timestamp,
         now: Timestamp,
     ) -> Result<At<Option<Spending>>, ViewError> {
-        let rows = sqlx::query(
-            "select (select min(position) from views.checkpoints where projection in ('usage', 'balance') and shard = $1) as at,
-                 b.account_id, b.granted - b.charged + b.refunded - b.expired - b.reserved as available,
+        let rows = sqlx::query(concat!(
+"select (select min(position) from views.checkpoints where projection in ('usage', 'balance') and shard = $1) as at,
+                 b.account_id, ",
+            available!(),
+            " as available,
                  u.since, u.refunded, u.week, g.grant_id, g.remaining, g.expires_at
              from (select) one
              left join views.balance b on b.account_id = $2
@@ -58,8 +61,8 @@ impl Views {
                  where account_id = $2 and remaining > 0 and (expires_at is null or expires_at > $5)
                  order by priority, expires_at nulls last, granted_at, grant_id limit $6
              ) g on true
-             order by g.priority, g.expires_at nulls last, g.granted_at, g.grant_id",
-        )
+             order by g.priority, g.expires_at nulls last, g.granted_at, g.grant_id"
+))
         .bind(self.shard_column())
         .bind(uuid_of(account.to_bytes()))
         .bind(time_column(since.start_of_hour()))

@@ -1,11 +1,13 @@
 //! The facts. A released shape never changes; a new one is a new type with `.v2`.
 
 mod accounts;
+mod corrections;
 mod credits;
 mod keys;
 mod refunds;
 
 pub use accounts::{AccountClosed, AccountOpened, AccountRenamed, CreditLimitChanged, ExternalRefChanged};
+pub use corrections::CreditsCorrected;
 pub use credits::{
     Channel, ClientLeft, CreditsCharged, CreditsExpired, CreditsGranted, CreditsReleased, CreditsReserved, GrantPart,
     GrantSource, PaidWork, ReleaseCause,
@@ -74,6 +76,7 @@ events! {
     ExternalRefChanged => "keyledger.ExternalRefChanged.v1",
     CreditLimitChanged => "keyledger.CreditLimitChanged.v1",
     AccountClosed => "keyledger.AccountClosed.v1",
+    CreditsCorrected => "keyledger.CreditsCorrected.v1",
 }
 
 impl Event {
@@ -96,6 +99,7 @@ impl Event {
             Event::CreditsReleased(e) => e.work.key,
             Event::CreditsRefunded(e) => e.work.key,
             Event::AccountOpened(_)
+            | Event::CreditsCorrected(_)
             | Event::AccountClosed(_)
             | Event::AccountRenamed(_)
             | Event::ExternalRefChanged(_)
@@ -110,6 +114,7 @@ impl Event {
         match self {
             Event::KeyCreated(e) => Some(e.digest),
             Event::AccountOpened(_)
+            | Event::CreditsCorrected(_)
             | Event::AccountClosed(_)
             | Event::AccountRenamed(_)
             | Event::ExternalRefChanged(_)

@@ -1,11 +1,11 @@
 //! What events do to an account's credits: grants, holds, and what became of holds.
 //!
-//! Promise: granted = available + reserved + charged − refunded + expired, whatever the history. What does not add up is told and
+//! Promise: granted = available + reserved + charged − refunded + expired + corrected, whatever the history. What does not add up is told and
 //! folded no further.
 
 use keyledger_events::{
-    ClientLeft, Credits, CreditsCharged, CreditsExpired, CreditsGranted, CreditsReleased, CreditsReserved, GrantId,
-    GrantPart, GrantSource, OnceMark, PaidWork, ReleaseCause, ReservationId, Timestamp,
+    ClientLeft, Credits, CreditsCharged, CreditsCorrected, CreditsExpired, CreditsGranted, CreditsReleased,
+    CreditsReserved, GrantId, GrantPart, GrantSource, OnceMark, PaidWork, ReleaseCause, ReservationId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -100,6 +100,26 @@ impl Account {
             .minus_within(e.amount)
             .ok_or("more expires than is left")?;
         self.totals.expired = self.totals.expired.plus(e.amount).ok_or(SUM)?;
+        self.drop_used_up_grants();
+        Ok(())
+    }
+
+    /// Takes parts of grants away, and what they lack on the credit limit.
+    pub(super) fn corrected(&mut self, e: &CreditsCorrected) -> Folded {
+        let mut sum = e.on_limit;
+        for part in &e.from {
+            let grant = self.grant_mut(part.grant)?;
+            grant.remaining = grant
+                .remaining
+                .minus_within(part.amount)
+                .ok_or("more is taken away than is left")?;
+            sum = sum.plus(part.amount).ok_or(SUM)?;
+        }
+        if sum != e.amount {
+            return Err("a correction takes from other places than its amount");
+        }
+        self.owed = self.owed.plus(e.on_limit).ok_or(SUM)?;
+        self.totals.corrected = self.totals.corrected.plus(e.amount).ok_or(SUM)?;
         self.drop_used_up_grants();
         Ok(())
     }

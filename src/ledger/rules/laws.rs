@@ -47,6 +47,9 @@ enum Step {
     Limit {
         limit: u32,
     },
+    Correct {
+        amount: i32,
+    },
     Close,
     DeleteKey,
     Wait {
@@ -67,6 +70,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(n, amount, priority, until)| Step::Grant { n, amount, priority, until }),
         3 => (0u8..12, prop::option::of(1u32..3_000_000)).prop_map(|(id, amount)| Step::Refund { id, amount }),
         1 => (0u32..4_000_000).prop_map(|limit| Step::Limit { limit }),
+        2 => (-3_000_000i32..0).prop_map(|amount| Step::Correct { amount }),
         1 => Just(Step::DeleteKey),
         1 => (0u8..9).prop_map(|n| if n == 0 { Step::Close } else { Step::Due }),
         4 => (0u32..300).prop_map(|seconds| Step::Wait { seconds }),
@@ -140,6 +144,10 @@ fn take_step(s: &mut Scenario, step: &Step, used_grants: &mut Vec<u8>) -> Option
             })
         }
         Step::Limit { limit } => s.when(change_account().credit_limit(&micros(*limit))),
+        Step::Correct { amount } => {
+            let amount = Credits::from_micros(i64::from(*amount)).unwrap();
+            s.when(correct(&amount.to_string()))
+        }
         Step::Close => s.when(close_account()),
         Step::DeleteKey => s.when(delete_key()),
         Step::Wait { seconds } => {
@@ -193,7 +201,9 @@ fn laws_hold(account: &Account, owed: i64) {
     );
     assert_eq!(
         t.granted.micros(),
-        available + t.reserved.micros() + t.charged.micros() - t.refunded.micros() + t.expired.micros()
+        available + t.reserved.micros() + t.charged.micros() - t.refunded.micros()
+            + t.expired.micros()
+            + t.corrected.micros()
     );
     assert_eq!(sum(account.open.values().map(|h| h.amount)), t.reserved.micros());
     let held = sum(account.grants.iter().map(|g| g.held));
@@ -245,7 +255,7 @@ proptest! {
         let mut grants = Vec::new();
         for step in &steps {
             let first = take_step(&mut s, step, &mut grants);
-            if first.is_some_and(|tried| !tried.was_refused()) && !matches!(step, Step::Grant { .. } | Step::Refund { .. }) {
+            if first.is_some_and(|tried| !tried.was_refused()) && !matches!(step, Step::Grant { .. } | Step::Refund { .. } | Step::Correct { .. }) {
                 let again = take_step(&mut s, step, &mut grants).unwrap();
                 prop_assert!(again.wrote_nothing(), "{step:?} wrote {again:?}");
             }

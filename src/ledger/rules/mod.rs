@@ -8,6 +8,7 @@ mod charge;
 mod charge_at_once;
 mod charge_delivered;
 mod close_account;
+mod correct;
 mod due;
 #[cfg(test)]
 mod free_riders;
@@ -30,6 +31,7 @@ pub use charge::ChargeReservation;
 pub use charge_at_once::ChargeAtOnce;
 pub use charge_delivered::{Beyond, ChargeDelivered, DeliveryCharge};
 pub use close_account::CloseAccount;
+pub use correct::{CorrectCredits, Corrected, CorrectionFacts};
 pub use due::{SettleDue, due};
 pub use grants::{GrantCredits, GrantFacts};
 pub use keys::{CreateKey, DeleteKey, KeyFacts, RenameKey};

@@ -143,7 +143,7 @@ pub(super) fn room_for_new(given: &Given<'_>, reservation: ReservationId, key: O
 }
 
 /// What can be held at most: all that is available, and the credit limit.
-fn reach(account: &Account) -> Credits {
+pub(super) fn reach(account: &Account) -> Credits {
     let limit = account
         .opened
         .as_ref()

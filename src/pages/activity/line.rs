@@ -87,6 +87,7 @@ pub(super) fn reservation(event: &Event) -> Option<ReservationId> {
         Event::CreditsReleased(e) => Some(e.reservation),
         Event::CreditsRefunded(e) => Some(e.reservation),
         Event::AccountOpened(_)
+        | Event::CreditsCorrected(_)
         | Event::AccountClosed(_)
         | Event::AccountRenamed(_)
         | Event::ExternalRefChanged(_)
@@ -109,6 +110,7 @@ pub(super) fn later_steps(events: &[Recorded]) -> Vec<Step> {
         Event::CreditsRefunded(_)
         | Event::KeyUsed(_)
         | Event::AccountOpened(_)
+        | Event::CreditsCorrected(_)
         | Event::AccountClosed(_)
         | Event::AccountRenamed(_)
         | Event::ExternalRefChanged(_)

@@ -150,6 +150,10 @@ pub(super) fn tell(recorded: &Recorded, names: &Names, now: Timestamp) -> Told {
                 Some(reference) => told.say(": ").name(Shown::new(reference)),
                 None => told,
             };
+            let told = match &e.reason {
+                Some(reason) => told.say(": ").name(Shown::new(reason.as_str())),
+                None => told,
+            };
             let told = match e.expires_at {
                 Some(end) => told.say(format!(", good until {}", Moment::new(end, now).day)),
                 None => told,
@@ -193,6 +197,17 @@ pub(super) fn tell(recorded: &Recorded, names: &Names, now: Timestamp) -> Told {
             }
         }
         Event::CreditsRefunded(e) => refunded(e, names),
+        Event::CreditsCorrected(e) => {
+            let told = Sentence::new().say(format!(
+                "{} {} taken away as a correction: ",
+                amount(e.amount),
+                was(e.amount)
+            ));
+            Told {
+                credits: change(MINUS, e.amount),
+                ..told.name(Shown::new(e.reason.as_str())).by_nobody()
+            }
+        }
         Event::CreditsReleased(e) => {
             let told = of_request(Sentence::new(), "A request", &e.work, names);
             let words = Sentence(told.words).say(format!(" cost nothing: {}", why_free(e.cause, e.client_left)));
@@ -432,6 +447,7 @@ mod tests {
             expires_at: None,
             source: GrantSource::Promotion,
             reference: Some("<b>\u{202E}welcome".to_owned()),
+            reason: None,
             repays: Credits::ZERO,
         };
         assert_eq!(

@@ -61,9 +61,9 @@ async fn insert_accounts(
     if rows.is_empty() {
         return Ok(());
     }
-    sqlx::query(generation.sql("insert into views.balance (account_id, name, external_ref, opened_at, credit_limit, granted, charged, refunded, expired, reserved, closed_at)
+    sqlx::query(generation.sql("insert into views.balance (account_id, name, external_ref, opened_at, credit_limit, granted, charged, refunded, expired, reserved, closed_at, corrected)
          select * from unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::bigint[], $6::bigint[],
-             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::timestamptz[])"))
+             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::timestamptz[], $12::bigint[])"))
     .bind(rows.iter().map(|r| Uuid::from_bytes(r.account.to_bytes())).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.name.as_str().to_owned()).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.external_ref.clone()).collect::<Vec<_>>())
@@ -75,6 +75,7 @@ async fn insert_accounts(
     .bind(rows.iter().map(|r| r.sums.expired).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.sums.reserved).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.closed_at.map(time_column)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.sums.corrected).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())
@@ -91,9 +92,10 @@ async fn change_accounts(
     let met = sqlx::query(generation.sql(
         "update views.balance b
          set granted = b.granted + c.granted, charged = b.charged + c.charged, refunded = b.refunded + c.refunded,
-             expired = b.expired + c.expired, reserved = b.reserved + c.reserved
-         from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
-             as c (account_id, granted, charged, refunded, expired, reserved)
+             expired = b.expired + c.expired, reserved = b.reserved + c.reserved,
+             corrected = b.corrected + c.corrected
+         from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+             $7::bigint[]) as c (account_id, granted, charged, refunded, expired, reserved, corrected)
          where b.account_id = c.account_id",
     ))
     .bind(
@@ -107,6 +109,7 @@ async fn change_accounts(
     .bind(changes.iter().map(|(_, c)| c.refunded).collect::<Vec<_>>())
     .bind(changes.iter().map(|(_, c)| c.expired).collect::<Vec<_>>())
     .bind(changes.iter().map(|(_, c)| c.reserved).collect::<Vec<_>>())
+    .bind(changes.iter().map(|(_, c)| c.corrected).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     all_met(met.rows_affected(), changes.len(), "accounts")

@@ -1,8 +1,8 @@
 //! The commands that tests send, with what they are not about filled in.
 
 use keyledger_events::{
-    AccountName, Credits, DeleteReason, Endpoint, Environment, Event, GrantId, GrantSource, KeyDigest, KeyId, KeyName,
-    OnceMark, Reason, Recorded, RefundId, ReleaseCause, ReservationId, Scopes, Timestamp,
+    AccountName, CorrectionId, Credits, DeleteReason, Endpoint, Environment, Event, GrantId, GrantSource, KeyDigest,
+    KeyId, KeyName, OnceMark, Reason, Recorded, RefundId, ReleaseCause, ReservationId, Scopes, Timestamp,
 };
 
 use super::super::*;
@@ -187,6 +187,7 @@ impl Sent for GrantMakings {
             expires_at: self.until.map(|seconds| now.plus_seconds(seconds)),
             source: GrantSource::Purchase,
             reference: None,
+            reason: None,
         }
     }
 }
@@ -299,5 +300,27 @@ pub(crate) fn close_account() -> CloseAccount {
     CloseAccount {
         account: account_id(),
         reason: Reason::parse("Moved on").unwrap(),
+    }
+}
+
+pub(crate) fn correct(amount: &str) -> CorrectMakings {
+    CorrectMakings(credits(amount))
+}
+
+/// A correction; its ids are as fresh as its moment.
+#[derive(Clone)]
+pub(crate) struct CorrectMakings(Credits);
+
+impl Sent for CorrectMakings {
+    type C = CorrectCredits;
+    fn at(self, now: Timestamp) -> CorrectCredits {
+        let random = u128::from(self.0.micros().unsigned_abs()) << 8;
+        CorrectCredits {
+            account: account_id(),
+            correction: CorrectionId::from_parts(now.ms(), random),
+            grant: GrantId::from_parts(now.ms(), random),
+            amount: self.0,
+            reason: Reason::parse("Granted twice").unwrap(),
+        }
     }
 }
