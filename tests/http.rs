@@ -1,12 +1,15 @@
 //! The HTTP API over TCP, with a real ledger, real views and a real database behind it.
 
 mod access;
+mod accounts;
 pub mod client;
+mod corrections;
 mod credits;
 mod forward_auth;
 mod key_limits;
 mod keys;
 mod proxies;
+mod refunds;
 mod service;
 pub mod stage;
 mod usage;

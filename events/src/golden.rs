@@ -1,9 +1,12 @@
 //! Pins the canonical bytes of every event. A released sample is never edited: bytes that changed are bytes that
 //! auditors hold hashes of. `KEYLEDGER_WRITE_GOLDEN=1` writes the samples that do not exist yet.
 
+mod account_changes;
 mod client_left;
+mod corrections;
 mod key_limits;
 mod once;
+mod refunds;
 
 use std::fs;
 use std::path::PathBuf;
@@ -163,6 +166,7 @@ fn samples() -> Vec<(&'static str, Event)> {
                 expires_at: Some(time("2027-01-01T00:00:00.000001Z")),
                 source: GrantSource::Purchase,
                 reference: Some("INV-2026-001".into()),
+                reason: None,
                 repays: credits("2.5"),
             }
             .into(),
@@ -176,6 +180,7 @@ fn samples() -> Vec<(&'static str, Event)> {
                 expires_at: None,
                 source: GrantSource::Promotion,
                 reference: None,
+                reason: None,
                 repays: Credits::ZERO,
             }
             .into(),
@@ -332,6 +337,10 @@ fn canonical_bytes_are_the_released_ones() {
         types.push(recorded.event.type_name());
     }
     types.dedup();
+    // Later ones have a file each.
+    types.extend(refunds::TYPES);
+    types.extend(account_changes::TYPES);
+    types.extend(corrections::TYPES);
     assert_eq!(types, Event::TYPES, "every type has a sample");
 }
 

@@ -109,6 +109,16 @@ id!(
     "rsv_"
 );
 id!(
+    /// A refund of a charge, in full or in part.
+    RefundId,
+    "refund_"
+);
+id!(
+    /// Credits that a correction took away.
+    CorrectionId,
+    "corr_"
+);
+id!(
     /// An access token of a caller of the HTTP API. Not its text.
     TokenId,
     "tok_"

@@ -24,10 +24,12 @@ pub use call_rate::{CallRate, CallRateError};
 pub use credits::{Credits, CreditsError};
 pub use envelope::{Actor, CommandId, DecodeError, Position, Recorded, Seq, Shard};
 pub use event::*;
-pub use ids::{AccountId, EventId, GrantId, IdError, KeyId, PortalSessionId, ReservationId, TokenId};
+pub use ids::{
+    AccountId, CorrectionId, EventId, GrantId, IdError, KeyId, PortalSessionId, RefundId, ReservationId, TokenId,
+};
 pub use key::{Environment, KeyDigest, KeyPrefix, KeySecret, MalformedKey, base62_secret, is_base62_secret};
 pub use leaf::leaf_hash;
 pub use once::{MalformedMark, OnceMark};
 pub use scopes::{Scopes, ScopesError};
-pub use text::{AccountName, Endpoint, KeyName, TextError};
+pub use text::{AccountName, Endpoint, KeyName, Reason, TextError};
 pub use time::{TimeError, Timestamp};

@@ -19,19 +19,20 @@ pub enum TextError {
 }
 
 const NAME_CHARS_MAX: usize = 80;
+const REASON_CHARS_MAX: usize = 200;
 
-/// Trims, normalizes to NFC and checks a name that a person chose.
-fn clean(text: &str) -> Result<String, TextError> {
+/// Trims, normalizes to NFC and checks a text that a person chose.
+fn clean(text: &str, max: usize) -> Result<String, TextError> {
     // A name is short; normalizing a megabyte only to refuse it would be work for nothing.
-    if text.len() > 16 * NAME_CHARS_MAX {
-        return Err(TextError::TooLong { max: NAME_CHARS_MAX });
+    if text.len() > 16 * max {
+        return Err(TextError::TooLong { max });
     }
     let name: String = text.trim().nfc().collect();
     if name.is_empty() {
         return Err(TextError::Empty);
     }
-    if name.chars().count() > NAME_CHARS_MAX {
-        return Err(TextError::TooLong { max: NAME_CHARS_MAX });
+    if name.chars().count() > max {
+        return Err(TextError::TooLong { max });
     }
     if name.chars().any(misleads) {
         return Err(TextError::ForbiddenCharacter);
@@ -51,7 +52,7 @@ fn misleads(c: char) -> bool {
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $max:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -59,7 +60,7 @@ macro_rules! name {
 
         impl $name {
             pub fn parse(text: &str) -> Result<$name, TextError> {
-                clean(text).map($name)
+                clean(text, $max).map($name)
             }
 
             pub fn as_str(&self) -> &str {
@@ -97,11 +98,18 @@ macro_rules! name {
 
 name!(
     /// The friendly name of a key: 1 to 80 characters after trimming. Need not be unique.
-    KeyName
+    KeyName,
+    NAME_CHARS_MAX
 );
 name!(
     /// The name of a customer: 1 to 80 characters after trimming. Need not be unique.
-    AccountName
+    AccountName,
+    NAME_CHARS_MAX
+);
+name!(
+    /// Why something was done to an account, in a person's words: 1 to 200 characters after trimming.
+    Reason,
+    REASON_CHARS_MAX
 );
 
 /// The name of a priced endpoint in events, statements and charts: `serp`, `ai_visibility`.

@@ -1,11 +1,12 @@
 //! The balance of every account, and what is left of every grant.
 //!
-//! Law: granted = available + reserved + charged − refunded + expired, where available is computed.
+//! Law: granted = available + reserved + charged − refunded + expired + corrected, where available is computed.
 
 use std::collections::BTreeMap;
 
 use keyledger_events::{
-    AccountId, AccountName, Credits, Event, GrantId, GrantPart, GrantSource, Position, Recorded, Timestamp,
+    AccountId, AccountName, Credits, CreditsRefunded, Event, GrantId, GrantPart, GrantSource, Position, Recorded,
+    Timestamp,
 };
 
 use crate::{Changes, FoldError, Rows, add};
@@ -18,6 +19,7 @@ pub struct AccountRow {
     pub external_ref: Option<String>,
     pub opened_at: Timestamp,
     pub credit_limit: i64,
+    pub closed_at: Option<Timestamp>,
     pub sums: AccountChange,
 }
 
@@ -29,17 +31,26 @@ pub struct AccountChange {
     pub refunded: i64,
     pub expired: i64,
     pub reserved: i64,
+    /// What corrections took away.
+    pub corrected: i64,
 }
 
 impl AccountChange {
     /// What may still be held.
     pub fn available(&self) -> i64 {
-        self.granted - self.charged + self.refunded - self.expired - self.reserved
+        self.granted - self.charged + self.refunded - self.expired - self.reserved - self.corrected
     }
 
     /// The named checks of `views.balance`.
     fn check(&self) -> Result<(), &'static str> {
-        let sums = [self.granted, self.charged, self.refunded, self.expired, self.reserved];
+        let sums = [
+            self.granted,
+            self.charged,
+            self.refunded,
+            self.expired,
+            self.reserved,
+            self.corrected,
+        ];
         if sums.iter().all(|sum| *sum >= 0) {
             Ok(())
         } else {
@@ -52,7 +63,35 @@ impl AccountChange {
         add(&mut self.charged, change.charged, at)?;
         add(&mut self.refunded, change.refunded, at)?;
         add(&mut self.expired, change.expired, at)?;
-        add(&mut self.reserved, change.reserved, at)
+        add(&mut self.reserved, change.reserved, at)?;
+        add(&mut self.corrected, change.corrected, at)
+    }
+}
+
+/// What an account is called and may, where that changes. What is `None` stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccountTraits {
+    pub name: Option<AccountName>,
+    /// `Some(None)`: there is none any more.
+    pub external_ref: Option<Option<String>>,
+    pub credit_limit: Option<i64>,
+    pub closed_at: Option<Timestamp>,
+}
+
+impl AccountTraits {
+    /// Puts later changes on top of these.
+    fn then(&mut self, later: AccountTraits) {
+        self.name = later.name.or(self.name.take());
+        self.external_ref = later.external_ref.or(self.external_ref.take());
+        self.credit_limit = later.credit_limit.or(self.credit_limit);
+        self.closed_at = self.closed_at.or(later.closed_at);
+    }
+
+    fn change(self, row: &mut AccountRow) {
+        row.name = self.name.unwrap_or_else(|| row.name.clone());
+        row.external_ref = self.external_ref.unwrap_or_else(|| row.external_ref.take());
+        row.credit_limit = self.credit_limit.unwrap_or(row.credit_limit);
+        row.closed_at = row.closed_at.or(self.closed_at);
     }
 }
 
@@ -102,6 +141,7 @@ impl GrantChange {
 pub struct BalanceChanges {
     pub opened: BTreeMap<AccountId, AccountRow>,
     pub accounts: BTreeMap<AccountId, AccountChange>,
+    pub traits: BTreeMap<AccountId, AccountTraits>,
     pub granted: BTreeMap<(AccountId, GrantId), GrantRow>,
     pub grants: BTreeMap<(AccountId, GrantId), GrantChange>,
 }
@@ -111,6 +151,13 @@ impl BalanceChanges {
         match self.opened.get_mut(&account) {
             Some(row) => row.sums.merge(&change, at),
             None => self.accounts.entry(account).or_default().merge(&change, at),
+        }
+    }
+
+    fn become_other(&mut self, account: AccountId, traits: AccountTraits) {
+        match self.opened.get_mut(&account) {
+            Some(row) => traits.change(row),
+            None => self.traits.entry(account).or_default().then(traits),
         }
     }
 
@@ -147,10 +194,57 @@ impl BalanceChanges {
                     held: -amount,
                     expired: 0,
                 },
+                Moved::Taken => GrantChange {
+                    remaining: -amount,
+                    held: 0,
+                    expired: 0,
+                },
+                Moved::Refunded => GrantChange {
+                    remaining: amount,
+                    held: 0,
+                    expired: 0,
+                },
             };
             self.grant(account, part.grant, change, at)?;
         }
         Ok(())
+    }
+
+    fn new_grant(&mut self, row: GrantRow, at: Position) -> Result<(), FoldError> {
+        match self.granted.insert((row.account, row.grant), row) {
+            None => Ok(()),
+            Some(_) => Err(FoldError {
+                position: at,
+                why: "the grant is there already",
+            }),
+        }
+    }
+
+    fn refunded(&mut self, recorded: &Recorded, e: &CreditsRefunded) -> Result<(), FoldError> {
+        let (account, at) = (recorded.account, recorded.position);
+        self.parts(account, &e.returned_to, Moved::Refunded, at)?;
+        if let Some(part) = e.as_grant {
+            let row = GrantRow {
+                account,
+                grant: part.grant,
+                amount: part.amount.micros(),
+                priority: 0,
+                expires_at: None,
+                source: GrantSource::Refund,
+                reference: None,
+                granted_at: recorded.time,
+                sums: GrantChange {
+                    remaining: part.amount.micros(),
+                    ..GrantChange::default()
+                },
+            };
+            self.new_grant(row, at)?;
+        }
+        let change = AccountChange {
+            refunded: e.amount.micros(),
+            ..AccountChange::default()
+        };
+        self.account(account, change, at)
     }
 }
 
@@ -159,6 +253,8 @@ enum Moved {
     Held,
     Spent,
     Back,
+    Refunded,
+    Taken,
 }
 
 impl Changes for BalanceChanges {
@@ -173,6 +269,7 @@ impl Changes for BalanceChanges {
                     external_ref: e.external_ref.clone(),
                     opened_at: recorded.time,
                     credit_limit: e.credit_limit.micros(),
+                    closed_at: None,
                     sums: nothing,
                 };
                 match self.opened.insert(account, row) {
@@ -199,12 +296,7 @@ impl Changes for BalanceChanges {
                         expired: 0,
                     },
                 };
-                if self.granted.insert((account, e.grant), row).is_some() {
-                    return Err(FoldError {
-                        position: at,
-                        why: "the grant is there already",
-                    });
-                }
+                self.new_grant(row, at)?;
                 self.account(
                     account,
                     AccountChange {
@@ -271,12 +363,62 @@ impl Changes for BalanceChanges {
                     at,
                 )
             }
+            Event::AccountRenamed(e) => {
+                let name = Some(e.name.clone());
+                self.become_other(
+                    account,
+                    AccountTraits {
+                        name,
+                        ..AccountTraits::default()
+                    },
+                );
+                Ok(())
+            }
+            Event::ExternalRefChanged(e) => {
+                let external_ref = Some(e.external_ref.clone());
+                self.become_other(
+                    account,
+                    AccountTraits {
+                        external_ref,
+                        ..AccountTraits::default()
+                    },
+                );
+                Ok(())
+            }
+            Event::CreditLimitChanged(e) => {
+                let credit_limit = Some(e.credit_limit.micros());
+                self.become_other(
+                    account,
+                    AccountTraits {
+                        credit_limit,
+                        ..AccountTraits::default()
+                    },
+                );
+                Ok(())
+            }
+            Event::AccountClosed(_) => {
+                let closed_at = Some(recorded.time);
+                self.become_other(
+                    account,
+                    AccountTraits {
+                        closed_at,
+                        ..AccountTraits::default()
+                    },
+                );
+                Ok(())
+            }
+            Event::CreditsRefunded(e) => self.refunded(recorded, e),
+            Event::CreditsCorrected(e) => {
+                self.parts(account, &e.from, Moved::Taken, at)?;
+                let corrected = e.amount.micros();
+                self.account(account, AccountChange { corrected, ..nothing }, at)
+            }
             Event::KeyCreated(_) | Event::KeyRenamed(_) | Event::KeyDeleted(_) | Event::KeyUsed(_) => Ok(()),
         }
     }
 
     fn rows(&self) -> usize {
-        self.opened.len() + self.accounts.len() + self.granted.len() + self.grants.len()
+        self.opened.len() + self.accounts.len() + self.traits.len() + self.granted.len() + self.grants.len()
     }
 }
 
@@ -306,6 +448,9 @@ impl Rows for BalanceRows {
             let row = self.accounts.get_mut(&id).ok_or("there is no such account")?;
             row.sums.merge(&change, Position::START).map_err(|_| SUM)?;
             row.sums.check()?;
+        }
+        for (id, traits) in changes.traits {
+            traits.change(self.accounts.get_mut(&id).ok_or("there is no such account")?);
         }
         for (id, row) in changes.granted {
             row.sums.check()?;

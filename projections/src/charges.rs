@@ -1,4 +1,4 @@
-//! The billing lines: one for every reservation that was charged.
+//! The billing lines: one for every reservation that was charged, and what was refunded of it since.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use keyledger_events::{
     AccountId, Channel, Credits, Endpoint, Event, KeyId, Position, Recorded, ReservationId, Shard, Timestamp,
 };
 
-use crate::{Changes, FoldError, Rows};
+use crate::{Changes, FoldError, Rows, add};
 
 /// One charge: which key, endpoint, quantity, price and moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,14 +23,17 @@ pub struct ChargeRow {
     pub price_version: u64,
     pub charged: Credits,
     pub returned: Credits,
+    /// Micro-credits: the sum of all refunds of this charge.
+    pub refunded: i64,
     pub reserved_at: Timestamp,
     pub charged_at: Timestamp,
 }
 
-/// New lines. A line never changes.
+/// New lines, and what was refunded of lines of before, in micro-credits. Nothing else of a line ever changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChargesChanges {
     pub charged: BTreeMap<(AccountId, ReservationId), ChargeRow>,
+    pub refunded: BTreeMap<(AccountId, ReservationId), i64>,
 }
 
 impl Changes for ChargesChanges {
@@ -50,6 +53,7 @@ impl Changes for ChargesChanges {
                     price_version: e.work.price_version,
                     charged: e.charged,
                     returned: e.returned,
+                    refunded: 0,
                     reserved_at: e.reserved_at,
                     charged_at: recorded.time,
                 };
@@ -61,7 +65,20 @@ impl Changes for ChargesChanges {
                     }),
                 }
             }
+            Event::CreditsRefunded(e) => {
+                let id = (recorded.account, e.reservation);
+                let sum = match self.charged.get_mut(&id) {
+                    Some(row) => &mut row.refunded,
+                    None => self.refunded.entry(id).or_default(),
+                };
+                add(sum, e.amount.micros(), recorded.position)
+            }
             Event::AccountOpened(_)
+            | Event::CreditsCorrected(_)
+            | Event::AccountClosed(_)
+            | Event::AccountRenamed(_)
+            | Event::ExternalRefChanged(_)
+            | Event::CreditLimitChanged(_)
             | Event::KeyCreated(_)
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)
@@ -74,7 +91,7 @@ impl Changes for ChargesChanges {
     }
 
     fn rows(&self) -> usize {
-        self.charged.len()
+        self.charged.len() + self.refunded.len()
     }
 }
 
@@ -82,14 +99,29 @@ impl Changes for ChargesChanges {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChargesRows(pub BTreeMap<(AccountId, ReservationId), ChargeRow>);
 
+/// The named check of `views.charges`.
+fn check(row: &ChargeRow) -> Result<(), &'static str> {
+    if (0..=row.charged.micros()).contains(&row.refunded) {
+        Ok(())
+    } else {
+        Err("more would be refunded than was charged")
+    }
+}
+
 impl Rows for ChargesRows {
     type Changes = ChargesChanges;
 
     fn apply(&mut self, changes: ChargesChanges) -> Result<(), &'static str> {
         for (id, row) in changes.charged {
+            check(&row)?;
             if self.0.insert(id, row).is_some() {
                 return Err("the charge is there already");
             }
+        }
+        for (id, amount) in changes.refunded {
+            let row = self.0.get_mut(&id).ok_or("there is no such charge")?;
+            row.refunded = row.refunded.checked_add(amount).ok_or("a sum leaves its bounds")?;
+            check(row)?;
         }
         Ok(())
     }

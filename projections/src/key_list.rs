@@ -128,11 +128,17 @@ impl Changes for KeyListChanges {
                 self.change(account, e.key, change, recorded)
             }
             Event::AccountOpened(_)
+            | Event::CreditsCorrected(_)
+            | Event::AccountClosed(_)
+            | Event::AccountRenamed(_)
+            | Event::ExternalRefChanged(_)
+            | Event::CreditLimitChanged(_)
             | Event::CreditsGranted(_)
             | Event::CreditsExpired(_)
             | Event::CreditsReserved(_)
             | Event::CreditsCharged(_)
-            | Event::CreditsReleased(_) => Ok(()),
+            | Event::CreditsReleased(_)
+            | Event::CreditsRefunded(_) => Ok(()),
         }
     }
 

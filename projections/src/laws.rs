@@ -1,10 +1,11 @@
 //! Laws of every fold, over random histories that could be a log's.
 
 use keyledger_events::{
-    AccountId, AccountName, AccountOpened, Actor, Channel, CommandId, Credits, CreditsCharged, CreditsExpired,
-    CreditsGranted, CreditsReleased, CreditsReserved, DeleteReason, Endpoint, Environment, Event, EventId, GrantId,
+    AccountClosed, AccountId, AccountName, AccountOpened, AccountRenamed, Actor, Channel, CommandId, CorrectionId,
+    CreditLimitChanged, Credits, CreditsCharged, CreditsCorrected, CreditsExpired, CreditsGranted, CreditsRefunded,
+    CreditsReleased, CreditsReserved, DeleteReason, Endpoint, Environment, Event, EventId, ExternalRefChanged, GrantId,
     GrantPart, GrantSource, KeyCreated, KeyDeleted, KeyDigest, KeyId, KeyName, KeyRenamed, KeyUsed, PaidWork, Position,
-    Recorded, ReleaseCause, ReservationId, Seq, Shard, Timestamp,
+    Reason, Recorded, RefundId, ReleaseCause, ReservationId, Seq, Shard, Timestamp,
 };
 use proptest::prelude::*;
 
@@ -94,6 +95,7 @@ impl History {
                 expires_at: None,
                 source: GrantSource::Purchase,
                 reference: None,
+                reason: None,
                 repays: Credits::ZERO,
             },
         );
@@ -153,6 +155,36 @@ impl History {
         );
     }
 
+    /// Half of what is charged for each; a refund without a grant is one of its own.
+    fn refund(&mut self, n: u8, id: u64, to_grant: bool) {
+        let refund = RefundId::from_parts(2, self.events.len().try_into().unwrap());
+        let amount = credits(250_000);
+        self.add(
+            n,
+            CreditsRefunded {
+                refund,
+                reservation: reservation(id),
+                work: work(n),
+                amount,
+                reason: Reason::parse("stale").unwrap(),
+                returned_to: to_grant
+                    .then_some(GrantPart {
+                        grant: grant(n),
+                        amount,
+                    })
+                    .into_iter()
+                    .collect(),
+                reopened: vec![],
+                repays: Credits::ZERO,
+                as_grant: (!to_grant).then(|| GrantPart {
+                    grant: GrantId::from_bytes(refund.to_bytes()),
+                    amount,
+                }),
+                charged_at: Timestamp::EPOCH,
+            },
+        );
+    }
+
     fn release(&mut self, n: u8, id: u64) {
         self.add(
             n,
@@ -173,17 +205,27 @@ impl History {
     }
 }
 
-/// Two accounts whose holds are settled one way or the other, or stay open; keys renamed and deleted in between.
+/// Two accounts whose holds are settled one way or the other, or stay open; charges are taken back in halves;
+/// keys renamed and deleted in between.
 fn history() -> impl Strategy<Value = Vec<Recorded>> {
-    prop::collection::vec((0u8..2, 0u8..6), 0..60).prop_map(|steps| {
+    prop::collection::vec((0u8..2, 0u8..12), 0..60).prop_map(|steps| {
         let mut history = History::default();
         history.open(0);
         history.open(1);
         let mut open: Vec<(u8, u64)> = Vec::new();
+        let mut charged: Vec<(u8, u64)> = Vec::new();
         let mut deleted = [false; 2];
         for (next, (n, step)) in (0u64..).zip(steps) {
             match (step, open.pop()) {
-                (0, Some((n, id))) => history.charge(n, id),
+                (0, Some((n, id))) => {
+                    history.charge(n, id);
+                    charged.extend([(n, id); 2]);
+                }
+                (5 | 6, last) if !charged.is_empty() => {
+                    open.extend(last);
+                    let (n, id) = charged.swap_remove(0);
+                    history.refund(n, id, step == 5);
+                }
                 (1, Some((n, id))) => history.release(n, id),
                 (2, last) => {
                     open.extend(last);
@@ -214,6 +256,41 @@ fn history() -> impl Strategy<Value = Vec<Recorded>> {
                         CreditsExpired {
                             grant: grant(n),
                             amount: credits(1),
+                        },
+                    );
+                }
+                (8, last) => {
+                    open.extend(last);
+                    let even = next % 2 == 0;
+                    let name = AccountName::parse(&format!("Acme {next}")).unwrap();
+                    history.add(n, AccountRenamed { name });
+                    let external_ref = even.then(|| format!("crm/{next}"));
+                    history.add(n, ExternalRefChanged { external_ref });
+                    let credit_limit = credits(if even { 1 } else { 0 });
+                    history.add(n, CreditLimitChanged { credit_limit });
+                }
+                (9, last) => {
+                    open.extend(last);
+                    let reason = Reason::parse("over").unwrap();
+                    history.add(n, AccountClosed { reason });
+                }
+                (10, last) => {
+                    open.extend(last);
+                    let amount = credits(7);
+                    let from = vec![GrantPart {
+                        grant: grant(n),
+                        amount,
+                    }];
+                    let (reason, on_limit) = (Reason::parse("twice").unwrap(), Credits::ZERO);
+                    let correction = CorrectionId::from_parts(1, u128::from(next));
+                    history.add(
+                        n,
+                        CreditsCorrected {
+                            correction,
+                            amount,
+                            from,
+                            on_limit,
+                            reason,
                         },
                     );
                 }
@@ -269,6 +346,10 @@ proptest! {
             let held: i64 = grants.iter().map(|g| g.sums.held).sum();
             let used: i64 = usage.used.iter().filter(|(u, _)| u.account == *id).map(|(_, sums)| sums.charged).sum();
             prop_assert_eq!(row.sums.charged, used);
+            let refunded: i64 = charges.0.values().filter(|c| c.account == *id).map(|c| c.refunded).sum();
+            let refunded_use: i64 =
+                usage.used.iter().filter(|(u, _)| u.account == *id).map(|(_, sums)| sums.refunded).sum();
+            prop_assert_eq!((row.sums.refunded, row.sums.refunded), (refunded, refunded_use));
             prop_assert_eq!(row.sums.charged, charged);
             prop_assert_eq!(row.sums.reserved, reserved);
             prop_assert_eq!(row.sums.available(), remaining);
@@ -313,6 +394,22 @@ fn what_cannot_follow_is_an_error_and_names_its_position() {
     assert_eq!(
         replay::<BalanceRows>(&history.events).unwrap_err().position,
         Position(4)
+    );
+}
+
+#[test]
+fn a_charge_is_never_refunded_by_more_than_itself() {
+    let mut history = History::default();
+    history.open(1);
+    history.hold(1, 5);
+    history.charge(1, 5);
+    history.refund(1, 5, true);
+    history.refund(1, 5, true);
+    replay::<ChargesRows>(&history.events).unwrap();
+    history.refund(1, 5, true);
+    assert_eq!(
+        replay::<ChargesRows>(&history.events).unwrap_err().position,
+        Position(9)
     );
 }
 
@@ -376,6 +473,7 @@ fn a_grant_that_repays_the_credit_limit_has_only_the_rest() {
             expires_at: None,
             source: GrantSource::Purchase,
             reference: None,
+            reason: None,
             repays: credits(1_500_000),
         },
     );

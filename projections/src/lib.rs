@@ -15,7 +15,7 @@ mod laws;
 mod reservations;
 mod usage;
 
-pub use balance::{AccountChange, AccountRow, BalanceChanges, BalanceRows, GrantChange, GrantRow};
+pub use balance::{AccountChange, AccountRow, AccountTraits, BalanceChanges, BalanceRows, GrantChange, GrantRow};
 pub use charges::{ChargeRow, ChargesChanges, ChargesRows};
 pub use key_list::{KeyChange, KeyListChanges, KeyListRows, KeyRow};
 pub use reservations::{ReservationRow, ReservationsChanges, ReservationsRows};

@@ -68,12 +68,18 @@ impl Changes for ReservationsChanges {
             Event::CreditsCharged(e) => self.close(recorded, e.reservation),
             Event::CreditsReleased(e) => self.close(recorded, e.reservation),
             Event::AccountOpened(_)
+            | Event::CreditsCorrected(_)
+            | Event::AccountClosed(_)
+            | Event::AccountRenamed(_)
+            | Event::ExternalRefChanged(_)
+            | Event::CreditLimitChanged(_)
             | Event::KeyCreated(_)
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)
             | Event::KeyUsed(_)
             | Event::CreditsGranted(_)
-            | Event::CreditsExpired(_) => Ok(()),
+            | Event::CreditsExpired(_)
+            | Event::CreditsRefunded(_) => Ok(()),
         }
     }
 

@@ -26,6 +26,8 @@ pub struct UsageSums {
     pub quantity: i64,
     /// Micro-credits.
     pub charged: i64,
+    /// Micro-credits of charges that were taken back in this hour, whenever they were made.
+    pub refunded: i64,
     pub released: Released,
 }
 
@@ -62,6 +64,7 @@ impl UsageSums {
             charges: self.charges.checked_add(other.charges)?,
             quantity: self.quantity.checked_add(other.quantity)?,
             charged: self.charged.checked_add(other.charged)?,
+            refunded: self.refunded.checked_add(other.refunded)?,
             released: Released {
                 requested: a.requested.checked_add(b.requested)?,
                 queued: a.queued.checked_add(b.queued)?,
@@ -148,8 +151,14 @@ impl Changes for UsageChanges {
                 add(&mut sums.quantity, units(e.quantity, at)?, at)?;
                 add(&mut sums.charged, e.charged.micros(), at)
             }
+            Event::CreditsRefunded(e) => add(&mut self.sums_of(recorded, &e.work).refunded, e.amount.micros(), at),
             Event::CreditsReleased(e) => add(self.sums_of(recorded, &e.work).released.of(e.cause), 1, at),
             Event::AccountOpened(_)
+            | Event::CreditsCorrected(_)
+            | Event::AccountClosed(_)
+            | Event::AccountRenamed(_)
+            | Event::ExternalRefChanged(_)
+            | Event::CreditLimitChanged(_)
             | Event::KeyCreated(_)
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)

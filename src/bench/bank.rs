@@ -219,6 +219,7 @@ impl Customer {
             expires_at: None,
             source: GrantSource::Promotion,
             reference: None,
+            reason: None,
         };
         ledger.submit(grant, by()?).await?;
         Ok(Customer {

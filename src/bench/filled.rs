@@ -205,6 +205,7 @@ impl Scribe {
             expires_at: None,
             source: GrantSource::Purchase,
             reference: None,
+            reason: None,
             repays: Credits::ZERO,
         };
         self.note(account, granted)

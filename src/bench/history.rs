@@ -156,12 +156,18 @@ impl Book {
             }
             Event::CreditsReleased(e) => self.given_back = self.given_back.plus(e.returned)?,
             Event::AccountOpened(_)
+            | Event::CreditsCorrected(_)
+            | Event::AccountClosed(_)
+            | Event::AccountRenamed(_)
+            | Event::ExternalRefChanged(_)
+            | Event::CreditLimitChanged(_)
             | Event::KeyCreated(_)
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)
             | Event::KeyUsed(_)
             | Event::CreditsGranted(_)
-            | Event::CreditsExpired(_) => {}
+            | Event::CreditsExpired(_)
+            | Event::CreditsRefunded(_) => {}
         }
         Some(())
     }

@@ -1,8 +1,8 @@
 //! Accounts.
 
 use axum::extract::State;
-use keyledger_events::{AccountId, AccountName, Credits, Timestamp};
-use serde::{Deserialize, Serialize};
+use keyledger_events::{AccountId, AccountName, Credits, Reason, Timestamp};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::App;
@@ -12,7 +12,7 @@ use super::look::{list, read_cursor, wait_for};
 use super::place::Place;
 use super::words::{CreditLimit, Limit, Reference, Sought};
 use crate::clock;
-use crate::ledger::{AccountFacts, OpenAccount};
+use crate::ledger::{AccountFacts, ChangeAccount, CloseAccount, OpenAccount};
 use crate::problem::Problem;
 use crate::views::{self, ViewName};
 
@@ -30,6 +30,26 @@ pub(super) struct OpenAccountBody {
     credit_limit: Option<CreditLimit>,
 }
 
+/// What to change of an account. What is not said stays as it is.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChangeAccountBody {
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 80, example = "Acme")]
+    name: Option<AccountName>,
+    /// `null` takes it away.
+    #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 128, example = "crm-4711")]
+    external_ref: Option<Option<Reference>>,
+    /// How far available may go below zero. Less than is used already is allowed: nothing new is held then.
+    #[schema(value_type = Option<String>, example = "25")]
+    credit_limit: Option<CreditLimit>,
+}
+
+/// Tells a member that is `null` from one that is not there.
+fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
 /// An account.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct AccountBody {
@@ -43,6 +63,9 @@ pub(super) struct AccountBody {
     credit_limit: Credits,
     #[schema(value_type = String, format = DateTime, example = "2026-11-24T14:03:07.123456Z")]
     opened_at: Timestamp,
+    /// Since when nothing is done in it any more. `null` while it is open.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    closed_at: Option<Timestamp>,
 }
 
 impl From<AccountFacts> for AccountBody {
@@ -53,6 +76,7 @@ impl From<AccountFacts> for AccountBody {
             external_ref: facts.external_ref,
             credit_limit: facts.credit_limit,
             opened_at: facts.opened_at,
+            closed_at: facts.closed_at,
         }
     }
 }
@@ -65,6 +89,7 @@ impl From<views::Account> for AccountBody {
             external_ref: account.external_ref,
             credit_limit: account.credit_limit,
             opened_at: account.opened_at,
+            closed_at: account.closed_at,
         }
     }
 }
@@ -88,6 +113,58 @@ pub(super) async fn open_account(
     };
     let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
     Ok(Answered::created(answer, AccountBody::from))
+}
+
+/// Changes an account's name, your own id of it, or its credit limit.
+///
+/// 200 changed, also when it was so already. 404 no such account. 422 a member is not acceptable. 503 nothing was written,
+/// or its outcome is unknown; send it again.
+#[utoipa::path(patch, path = "/v1/accounts/{account}", tag = "accounts", request_body = ChangeAccountBody, responses(
+    (status = 200, description = "Changed.", body = AccountBody),
+))]
+pub(super) async fn change_account(
+    State(app): State<App>,
+    caller: Allowed<Manage>,
+    InPath(account): InPath<AccountId>,
+    Json(body): Json<ChangeAccountBody>,
+) -> Result<Answered<AccountBody>, Failure> {
+    let command = ChangeAccount {
+        account,
+        name: body.name,
+        external_ref: body.external_ref.map(|reference| reference.map(String::from)),
+        credit_limit: body.credit_limit.map(CreditLimit::get),
+    };
+    let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
+    Ok(Answered::done(answer, AccountBody::from))
+}
+
+/// Why an account is closed.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CloseAccountBody {
+    /// Shown to the customer.
+    #[schema(value_type = String, min_length = 1, max_length = 200, example = "Contract ended")]
+    reason: Reason,
+}
+
+/// Closes an account, for ever: its keys are deleted, what is held is given back, and work under way is cut as it is for a
+/// deleted key. Nothing new is done in it any more; it can be looked at, and what expires goes on expiring.
+///
+/// 200 closed, also when it was before. 404 no such account. 422 a member is not acceptable. 503 nothing was written, or
+/// its outcome is unknown; send it again.
+#[utoipa::path(post, path = "/v1/accounts/{account}/close", tag = "accounts", request_body = CloseAccountBody, responses(
+    (status = 200, description = "Closed.", body = AccountBody),
+))]
+pub(super) async fn close_account(
+    State(app): State<App>,
+    caller: Allowed<Manage>,
+    InPath(account): InPath<AccountId>,
+    Json(body): Json<CloseAccountBody>,
+) -> Result<Answered<AccountBody>, Failure> {
+    let reason = body.reason;
+    let command = CloseAccount { account, reason };
+    let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
+    Ok(Answered::done(answer, AccountBody::from))
 }
 
 /// Of the accounts.

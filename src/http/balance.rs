@@ -13,7 +13,7 @@ use super::place::Place;
 use crate::problem::Problem;
 use crate::views::{self, ViewName};
 
-/// `granted` = `available` + `reserved` + `charged` − `refunded` + `expired`.
+/// `granted` = `available` + `reserved` + `charged` − `refunded` + `expired` + `corrected`.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct BalanceBody {
     /// What can be held now. Below zero on a credit limit.
@@ -29,6 +29,9 @@ pub(super) struct BalanceBody {
     refunded: Credits,
     #[schema(value_type = String, example = "0")]
     expired: Credits,
+    /// What corrections took away.
+    #[schema(value_type = String, example = "0")]
+    corrected: Credits,
     /// The place in the log at which these sums are true.
     #[schema(value_type = String, example = "0:812")]
     position: Place,
@@ -43,6 +46,7 @@ impl BalanceBody {
             charged,
             refunded,
             expired,
+            corrected,
         } = balance;
         BalanceBody {
             available,
@@ -51,6 +55,7 @@ impl BalanceBody {
             charged,
             refunded,
             expired,
+            corrected,
             position,
         }
     }

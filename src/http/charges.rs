@@ -88,6 +88,9 @@ pub(super) struct ChargeRow {
     /// What was held and not charged.
     #[schema(value_type = String, example = "0")]
     returned: Credits,
+    /// What was taken back of `amount` since: all refunds of this charge together.
+    #[schema(value_type = String, example = "0")]
+    refunded: Credits,
     #[schema(value_type = String, format = DateTime)]
     reserved_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -110,6 +113,7 @@ impl ChargeRow {
             price_version: charge.price_version,
             amount: charge.charged,
             returned: charge.returned,
+            refunded: charge.refunded,
             reserved_at: charge.reserved_at,
             charged_at: charge.charged_at,
             position,

@@ -1,7 +1,7 @@
 //! Credits given to an account.
 
 use axum::extract::State;
-use keyledger_events::{AccountId, Credits, GrantId, GrantSource, Timestamp};
+use keyledger_events::{AccountId, Credits, GrantId, GrantSource, Reason, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -28,11 +28,37 @@ pub(super) struct GrantBody {
     /// From this moment on what is left is gone. Never, unless said.
     #[schema(value_type = Option<String>, format = DateTime, example = "2027-12-31T00:00:00Z")]
     expires_at: Option<Timestamp>,
-    #[schema(value_type = SourceName)]
-    source: GrantSource,
+    source: AskedSource,
     /// Your own name of what this is for, such as an invoice.
     #[schema(value_type = Option<String>, min_length = 1, max_length = 128, example = "invoice-2026-117")]
     reference: Option<Reference>,
+    /// Why, shown to the customer: 1 to 200 characters.
+    // Absent from what names a repeated request, as it was before there were reasons.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 200, example = "An outage of 2 h")]
+    reason: Option<Reason>,
+}
+
+/// Where a grant comes from that is given from outside; refunds make their own.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schema(as = AskedGrantSource)]
+enum AskedSource {
+    Purchase,
+    Plan,
+    Promotion,
+    Correction,
+}
+
+impl From<AskedSource> for GrantSource {
+    fn from(source: AskedSource) -> GrantSource {
+        match source {
+            AskedSource::Purchase => GrantSource::Purchase,
+            AskedSource::Plan => GrantSource::Plan,
+            AskedSource::Promotion => GrantSource::Promotion,
+            AskedSource::Correction => GrantSource::Correction,
+        }
+    }
 }
 
 /// Where a grant comes from.
@@ -47,6 +73,8 @@ enum SourceName {
     Plan,
     Promotion,
     Correction,
+    /// What had been charged on the credit limit, was repaid since, and then refunded.
+    Refund,
 }
 
 /// A grant, as it was given.
@@ -160,8 +188,9 @@ pub(super) async fn grant_credits(
         amount: body.amount.get(),
         priority: body.priority.unwrap_or_default(),
         expires_at: body.expires_at,
-        source: body.source,
+        source: body.source.into(),
         reference: body.reference.map(String::from),
+        reason: body.reason,
     };
     let answer = app.ledger.submit(command, by).await.map_err(refused)?;
     Ok(Answered::created(answer, |facts| GivenBody::new(account, facts)))

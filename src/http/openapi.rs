@@ -47,7 +47,7 @@ fn token() -> Http {
         .scheme(HttpAuthScheme::Bearer)
         .description(Some(
             "An access token, `klt_…`. Its role says what it may do: `operator` all; `metering` reserve, charge, \
-             release; `billing` grant, and read all; `auditor` read all.",
+             release; `billing` grant and refund, and read all; `auditor` read all.",
         ))
         .build()
 }
@@ -150,6 +150,7 @@ fn ids_in(path: &str) -> impl Iterator<Item = Parameter> {
             "account" => ("account", "acct_"),
             "key" => ("key", "key_"),
             "reservation" => ("reservation", "rsv_"),
+            "charge" => ("charge", "rsv_"),
             _ => return None,
         };
         let schema = ObjectBuilder::new()

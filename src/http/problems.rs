@@ -5,7 +5,7 @@ use crate::log::ReadError;
 use crate::problem::{
     BAD_CURSOR, BAD_IDEMPOTENCY_KEY, BAD_POSITION, BODY_TOO_LARGE, FORBIDDEN, INTERNAL, INVALID_AMOUNT, INVALID_BODY,
     INVALID_JSON, INVALID_NAME, INVALID_QUERY, Kind, METHOD_NOT_ALLOWED, NOT_FOUND, Problem, REQUEST_TIMEOUT,
-    TOKEN_INVALID, TOKEN_MISSING, UNAVAILABLE, UNKNOWN_ENDPOINT, UNSUPPORTED_MEDIA_TYPE, VIEW_BEHIND,
+    TOKEN_INVALID, TOKEN_MISSING, UNAVAILABLE, UNKNOWN_CHARGE, UNKNOWN_ENDPOINT, UNSUPPORTED_MEDIA_TYPE, VIEW_BEHIND,
 };
 use crate::tokens::Role;
 use crate::views::{ViewBehind, ViewError};
@@ -104,6 +104,10 @@ pub(super) fn method_not_allowed() -> Problem {
 
 pub(super) fn unknown_endpoint() -> Problem {
     Problem::new(UNKNOWN_ENDPOINT, "the price book has no endpoint of this name").field("endpoint")
+}
+
+pub(super) fn unknown_charge() -> Problem {
+    Problem::new(UNKNOWN_CHARGE, "the account has no charge with this id")
 }
 
 pub(super) fn bad_cursor() -> Problem {

@@ -15,20 +15,22 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::measure::measure;
 use super::openapi::{finish, head};
 use super::{
-    App, Served, accounts, balance, charges, events, forward_auth, grants, health, keys, operator_sessions, pages,
-    portal_sessions, prices, problems, reservations, settlements, usage,
+    App, Served, accounts, balance, charges, corrections, events, forward_auth, grants, health, keys,
+    operator_sessions, pages, portal_sessions, prices, problems, refunds, reservations, settlements, usage,
 };
 
 fn all() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(head())
         .routes(routes!(accounts::open_account, accounts::list_accounts))
-        .routes(routes!(accounts::show_account))
+        .routes(routes!(accounts::show_account, accounts::change_account))
+        .routes(routes!(accounts::close_account))
         .routes(routes!(keys::create_key, keys::list_keys))
         .routes(routes!(keys::rename_key, keys::delete_key))
         .routes(routes!(events::key_history))
         .routes(routes!(portal_sessions::invite))
         .routes(routes!(operator_sessions::invite_operator))
         .routes(routes!(grants::grant_credits, grants::list_grants))
+        .routes(routes!(corrections::correct_credits))
         .routes(routes!(balance::show_balance))
         .routes(routes!(reservations::reserve))
         .routes(routes!(reservations::list_reservations))
@@ -39,6 +41,7 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(forward_auth::settle_forwarded))
         .routes(routes!(charges::charge_at_once))
         .routes(routes!(charges::list_charges))
+        .routes(routes!(refunds::refund_charge))
         .routes(routes!(usage::show_usage))
         .routes(routes!(events::list_account_events))
         .routes(routes!(events::list_events))

@@ -143,6 +143,9 @@ pub(super) struct UsageItem {
     quantity: u64,
     #[schema(value_type = String, example = "0.5")]
     charged: Credits,
+    /// What was taken back in this step, of charges of any time.
+    #[schema(value_type = String, example = "0")]
+    refunded: Credits,
     /// How often it cost nothing.
     released: ReleasedBody,
 }
@@ -177,6 +180,7 @@ impl From<views::Point> for UsageItem {
             charges: point.charges,
             quantity: point.quantity,
             charged: point.charged,
+            refunded: point.refunded,
             released: ReleasedBody {
                 requested: point.released.requested,
                 queued: point.released.queued,

@@ -94,6 +94,35 @@ impl From<Amount> for Credits {
     }
 }
 
+/// An amount to add or to take away: not zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Credits", into = "Credits")]
+pub(crate) struct Difference(Credits);
+
+impl Difference {
+    pub(crate) const fn get(self) -> Credits {
+        self.0
+    }
+}
+
+impl TryFrom<Credits> for Difference {
+    type Error = Unfit;
+
+    fn try_from(credits: Credits) -> Result<Difference, Unfit> {
+        if credits.is_zero() {
+            Err(Unfit("must not be zero"))
+        } else {
+            Ok(Difference(credits))
+        }
+    }
+}
+
+impl From<Difference> for Credits {
+    fn from(difference: Difference) -> Credits {
+        difference.0
+    }
+}
+
 /// How far an account may go below zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Credits", into = "Credits")]

@@ -5,6 +5,7 @@
 mod credits;
 mod key;
 mod keys;
+mod refunds;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -18,10 +19,11 @@ pub use key::{Key, KeyLimits};
 pub use keys::Keys;
 
 use super::paid_results::PaidResults;
+use super::refunded_charges::RefundedCharges;
 use super::remembered::Remembered;
 
 /// Version of the form below. A snapshot of another version is thrown away.
-pub const STATE_FORMAT: i32 = 4;
+pub const STATE_FORMAT: i32 = 5;
 
 /// An account: opened or not, its keys, its credits, its open holds, and what was settled of late.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +36,8 @@ pub struct Account {
     pub touched_at: Timestamp,
     /// `None` until it is opened.
     pub opened: Option<Opened>,
+    /// When it was closed; since then only time does anything.
+    pub closed_at: Option<Timestamp>,
     pub keys: Keys,
     /// Grants with something left or held, in burn order.
     pub grants: Vec<Grant>,
@@ -42,6 +46,8 @@ pub struct Account {
     pub remembered: Remembered,
     /// Results that were charged within a day, by rules that charge for a result once.
     pub paid: PaidResults,
+    /// Charges that something was refunded of, for as long as more could be.
+    pub refunds: RefundedCharges,
     pub totals: Totals,
     /// Charged on the credit limit and not yet repaid by a grant.
     pub owed: Credits,
@@ -68,8 +74,11 @@ pub struct Opened {
 pub struct Totals {
     pub granted: Credits,
     pub charged: Credits,
+    pub refunded: Credits,
     pub expired: Credits,
     pub reserved: Credits,
+    /// What corrections took away.
+    pub corrected: Credits,
 }
 
 /// An event that cannot follow this history. The log is wrong, or this program is.
@@ -95,12 +104,14 @@ impl Account {
             position: Position::START,
             touched_at: Timestamp::EPOCH,
             opened: None,
+            closed_at: None,
             keys: Keys::default(),
             grants: Vec::new(),
             open: HashMap::new(),
             settled: HashMap::new(),
             remembered: Remembered::default(),
             paid: PaidResults::default(),
+            refunds: RefundedCharges::default(),
             totals: Totals::default(),
             owed: Credits::ZERO,
             scopes_named: 0,
@@ -110,11 +121,13 @@ impl Account {
         }
     }
 
-    /// What may still be held: granted − charged − expired − reserved. Below zero only on a credit limit.
+    /// What may still be held: granted − charged + refunded − expired − reserved − corrected. Below zero only on a credit limit.
     pub fn available(&self) -> Credits {
         let totals = &self.totals;
-        let micros =
-            totals.granted.micros() - totals.charged.micros() - totals.expired.micros() - totals.reserved.micros();
+        let micros = totals.granted.micros() - totals.charged.micros() + totals.refunded.micros()
+            - totals.expired.micros()
+            - totals.reserved.micros()
+            - totals.corrected.micros();
         Credits::from_micros(micros).unwrap_or(Credits::ZERO)
     }
 
@@ -128,6 +141,7 @@ impl Account {
             + self.settled.len() * 220
             + self.remembered.len() * 300
             + self.paid.len() * 100
+            + self.refunds.len() * 200
     }
 
     /// Folds the next event of this account's history.
@@ -154,6 +168,7 @@ impl Account {
         })?;
         self.remembered.note(recorded);
         self.forget_settled(recorded.time);
+        self.refunds.forget(recorded.time);
         self.seq = recorded.seq;
         self.position = recorded.position;
         self.touched_at = recorded.time;
@@ -173,6 +188,14 @@ impl Account {
                     credit_limit: e.credit_limit,
                     at,
                 });
+            }
+            Event::AccountRenamed(e) => self.opened_mut()?.name = e.name.clone(),
+            Event::ExternalRefChanged(e) => self.opened_mut()?.external_ref = e.external_ref.clone(),
+            Event::CreditLimitChanged(e) => self.opened_mut()?.credit_limit = e.credit_limit,
+            Event::AccountClosed(_) => {
+                if self.closed_at.replace(at).is_some() {
+                    return Err("the account is closed already");
+                }
             }
             Event::KeyCreated(e) => {
                 if self.keys.insert(Key::created(e, at)).is_some() {
@@ -196,8 +219,14 @@ impl Account {
             Event::CreditsReserved(e) => self.reserved(e, at)?,
             Event::CreditsCharged(e) => self.charged(e, at)?,
             Event::CreditsReleased(e) => self.released(e, at)?,
+            Event::CreditsRefunded(e) => self.refunded(e, at)?,
+            Event::CreditsCorrected(e) => self.corrected(e)?,
         }
         Ok(())
+    }
+
+    fn opened_mut(&mut self) -> Result<&mut Opened, &'static str> {
+        self.opened.as_mut().ok_or("the account is not open")
     }
 
     fn key_mut(&mut self, key: KeyId) -> Result<&mut Key, &'static str> {

@@ -62,10 +62,22 @@ pub trait Command: Serialize + DeserializeOwned + Send + 'static {
     /// Names the command in metrics: `reserve`.
     const NAME: &'static str;
 
+    /// Whether it is decided in a closed account too: what settles is, and says by itself what is over.
+    const ALSO_WHEN_CLOSED: bool = false;
+
     fn target(&self) -> Target;
 
     /// Decides. Same account, command and time: same answer. `Ok(vec![])` means "already so".
     fn decide(&self, given: Given<'_>) -> Result<Vec<Event>, Refusal>;
+
+    /// Decides, unless the account is closed. What came before under the same idempotency key has its answer even then.
+    fn ask(&self, given: Given<'_>) -> Result<Vec<Event>, Refusal> {
+        let closed = given.account.closed_at.is_some() && !Self::ALSO_WHEN_CLOSED;
+        if closed && given.account.remembered.made_by(&given.by.command)?.is_none() {
+            return Err(Refusal::AccountClosed);
+        }
+        self.decide(given)
+    }
 
     /// Tells the caller what is so now, from the account as it stands after the events.
     fn reply(&self, account: &Account, by: &By) -> Option<Self::Reply>;

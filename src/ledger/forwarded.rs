@@ -19,8 +19,8 @@ use tokio::sync::{mpsc, watch};
 use super::Ledger;
 use super::command::{By, SubmitError};
 use super::rules::{
-    ChargeAtOnce, ChargeDelivered, ChargeReservation, CreateKey, DeleteKey, GrantCredits, OpenAccount,
-    ReleaseReservation, RenameKey, ReserveCredits, SettleDue,
+    ChangeAccount, ChargeAtOnce, ChargeDelivered, ChargeReservation, CloseAccount, CorrectCredits, CreateKey,
+    DeleteKey, GrantCredits, OpenAccount, RefundCharge, ReleaseReservation, RenameKey, ReserveCredits, SettleDue,
 };
 use super::work::{Heard, Job, Sheet, Work};
 
@@ -228,6 +228,10 @@ commands! {
     "charge_at_once" => ChargeAtOnce,
     "release" => ReleaseReservation,
     "settle_due" => SettleDue,
+    "change_account" => ChangeAccount,
+    "close_account" => CloseAccount,
+    "correct" => CorrectCredits,
+    "refund" => RefundCharge,
 }
 
 impl Ledger {

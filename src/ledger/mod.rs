@@ -9,6 +9,7 @@
 mod account;
 mod answers;
 mod cache;
+mod charged;
 mod command;
 mod flight;
 mod forwarded;
@@ -16,6 +17,7 @@ mod hang_ups;
 mod load;
 mod loading;
 mod paid_results;
+mod refunded_charges;
 mod refusal;
 mod remembered;
 mod round;
@@ -36,16 +38,19 @@ use tokio_util::sync::CancellationToken;
 pub use account::{
     Account, Grant, Hold, Inconsistent, Key, KeyLimits, Keys, Opened, Outcome, STATE_FORMAT, Settled, Totals,
 };
+pub use charged::Charged;
 pub use command::{Answer, By, Command, Limits, SubmitError, Target};
 pub use forwarded::{Forwarded, NotUnderstood, Outbox};
 pub use hang_ups::{HANG_UP_WINDOW_SECONDS_MAX, HANG_UPS_MAX, HangUps};
 pub use paid_results::PaidResults;
+pub use refunded_charges::{REFUNDABLE_DAYS, RefundedCharge, RefundedCharges};
 pub use refusal::Refusal;
 pub use remembered::idempotent_command_id;
 pub use rules::{
-    AccountFacts, Beyond, Charge, ChargeAtOnce, ChargeDelivered, ChargeReservation, CreateKey, DeleteKey,
-    DeliveryCharge, GrantCredits, GrantFacts, Held, KeyFacts, OpenAccount, Payer, Price, Release, ReleaseReservation,
-    RenameKey, ReserveCredits, SettleDue, Usage,
+    AccountFacts, Beyond, ChangeAccount, Charge, ChargeAtOnce, ChargeDelivered, ChargeReservation, CloseAccount,
+    CorrectCredits, Corrected, CorrectionFacts, CreateKey, DeleteKey, DeliveryCharge, GrantCredits, GrantFacts, Held,
+    KeyFacts, OpenAccount, Payer, Price, RefundCharge, RefundFacts, Release, ReleaseReservation, RenameKey,
+    ReserveCredits, SettleDue, Usage,
 };
 pub use signals::{KeySignals, Working};
 

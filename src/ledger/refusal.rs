@@ -6,6 +6,7 @@ use keyledger_events::{AccountId, Credits, Endpoint, KeyId, ReservationId};
 use serde::{Deserialize, Serialize};
 
 use super::account::KeyLimits;
+use super::refunded_charges::REFUNDABLE_DAYS;
 
 /// Why a command was refused. Each says what is true; the faces choose a status and a code for it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -14,6 +15,9 @@ pub enum Refusal {
     UnknownAccount { account: AccountId },
     #[error("the account is there already")]
     AccountExists { account: AccountId },
+    /// Nothing new is done there any more.
+    #[error("the account is closed")]
+    AccountClosed,
     #[error("the account has no key {key}")]
     UnknownKey { key: KeyId },
     /// A management command on a key that is gone.
@@ -58,6 +62,14 @@ pub enum Refusal {
     ReservationIdNotTimely { reservation: ReservationId },
     #[error("{asked} credits cannot be charged, {held} are held")]
     ChargeExceedsReservation { asked: Credits, held: Credits },
+    #[error("nothing is left of the charge to refund")]
+    NothingToRefund { reservation: ReservationId },
+    #[error("{asked} credits cannot be refunded, {left} are left of the charge")]
+    RefundExceedsCharge { asked: Credits, left: Credits },
+    #[error("{asked} credits cannot be taken away, {reach} can be held")]
+    CorrectionExceedsAvailable { asked: Credits, reach: Credits },
+    #[error("a charge can be refunded for {REFUNDABLE_DAYS} days")]
+    ChargeTooOld { reservation: ReservationId },
     #[error("at most {limit} reservations may be open for one {scope}")]
     TooManyOpenReservations { limit: u32, scope: Cow<'static, str> },
     #[error("the idempotency key was used before with another request")]

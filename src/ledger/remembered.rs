@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use keyledger_events::{CommandId, CreditsGranted, Event, KeyId, Recorded, Timestamp};
+use keyledger_events::{CommandId, CorrectionId, Credits, CreditsGranted, Event, KeyId, Recorded, RefundId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::refusal::Refusal;
@@ -30,7 +30,19 @@ struct Memory {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Made {
     Key(KeyId),
-    Grant { at: Timestamp, grant: CreditsGranted },
+    Grant {
+        at: Timestamp,
+        grant: CreditsGranted,
+    },
+    Refund {
+        at: Timestamp,
+        refund: RefundId,
+        amount: Credits,
+    },
+    Correction {
+        at: Timestamp,
+        correction: CorrectionId,
+    },
 }
 
 /// Names a command by its idempotency key: the same caller, key and request give the same id.
@@ -78,7 +90,20 @@ impl Remembered {
                 at: recorded.time,
                 grant: e.clone(),
             },
+            Event::CreditsRefunded(e) => Made::Refund {
+                at: recorded.time,
+                refund: e.refund,
+                amount: e.amount,
+            },
+            Event::CreditsCorrected(e) => Made::Correction {
+                at: recorded.time,
+                correction: e.correction,
+            },
             Event::AccountOpened(_)
+            | Event::AccountClosed(_)
+            | Event::AccountRenamed(_)
+            | Event::ExternalRefChanged(_)
+            | Event::CreditLimitChanged(_)
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)
             | Event::KeyUsed(_)

@@ -119,7 +119,7 @@ impl<C: Command> Work for Job<C> {
     }
 
     fn decide(&self, account: &Account, now: Timestamp, limits: &Limits) -> Result<Vec<Event>, Refusal> {
-        self.command.decide(Given {
+        self.command.ask(Given {
             account,
             by: &self.by,
             now,

@@ -8,6 +8,7 @@
 //! Not here: what the events mean, who may cause them, the bus.
 
 mod append;
+mod births;
 mod history;
 mod lead;
 mod placed;
@@ -27,8 +28,8 @@ use tokio::sync::Mutex;
 use turn::Pen;
 
 pub use append::{AppendError, Batch};
-pub use lead::{Candidate, Lead};
 pub use history::{History, HistorySearch, LOOKED_AT_MAX};
+pub use lead::{Candidate, Lead};
 pub use placed::Placed;
 pub use read::{AccountHistory, Stored};
 pub use snapshots::Snapshot;

@@ -10,9 +10,11 @@ use super::Pages;
 use super::amount::amount;
 use super::assets::Assets;
 use super::fault::Fault;
+use super::moment::Moment;
 use super::name::Shown;
 use super::operator::OperatorInside;
 use super::viewer::Viewer;
+use crate::clock;
 use crate::config::PagesConfig;
 use crate::views::{Account, Balance};
 
@@ -61,6 +63,8 @@ pub(super) const PARTS: &[(&str, &str)] = &[("keys", "API access"), ("credits", 
 /// Who is looking, at whose account.
 pub(super) struct Inside {
     pub(super) account: Shown,
+    /// Since when nothing is done here any more.
+    pub(super) closed: Option<Moment>,
     pub(super) person: Option<Shown>,
     pub(super) read_only: bool,
     pub(super) return_url: Option<String>,
@@ -133,6 +137,7 @@ impl<'a> Frame<'a> {
         };
         let inside = Inside {
             account: Shown::new(&named.name),
+            closed: named.closed_at.map(|at| Moment::new(at, clock::now())),
             person: viewer.session.name.as_deref().map(Shown::new),
             read_only: viewer.session.read_only,
             return_url: viewer.session.return_url.clone(),
@@ -152,10 +157,10 @@ impl<'a> Frame<'a> {
         PARTS
     }
 
-    /// Whether the page shows a history, or an operator looks at it.
+    /// Whether the page shows a history, or something stands over it: an operator looks, or the account is closed.
     pub(super) fn has_history_style(&self) -> bool {
-        let looked_at = self.inside.as_ref().is_some_and(|inside| inside.looked_at.is_some());
-        self.operator.is_some() || looked_at || self.is_at("activity")
+        let over = |inside: &Inside| inside.looked_at.is_some() || inside.closed.is_some();
+        self.operator.is_some() || self.inside.as_ref().is_some_and(over) || self.is_at("activity")
     }
 
     pub(super) fn is_at(&self, here: &str) -> bool {
@@ -167,7 +172,9 @@ impl<'a> Frame<'a> {
     }
 
     pub(super) fn may_change(&self) -> bool {
-        self.inside.as_ref().is_some_and(|inside| !inside.read_only)
+        self.inside
+            .as_ref()
+            .is_some_and(|inside| !inside.read_only && inside.closed.is_none())
     }
 }
 

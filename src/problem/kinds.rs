@@ -79,6 +79,16 @@ kinds! {
         "A new reservation's id carries the time at which it was made: at most 15 minutes ago and at most 1 minute ahead. Make a fresh id, and check this machine's clock.";
     CHARGE_EXCEEDS_RESERVATION = UNPROCESSABLE_ENTITY "charge-exceeds-reservation", "The charge is larger than the reservation",
         "A charge spends at most what was held. The reservation is still open: charge less, or release it.";
+    UNKNOWN_CHARGE = NOT_FOUND "unknown-charge", "There is no such charge",
+        "The account has no charge with this id. A charge has the id of its reservation; what was released was never charged.";
+    CHARGE_REFUNDED = CONFLICT "charge-refunded", "Nothing is left of the charge to refund",
+        "All of the charge was refunded before, or it charged nothing.";
+    REFUND_EXCEEDS_CHARGE = UNPROCESSABLE_ENTITY "refund-exceeds-charge", "The refund is larger than what is left of the charge",
+        "All refunds of a charge together are never more than was charged. `detail` says what is left. Refund less, or leave `amount` out to refund all that is left.";
+    CORRECTION_EXCEEDS_AVAILABLE = UNPROCESSABLE_ENTITY "correction-exceeds-available", "More is to be taken away than there is",
+        "A correction takes away at most what could be held at the moment, the credit limit included; `detail` says how much that is. What is held for requests under way cannot be taken: wait until they have settled, or take less.";
+    CHARGE_TOO_OLD = CONFLICT "charge-too-old", "The charge is too old to be refunded",
+        "A charge can be refunded for 400 days. Credits for what is older are given as a grant.";
     TOO_MANY_OPEN_RESERVATIONS = TOO_MANY_REQUESTS "too-many-open-reservations", "Too many requests are under way",
         "A key and an account may each have a limited number of open reservations. Wait until some have settled, then repeat the request.";
 
@@ -90,6 +100,8 @@ kinds! {
         "No account has this id.";
     ACCOUNT_EXISTS = CONFLICT "account-exists", "The account is there already",
         "An account with this id has been opened before.";
+    ACCOUNT_CLOSED = CONFLICT "account-closed", "The account is closed",
+        "The account was closed: its keys were deleted and what was held was given back. It can be looked at, and nothing new is done in it. Open another account.";
     UNKNOWN_KEY = NOT_FOUND "unknown-key", "There is no such key",
         "The account has no key with this id.";
     UNKNOWN_ENDPOINT = NOT_FOUND "unknown-endpoint", "The endpoint has no price",

@@ -152,6 +152,7 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::UnknownAccount { .. } => Problem::unknown_account(),
             Refusal::AccountExists { .. } => Problem::new(ACCOUNT_EXISTS, detail),
+            Refusal::AccountClosed => Problem::new(ACCOUNT_CLOSED, detail),
             Refusal::UnknownKey { .. } => Problem::unknown_key(),
             // The caller manages keys and showed none: what stands in the way is the key's state, not who asks.
             Refusal::KeyGone { .. } => Problem {
@@ -174,6 +175,12 @@ impl From<Refusal> for Problem {
             Refusal::ReservationMismatch { .. } => Problem::new(RESERVATION_MISMATCH, detail),
             Refusal::ReservationIdNotTimely { .. } => Problem::new(RESERVATION_ID_NOT_TIMELY, detail),
             Refusal::ChargeExceedsReservation { .. } => Problem::new(CHARGE_EXCEEDS_RESERVATION, detail),
+            Refusal::NothingToRefund { .. } => Problem::new(CHARGE_REFUNDED, detail),
+            Refusal::RefundExceedsCharge { .. } => Problem::new(REFUND_EXCEEDS_CHARGE, detail).field("amount"),
+            Refusal::CorrectionExceedsAvailable { .. } => {
+                Problem::new(CORRECTION_EXCEEDS_AVAILABLE, detail).field("amount")
+            }
+            Refusal::ChargeTooOld { .. } => Problem::new(CHARGE_TOO_OLD, detail),
             Refusal::TooManyOpenReservations { .. } => {
                 Problem::new(TOO_MANY_OPEN_RESERVATIONS, detail).retry_after_seconds(RETRY_AFTER_SECONDS)
             }

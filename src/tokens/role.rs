@@ -7,7 +7,7 @@ pub enum Role {
     Operator,
     /// The platform's own services: reserves, charges, releases.
     Metering,
-    /// Gives credits, sets prices, reads all.
+    /// Gives credits, takes charges back, sets prices, reads all.
     Billing,
     /// Reads everything, changes nothing.
     Auditor,
@@ -20,7 +20,7 @@ pub enum Right {
     Manage,
     /// Hold, charge and release credits.
     Meter,
-    /// Give credits.
+    /// Give credits, take charges back.
     Grant,
     /// See accounts, keys, balances, billing lines, prices and the log.
     Read,

@@ -5,6 +5,7 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::accounts::{account, balance};
+use super::available::available;
 use super::{Account, At, Balance, Columns as _, Page, ViewError, Views, page, uuid_of};
 
 const PREFIX: &str = "acct_";
@@ -44,17 +45,19 @@ fn found(rows: &[PgRow], limit: u32) -> Result<Found, ViewError> {
 impl Views {
     /// All accounts, the newest id first, each with its balance.
     pub async fn accounts(&self, limit: u32, after: Option<AccountId>) -> Result<Found, ViewError> {
-        let rows = sqlx::query(
+        let rows = sqlx::query(concat!(
             "select c.position as at, b.*
              from views.checkpoints c
              left join lateral (
-                 select *, granted - charged + refunded - expired - reserved as available from views.balance
+                 select b.*, ",
+            available!(),
+            " as available from views.balance b
                  where $2::uuid is null or account_id < $2
                  order by account_id desc limit $3
              ) b on true
              where c.projection = 'balance' and c.shard = $1
              order by b.account_id desc",
-        )
+        ))
         .bind(self.shard_column())
         .bind(after.map(|id| uuid_of(id.to_bytes())))
         .bind(i64::from(limit) + 1)
@@ -68,11 +71,13 @@ impl Views {
     pub async fn accounts_found(&self, text: &str, limit: u32, after: Option<AccountId>) -> Result<Found, ViewError> {
         let ids = ids_that_begin(text);
         // The last character there is ends the range of what begins with the text, in byte order.
-        let rows = sqlx::query(
+        let rows = sqlx::query(concat!(
             "select c.position as at, b.*
              from views.checkpoints c
              left join lateral (
-                 select f.*, f.granted - f.charged + f.refunded - f.expired - f.reserved as available from (
+                 select b.*, ",
+            available!(),
+            " as available from (
                      select * from views.balance
                      where lower(name) collate \"C\" >= lower($3) collate \"C\"
                        and lower(name) collate \"C\" < (lower($3) || chr(1114111)) collate \"C\"
@@ -82,13 +87,13 @@ impl Views {
                        and external_ref collate \"C\" < ($3 || chr(1114111)) collate \"C\"
                      union
                      select * from views.balance where account_id between $4 and $5
-                 ) f
-                 where $2::uuid is null or f.account_id < $2
-                 order by f.account_id desc limit $6
+                 ) b
+                 where $2::uuid is null or b.account_id < $2
+                 order by b.account_id desc limit $6
              ) b on true
              where c.projection = 'balance' and c.shard = $1
              order by b.account_id desc",
-        )
+        ))
         .bind(self.shard_column())
         .bind(after.map(|id| uuid_of(id.to_bytes())))
         .bind(text)

@@ -3,6 +3,7 @@
 use keyledger_events::{AccountId, Credits, Timestamp};
 use sqlx::postgres::PgRow;
 
+use super::available::available;
 use super::{At, Columns as _, ViewError, Views, uuid_of};
 
 /// An account.
@@ -13,9 +14,10 @@ pub struct Account {
     pub external_ref: Option<String>,
     pub credit_limit: Credits,
     pub opened_at: Timestamp,
+    pub closed_at: Option<Timestamp>,
 }
 
-/// An account's sums. `granted` = `available` + `reserved` + `charged` − `refunded` + `expired`.
+/// An account's sums. `granted` = `available` + `reserved` + `charged` − `refunded` + `expired` + `corrected`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Balance {
     /// May be below zero on a credit limit.
@@ -25,6 +27,8 @@ pub struct Balance {
     pub charged: Credits,
     pub refunded: Credits,
     pub expired: Credits,
+    /// What corrections took away.
+    pub corrected: Credits,
 }
 
 pub(super) fn account(row: &PgRow) -> Result<Account, ViewError> {
@@ -34,6 +38,7 @@ pub(super) fn account(row: &PgRow) -> Result<Account, ViewError> {
         external_ref: row.text_or_none("external_ref")?,
         credit_limit: row.credits("credit_limit")?,
         opened_at: row.time("opened_at")?,
+        closed_at: row.time_or_none("closed_at")?,
     })
 }
 
@@ -45,6 +50,7 @@ pub(super) fn balance(row: &PgRow) -> Result<Balance, ViewError> {
         charged: row.credits("charged")?,
         refunded: row.credits("refunded")?,
         expired: row.credits("expired")?,
+        corrected: row.credits("corrected")?,
     })
 }
 
@@ -64,11 +70,13 @@ impl Views {
         id: AccountId,
         read: impl Fn(&PgRow) -> Result<T, ViewError>,
     ) -> Result<At<Option<T>>, ViewError> {
-        let row = sqlx::query(
-            "select c.position as at, b.*, b.granted - b.charged + b.refunded - b.expired - b.reserved as available
+        let row = sqlx::query(concat!(
+            "select c.position as at, b.*, ",
+            available!(),
+            " as available
              from views.checkpoints c left join views.balance b on b.account_id = $2
-             where c.projection = 'balance' and c.shard = $1",
-        )
+             where c.projection = 'balance' and c.shard = $1"
+        ))
         .bind(self.shard_column())
         .bind(uuid_of(id.to_bytes()))
         .fetch_one(&self.pool)

@@ -19,6 +19,8 @@ pub struct Charge {
     pub price_version: u64,
     pub charged: Credits,
     pub returned: Credits,
+    /// All refunds of it together.
+    pub refunded: Credits,
     pub reserved_at: Timestamp,
     pub charged_at: Timestamp,
 }
@@ -39,6 +41,7 @@ pub(super) fn charge(row: &PgRow) -> Result<Charge, ViewError> {
         price_version: row.count("price_version")?,
         charged: row.credits("charged")?,
         returned: row.credits("returned")?,
+        refunded: row.credits("refunded")?,
         reserved_at: row.time("reserved_at")?,
         charged_at: row.time("charged_at")?,
     })

@@ -2,6 +2,7 @@
 
 use keyledger_events::{AccountId, Credits, KeyId, Timestamp};
 
+use super::available::available;
 use super::{At, Columns as _, ViewError, Views, uuid_of};
 
 /// An account's credits, and how some of its keys are used.
@@ -28,16 +29,18 @@ impl Views {
     /// that it does not have are left out. `None` when there is no such account.
     pub async fn live(&self, account: AccountId, keys: &[KeyId]) -> Result<At<Option<Live>>, ViewError> {
         let keys = keys.iter().take(LIVE_KEYS_MAX);
-        let rows = sqlx::query(
+        let rows = sqlx::query(concat!(
             "select (select min(position) from views.checkpoints
                      where projection in ('balance', 'key_list') and shard = $1) as at,
-                 b.account_id, b.granted - b.charged + b.refunded - b.expired - b.reserved as available, b.reserved,
+                 b.account_id, ",
+            available!(),
+            " as available, b.reserved,
                  k.key_id, k.last_used_at, k.uses
              from (select) one
              left join views.balance b on b.account_id = $2
              left join views.key_list k on k.account_id = $2 and k.key_id = any($3::uuid[])
-             order by k.key_id",
-        )
+             order by k.key_id"
+        ))
         .bind(self.shard_column())
         .bind(uuid_of(account.to_bytes()))
         .bind(keys.map(|key| uuid_of(key.to_bytes())).collect::<Vec<_>>())

@@ -8,6 +8,7 @@
 
 mod account_search;
 mod accounts;
+mod available;
 mod charge_search;
 mod charges;
 mod due;

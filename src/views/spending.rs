@@ -3,6 +3,7 @@
 use keyledger_events::{AccountId, Credits, Timestamp};
 use sqlx::postgres::PgRow;
 
+use super::available::available;
 use super::runway::{Lot, Runway, runway};
 use super::{At, Columns as _, ViewError, Views, time_column, uuid_of};
 
@@ -11,7 +12,9 @@ use super::{At, Columns as _, ViewError, Views, time_column, uuid_of};
 pub struct Spending {
     /// Charged since the moment that was asked for: the month's beginning.
     pub charged: Credits,
-    /// Charged in the last seven days.
+    /// Taken back since then, of charges of any time.
+    pub refunded: Credits,
+    /// Charged in the last seven days and not taken back in them.
     pub charged_week: Credits,
     /// As the balance has it.
     pub available: Credits,
@@ -39,15 +42,18 @@ impl Views {
         since: Timestamp,
         now: Timestamp,
     ) -> Result<At<Option<Spending>>, ViewError> {
-        let rows = sqlx::query(
-            "select (select min(position) from views.checkpoints where projection in ('usage', 'balance') and shard = $1) as at,
-                 b.account_id, b.granted - b.charged + b.refunded - b.expired - b.reserved as available,
-                 u.since, u.week, g.grant_id, g.remaining, g.expires_at
+        let rows = sqlx::query(concat!(
+"select (select min(position) from views.checkpoints where projection in ('usage', 'balance') and shard = $1) as at,
+                 b.account_id, ",
+            available!(),
+            " as available,
+                 u.since, u.refunded, u.week, g.grant_id, g.remaining, g.expires_at
              from (select) one
              left join views.balance b on b.account_id = $2
              cross join (
                  select coalesce(sum(charged) filter (where hour >= $3), 0)::bigint as since,
-                     coalesce(sum(charged) filter (where hour >= $4), 0)::bigint as week
+                     coalesce(sum(refunded) filter (where hour >= $3), 0)::bigint as refunded,
+                     greatest(coalesce(sum(charged - refunded) filter (where hour >= $4), 0), 0)::bigint as week
                  from views.usage_by_endpoint where account_id = $2 and hour >= least($3, $4)
              ) u
              left join lateral (
@@ -55,8 +61,8 @@ impl Views {
                  where account_id = $2 and remaining > 0 and (expires_at is null or expires_at > $5)
                  order by priority, expires_at nulls last, granted_at, grant_id limit $6
              ) g on true
-             order by g.priority, g.expires_at nulls last, g.granted_at, g.grant_id",
-        )
+             order by g.priority, g.expires_at nulls last, g.granted_at, g.grant_id"
+))
         .bind(self.shard_column())
         .bind(uuid_of(account.to_bytes()))
         .bind(time_column(since.start_of_hour()))
@@ -69,6 +75,7 @@ impl Views {
         let value = if row.has("account_id")? {
             Some(Spending {
                 charged: row.credits("since")?,
+                refunded: row.credits("refunded")?,
                 charged_week: row.credits("week")?,
                 available: row.credits("available")?,
                 lots: lots(&rows)?,

@@ -124,6 +124,8 @@ pub struct Point {
     pub charges: u64,
     pub quantity: u64,
     pub charged: Credits,
+    /// Of charges of any time, in the step of the refund.
+    pub refunded: Credits,
     pub released: ReleasedByCause,
 }
 
@@ -146,7 +148,7 @@ macro_rules! chart {
                  select date_trunc($5, hour, 'UTC') as step, ",
             $line,
             " as line, sum(uses) as uses, sum(charges) as charges, sum(quantity) as quantity, sum(charged) as charged,
-                     sum(released_requested) as released_requested, sum(released_queued) as released_queued,
+                     sum(refunded) as refunded,                     sum(released_requested) as released_requested, sum(released_queued) as released_queued,
                      sum(released_error) as released_error, sum(released_client_gone) as released_client_gone,
                      sum(released_expired) as released_expired, sum(released_account_closed) as released_account_closed
                  from ",
@@ -161,6 +163,7 @@ macro_rules! chart {
              left join lateral (
                  select s.step, f.line, sum(s.uses)::bigint as uses, sum(s.charges)::bigint as charges,
                      sum(s.quantity)::bigint as quantity, sum(s.charged)::bigint as charged,
+                     sum(s.refunded)::bigint as refunded,
                      sum(s.released_requested)::bigint as released_requested,
                      sum(s.released_queued)::bigint as released_queued,
                      sum(s.released_error)::bigint as released_error,
@@ -237,6 +240,7 @@ impl Views {
                 charges: row.count("charges")?,
                 quantity: row.count("quantity")?,
                 charged: row.credits("charged")?,
+                refunded: row.credits("refunded")?,
                 released: released(row)?,
             });
         }

@@ -8,8 +8,8 @@ use tokio::net::TcpListener;
 use super::raw::{Stub, connect};
 use super::stage::{Stage, charged, released};
 use crate::ledger::customer::by_system;
-use keyledger::ledger::DeleteKey;
-use keyledger_events::DeleteReason;
+use keyledger::ledger::{CloseAccount, DeleteKey};
+use keyledger_events::{DeleteReason, Reason};
 
 #[tokio::test]
 async fn a_queued_request_is_free_and_its_result_is_charged() {
@@ -156,6 +156,30 @@ async fn deleting_a_key_cuts_what_it_has_under_way_within_a_second() {
     assert!(!rest.ends_with(b"0\r\n\r\n"), "a cut answer must not look whole");
     assert_eq!(stage.settled(2).await, [released("error"), released("error")]);
     assert!(deleted.elapsed() < Duration::from_secs(1), "{:?}", deleted.elapsed());
+    let next = stage.get("/serp?q=a").await;
+    assert_eq!((next.status, next.code().as_str()), (401, "key-deleted"));
+}
+
+#[tokio::test]
+async fn closing_an_account_cuts_what_its_keys_have_under_way_within_a_second() {
+    let stage = Stage::open().await;
+    let mut socket = connect(stage.gateway).await;
+    let slow = stage.request("GET", "/serp?q=a&stream=1&chunks=100&chunk_ms=200", "");
+    socket.write_all(slow.as_bytes()).await.unwrap();
+    let mut begun = [0; 200];
+    socket.read_exact(&mut begun).await.unwrap();
+    let close = CloseAccount {
+        account: stage.customer.account,
+        reason: Reason::parse("Contract ended").unwrap(),
+    };
+    stage.ledger.submit(close, by_system()).await.unwrap();
+    let closed = Instant::now();
+    let mut rest = Vec::new();
+    let _ = socket.read_to_end(&mut rest).await;
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "a cut answer must not look whole");
+    assert!(closed.elapsed() < Duration::from_secs(1), "{:?}", closed.elapsed());
+    // Given back with the closing itself, whatever the gateway says of it later.
+    assert_eq!(stage.settled(1).await, [released("account-closed")]);
     let next = stage.get("/serp?q=a").await;
     assert_eq!((next.status, next.code().as_str()), (401, "key-deleted"));
 }

@@ -49,6 +49,7 @@ impl Customer {
             expires_at: None,
             source: GrantSource::Purchase,
             reference: None,
+            reason: None,
         };
         ledger.submit(grant, by_system()).await.unwrap();
         Customer { account, key, digest }

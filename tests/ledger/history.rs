@@ -37,6 +37,7 @@ fn granted(number: u64) -> Event {
         expires_at: None,
         source: GrantSource::Plan,
         reference: None,
+        reason: None,
         repays: keyledger_events::Credits::ZERO,
     })
 }

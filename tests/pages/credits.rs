@@ -48,7 +48,7 @@ fn lines(page: &str) -> usize {
 /// The records of a file, without its header.
 fn records(text: &str) -> Vec<csv::StringRecord> {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
-    assert_eq!(reader.headers().unwrap().len(), 10);
+    assert_eq!(reader.headers().unwrap().len(), 11);
     reader.records().map(Result::unwrap).collect()
 }
 
@@ -80,6 +80,33 @@ async fn the_figures_are_what_was_spent() {
     assert!(page.contains("<a href=\"credits\" aria-current=\"page\">Credits</a>"));
     let form = ada.page("/portal/keys/new").await;
     assert!(form.contains("<a href=\"../credits\">Credits</a>"));
+}
+
+#[tokio::test]
+async fn a_charge_that_was_taken_back_says_so_wherever_it_stands() {
+    let stage = Stage::open().await;
+    let (account, made) = stage.customer("10").await;
+    let held = hold(&stage, secret_of(&made), "serp").await;
+    let path = format!("{account}/reservations/{held}/charge");
+    stage.operator.post(&path, json!({})).await.json(200);
+    let refund = json!({"amount": "0.25", "reason": "It was <stale>"});
+    let path = format!("{account}/charges/{held}/refund");
+    let refunded = stage.operator.post(&path, refund).await;
+    let position = refunded.position().to_owned();
+    refunded.json(201);
+    let ada = Browser::inside(&stage, &account).await;
+    let page = ada.page(&format!("/portal/credits?after={position}")).await;
+    let figures = ["available", "used", "refunded"].map(|id| told(&page, id));
+    assert_eq!(figures, ["9.75", "0.5", "0.25"]);
+    assert!(page.contains("<span class=\"tag\">0.25 refunded</span>"), "{page}");
+    let file = ada.page("/portal/credits/charges.csv").await;
+    let record = records(&file).remove(0);
+    assert_eq!((&record[9], &record[10]), ("0.5", "0.25"));
+    let activity = super::activity::read(&ada.page("/portal/activity?kind=credits").await);
+    assert!(
+        activity.contains("0.25 credits were refunded for a request to serp by Looker Studio : It was &#60;stale&#62;"),
+        "{activity}"
+    );
 }
 
 #[tokio::test]
@@ -191,7 +218,7 @@ async fn the_file_has_the_charges_that_are_looked_for() {
     assert_eq!(fields(&all[1]), ["Looker Studio", "api", "serp", "1", "0.5", "0.5"]);
     assert_eq!(&all[1][2], id_of(&made["key"]));
     assert!(
-        file.text.lines().nth(1).unwrap().ends_with(",3,0.5,1.5"),
+        file.text.lines().nth(1).unwrap().ends_with(",3,0.5,1.5,0"),
         "numbers are not quoted"
     );
     let narrow = ada
@@ -384,4 +411,24 @@ async fn a_full_page_stays_light() {
     assert_eq!(lines(&page), 15);
     let weight = ada.weight(&page).await;
     assert!(weight < 60_000, "{weight} bytes, {} of the page", page.len());
+}
+
+#[tokio::test]
+async fn the_pages_of_a_closed_account_say_so_and_offer_nothing_to_change() {
+    let stage = Stage::open().await;
+    let (account, _) = stage.customer("10").await;
+    let ada = Browser::inside(&stage, &account).await;
+    assert!(ada.page("/portal/keys").await.contains("generate-new-key"));
+    let reason = json!({"reason": "Contract ended"});
+    let closed = stage.operator.post(&format!("{account}/close"), reason).await;
+    let position = closed.position().to_owned();
+    let page = ada.page(&format!("/portal/credits?after={position}")).await;
+    assert!(page.contains("This account is closed") && page.contains("<b>10</b> of 10 left"));
+    let keys = ada.page("/portal/keys").await;
+    assert!(keys.contains("This account is closed") && !keys.contains("generate-new-key"));
+    let activity = super::activity::read(&ada.page("/portal/activity").await);
+    assert!(
+        activity.contains("Keyledger closed the account: Contract ended"),
+        "{activity}"
+    );
 }

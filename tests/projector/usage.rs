@@ -21,7 +21,7 @@ pub async fn equal_usage(harness: &Harness, events: &[Recorded]) {
     let mut owner = harness.owner().await;
     let stored: Vec<String> = sqlx::query_scalar(
         "select concat_ws(' ', account_id, extract(epoch from hour)::bigint, coalesce(key_id::text, '-'), endpoint, uses,
-             charges, quantity, charged, released_requested, released_queued, released_error, released_client_gone,
+             charges, quantity, charged, refunded, released_requested, released_queued, released_error, released_client_gone,
              released_expired, released_account_closed)
          from views.usage",
     )
@@ -35,11 +35,12 @@ pub async fn equal_usage(harness: &Harness, events: &[Recorded]) {
         let (account, hour) = (Uuid::from_bytes(id.account.to_bytes()), id.hour.micros() / 1_000_000);
         let (endpoint, r) = (id.endpoint.as_str(), s.released);
         format!(
-            "{account} {hour} {key} {endpoint} {} {} {} {} {} {} {} {} {} {}",
+            "{account} {hour} {key} {endpoint} {} {} {} {} {} {} {} {} {} {} {}",
             s.uses,
             s.charges,
             s.quantity,
             s.charged,
+            s.refunded,
             r.requested,
             r.queued,
             r.error,
@@ -217,6 +218,7 @@ async fn what_was_spent_is_the_balances_charged_and_says_how_long_the_rest_lasts
         expires_at: Some(now.plus_seconds(7 * 86_400)),
         source: GrantSource::Promotion,
         reference: None,
+        reason: None,
     };
     ledger.submit(ends_soon, by_system()).await.unwrap();
     level(&harness).await;
@@ -286,13 +288,14 @@ async fn a_database_of_before_the_view_is_caught_up_with() {
     let harness = Harness::start().await;
     history(&harness.ledger(), 2).await;
     let mut owner = harness.owner().await;
-    // As it was before this migration.
+    // As it was before this migration, and the later one that adds to it.
     for statement in [
         "drop table views.usage, views.usage_by_endpoint, views.key_networks",
         "drop index views.charges_account_key_idx, views.charges_account_endpoint_idx, views.charges_account_time_idx",
         "drop index views.balance_name_idx, views.balance_external_ref_idx, events_account_kind_idx, events_key_kind_idx",
         "delete from views.checkpoints where projection = 'usage'",
-        "delete from _sqlx_migrations where version = 6",
+        "alter table views.charges drop column refunded",
+        "delete from _sqlx_migrations where version in (6, 18)",
     ] {
         sqlx::query(statement).execute(&mut owner).await.unwrap();
     }

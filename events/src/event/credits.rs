@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::credits::Credits;
 use crate::ids::{GrantId, KeyId, ReservationId};
 use crate::once::OnceMark;
-use crate::text::Endpoint;
+use crate::text::{Endpoint, Reason};
 use crate::time::Timestamp;
 
 /// Credits given to an account at once.
@@ -22,6 +22,9 @@ pub struct CreditsGranted {
     pub source: GrantSource,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
+    /// Why it was given, where somebody said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
     /// The part that at once pays what had been charged on the account's credit limit.
     #[serde(default = "zero", skip_serializing_if = "is_zero")]
     pub repays: Credits,
@@ -35,6 +38,8 @@ pub enum GrantSource {
     Plan,
     Promotion,
     Correction,
+    /// A refund whose credits belong to no grant that there was.
+    Refund,
 }
 
 impl GrantSource {
@@ -44,6 +49,7 @@ impl GrantSource {
             GrantSource::Plan => "plan",
             GrantSource::Promotion => "promotion",
             GrantSource::Correction => "correction",
+            GrantSource::Refund => "refund",
         }
     }
 }
@@ -193,10 +199,10 @@ impl ReleaseCause {
     }
 }
 
-fn zero() -> Credits {
+pub(super) fn zero() -> Credits {
     Credits::ZERO
 }
 
-fn is_zero(credits: &Credits) -> bool {
+pub(super) fn is_zero(credits: &Credits) -> bool {
     credits.is_zero()
 }

@@ -1,15 +1,19 @@
 //! The facts. A released shape never changes; a new one is a new type with `.v2`.
 
 mod accounts;
+mod corrections;
 mod credits;
 mod keys;
+mod refunds;
 
-pub use accounts::AccountOpened;
+pub use accounts::{AccountClosed, AccountOpened, AccountRenamed, CreditLimitChanged, ExternalRefChanged};
+pub use corrections::CreditsCorrected;
 pub use credits::{
     Channel, ClientLeft, CreditsCharged, CreditsExpired, CreditsGranted, CreditsReleased, CreditsReserved, GrantPart,
     GrantSource, PaidWork, ReleaseCause,
 };
 pub use keys::{DeleteReason, KeyCreated, KeyDeleted, KeyRenamed, KeyUsed};
+pub use refunds::{CreditsRefunded, GrantTerms};
 
 use crate::ids::KeyId;
 use crate::key::KeyDigest;
@@ -67,6 +71,12 @@ events! {
     CreditsReserved => "keyledger.CreditsReserved.v1",
     CreditsCharged => "keyledger.CreditsCharged.v1",
     CreditsReleased => "keyledger.CreditsReleased.v1",
+    CreditsRefunded => "keyledger.CreditsRefunded.v1",
+    AccountRenamed => "keyledger.AccountRenamed.v1",
+    ExternalRefChanged => "keyledger.ExternalRefChanged.v1",
+    CreditLimitChanged => "keyledger.CreditLimitChanged.v1",
+    AccountClosed => "keyledger.AccountClosed.v1",
+    CreditsCorrected => "keyledger.CreditsCorrected.v1",
 }
 
 impl Event {
@@ -87,7 +97,15 @@ impl Event {
             Event::CreditsReserved(e) => e.work.key,
             Event::CreditsCharged(e) => e.work.key,
             Event::CreditsReleased(e) => e.work.key,
-            Event::AccountOpened(_) | Event::CreditsGranted(_) | Event::CreditsExpired(_) => None,
+            Event::CreditsRefunded(e) => e.work.key,
+            Event::AccountOpened(_)
+            | Event::CreditsCorrected(_)
+            | Event::AccountClosed(_)
+            | Event::AccountRenamed(_)
+            | Event::ExternalRefChanged(_)
+            | Event::CreditLimitChanged(_)
+            | Event::CreditsGranted(_)
+            | Event::CreditsExpired(_) => None,
         }
     }
 
@@ -96,6 +114,11 @@ impl Event {
         match self {
             Event::KeyCreated(e) => Some(e.digest),
             Event::AccountOpened(_)
+            | Event::CreditsCorrected(_)
+            | Event::AccountClosed(_)
+            | Event::AccountRenamed(_)
+            | Event::ExternalRefChanged(_)
+            | Event::CreditLimitChanged(_)
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)
             | Event::KeyUsed(_)
@@ -103,7 +126,8 @@ impl Event {
             | Event::CreditsExpired(_)
             | Event::CreditsReserved(_)
             | Event::CreditsCharged(_)
-            | Event::CreditsReleased(_) => None,
+            | Event::CreditsReleased(_)
+            | Event::CreditsRefunded(_) => None,
         }
     }
 }

@@ -11,5 +11,5 @@ pub(crate) use caller::{Allowed, Grant, Manage, Meter, Read};
 pub(crate) use idempotency::{IdempotencyKey, Scope};
 pub(crate) use json::Json;
 pub(crate) use members::{Fault, Wrong};
-pub(crate) use path::InPath;
+pub(crate) use path::{InPath, PathId};
 pub(crate) use query::{InQuery, One, Page};

@@ -1,11 +1,11 @@
 //! What events do to an account's credits: grants, holds, and what became of holds.
 //!
-//! Promise: granted = available + reserved + charged + expired, whatever the history. What does not add up is told and
+//! Promise: granted = available + reserved + charged − refunded + expired + corrected, whatever the history. What does not add up is told and
 //! folded no further.
 
 use keyledger_events::{
-    ClientLeft, Credits, CreditsCharged, CreditsExpired, CreditsGranted, CreditsReleased, CreditsReserved, GrantId,
-    GrantPart, GrantSource, OnceMark, PaidWork, ReleaseCause, ReservationId, Timestamp,
+    ClientLeft, Credits, CreditsCharged, CreditsCorrected, CreditsExpired, CreditsGranted, CreditsReleased,
+    CreditsReserved, GrantId, GrantPart, GrantSource, OnceMark, PaidWork, ReleaseCause, ReservationId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -81,11 +81,15 @@ impl Account {
         };
         self.owed = self.owed.minus_within(e.repays).ok_or("more is repaid than owed")?;
         self.totals.granted = self.totals.granted.plus(e.amount).ok_or(SUM)?;
-        // Burn order: lower priority number, then earliest expiry, then oldest (and this one is the newest).
-        let place = self.grants.partition_point(|other| other.burns_before(&grant));
-        self.grants.insert(place, grant);
+        self.place(grant);
         self.drop_used_up_grants();
         Ok(())
+    }
+
+    /// Burn order: lower priority number, then earliest expiry, then oldest.
+    pub(super) fn place(&mut self, grant: Grant) {
+        let place = self.grants.partition_point(|other| other.burns_before(&grant));
+        self.grants.insert(place, grant);
     }
 
     /// Takes out what is left of a grant whose time is over.
@@ -96,6 +100,26 @@ impl Account {
             .minus_within(e.amount)
             .ok_or("more expires than is left")?;
         self.totals.expired = self.totals.expired.plus(e.amount).ok_or(SUM)?;
+        self.drop_used_up_grants();
+        Ok(())
+    }
+
+    /// Takes parts of grants away, and what they lack on the credit limit.
+    pub(super) fn corrected(&mut self, e: &CreditsCorrected) -> Folded {
+        let mut sum = e.on_limit;
+        for part in &e.from {
+            let grant = self.grant_mut(part.grant)?;
+            grant.remaining = grant
+                .remaining
+                .minus_within(part.amount)
+                .ok_or("more is taken away than is left")?;
+            sum = sum.plus(part.amount).ok_or(SUM)?;
+        }
+        if sum != e.amount {
+            return Err("a correction takes from other places than its amount");
+        }
+        self.owed = self.owed.plus(e.on_limit).ok_or(SUM)?;
+        self.totals.corrected = self.totals.corrected.plus(e.amount).ok_or(SUM)?;
         self.drop_used_up_grants();
         Ok(())
     }
@@ -245,7 +269,7 @@ impl Account {
             .retain(|grant| !grant.remaining.is_zero() || !grant.held.is_zero());
     }
 
-    fn grant_mut(&mut self, id: GrantId) -> Result<&mut Grant, &'static str> {
+    pub(super) fn grant_mut(&mut self, id: GrantId) -> Result<&mut Grant, &'static str> {
         self.grants
             .iter_mut()
             .find(|grant| grant.id == id)
@@ -258,9 +282,12 @@ impl Grant {
         self.expires_at.is_some_and(|end| end <= now)
     }
 
-    /// Whether this older grant burns before a newer one.
-    fn burns_before(&self, newer: &Grant) -> bool {
-        let rank = |grant: &Grant| (grant.priority, grant.expires_at.unwrap_or(Timestamp::MAX));
-        rank(self) <= rank(newer)
+    /// Whether this grant, which is there, burns before one that comes.
+    fn burns_before(&self, coming: &Grant) -> bool {
+        let rank = |grant: &Grant| {
+            let end = grant.expires_at.unwrap_or(Timestamp::MAX);
+            (grant.priority, end, grant.granted_at, grant.id)
+        };
+        rank(self) <= rank(coming)
     }
 }

@@ -26,6 +26,7 @@ pub struct AccountFacts {
     pub external_ref: Option<String>,
     pub credit_limit: Credits,
     pub opened_at: Timestamp,
+    pub closed_at: Option<Timestamp>,
 }
 
 impl Command for OpenAccount {
@@ -56,13 +57,18 @@ impl Command for OpenAccount {
     }
 
     fn reply(&self, account: &Account, _by: &By) -> Option<AccountFacts> {
-        let opened = account.opened.as_ref()?;
-        Some(AccountFacts {
-            account: account.id,
-            name: opened.name.clone(),
-            external_ref: opened.external_ref.clone(),
-            credit_limit: opened.credit_limit,
-            opened_at: opened.at,
-        })
+        facts(account)
     }
+}
+
+pub(super) fn facts(account: &Account) -> Option<AccountFacts> {
+    let opened = account.opened.as_ref()?;
+    Some(AccountFacts {
+        account: account.id,
+        name: opened.name.clone(),
+        external_ref: opened.external_ref.clone(),
+        credit_limit: opened.credit_limit,
+        opened_at: opened.at,
+        closed_at: account.closed_at,
+    })
 }

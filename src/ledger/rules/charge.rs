@@ -21,6 +21,7 @@ pub struct ChargeReservation {
 impl Command for ChargeReservation {
     type Reply = Charge;
     const NAME: &'static str = "charge";
+    const ALSO_WHEN_CLOSED: bool = true;
 
     fn target(&self) -> Target {
         Target::Account(self.account)

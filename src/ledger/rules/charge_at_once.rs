@@ -30,6 +30,7 @@ const HOLD_SECONDS: u32 = 1;
 impl Command for ChargeAtOnce {
     type Reply = Charge;
     const NAME: &'static str = "charge_at_once";
+    const ALSO_WHEN_CLOSED: bool = true;
 
     fn target(&self) -> Target {
         Target::Account(self.account)

@@ -106,6 +106,7 @@ impl ChargeDelivered {
 impl Command for ChargeDelivered {
     type Reply = DeliveryCharge;
     const NAME: &'static str = "charge_delivered";
+    const ALSO_WHEN_CLOSED: bool = true;
 
     fn target(&self) -> Target {
         Target::Account(self.account)

@@ -40,6 +40,7 @@ pub struct SettleDue {
 impl Command for SettleDue {
     type Reply = ();
     const NAME: &'static str = "settle_due";
+    const ALSO_WHEN_CLOSED: bool = true;
 
     fn target(&self) -> Target {
         Target::Account(self.account)

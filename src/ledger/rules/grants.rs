@@ -1,6 +1,6 @@
 //! Giving credits.
 
-use keyledger_events::{AccountId, Credits, CreditsGranted, Event, GrantId, GrantSource, Timestamp};
+use keyledger_events::{AccountId, Credits, CreditsGranted, Event, GrantId, GrantSource, Reason, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::account::Account;
@@ -20,6 +20,7 @@ pub struct GrantCredits {
     pub expires_at: Option<Timestamp>,
     pub source: GrantSource,
     pub reference: Option<String>,
+    pub reason: Option<Reason>,
 }
 
 /// A grant as its giver is told.
@@ -31,6 +32,7 @@ pub struct GrantFacts {
     pub expires_at: Option<Timestamp>,
     pub source: GrantSource,
     pub reference: Option<String>,
+    pub reason: Option<Reason>,
     pub granted_at: Timestamp,
     pub available: Credits,
 }
@@ -64,6 +66,7 @@ impl Command for GrantCredits {
                 expires_at: self.expires_at,
                 source: self.source,
                 reference: self.reference.clone(),
+                reason: self.reason.clone(),
                 repays: self.amount.min(given.account.owed),
             }
             .into(),
@@ -73,7 +76,7 @@ impl Command for GrantCredits {
     fn reply(&self, account: &Account, by: &By) -> Option<GrantFacts> {
         let (grant, granted_at) = match account.remembered.made_by(&by.command) {
             Ok(Some(Made::Grant { at, grant })) => (grant.clone(), *at),
-            Ok(Some(Made::Key(_))) | Err(_) => return None,
+            Ok(Some(Made::Key(_) | Made::Refund { .. } | Made::Correction { .. })) | Err(_) => return None,
             Ok(None) => {
                 let made = CreditsGranted {
                     grant: self.grant,
@@ -82,6 +85,7 @@ impl Command for GrantCredits {
                     expires_at: self.expires_at,
                     source: self.source,
                     reference: self.reference.clone(),
+                    reason: self.reason.clone(),
                     repays: Credits::ZERO,
                 };
                 // Wholly repaid grants are gone from the state; the account's last event was this grant.
@@ -102,6 +106,7 @@ impl Command for GrantCredits {
             expires_at: grant.expires_at,
             source: grant.source,
             reference: grant.reference,
+            reason: grant.reason,
             granted_at,
             available: account.available(),
         })

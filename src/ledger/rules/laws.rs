@@ -1,10 +1,12 @@
 //! Laws that hold after every command of every history.
 
-use keyledger_events::{Credits, Recorded, ReservationId};
+use std::collections::HashMap;
+
+use keyledger_events::{Credits, Event, Recorded, ReservationId};
 use proptest::prelude::*;
 
 use super::scenario::*;
-use super::{Beyond, ChargeDelivered};
+use super::{Beyond, ChargeDelivered, RefundCharge};
 use crate::ledger::account::Account;
 
 #[derive(Debug, Clone)]
@@ -38,6 +40,17 @@ enum Step {
         priority: i32,
         until: Option<u32>,
     },
+    Refund {
+        id: u8,
+        amount: Option<u32>,
+    },
+    Limit {
+        limit: u32,
+    },
+    Correct {
+        amount: i32,
+    },
+    Close,
     DeleteKey,
     Wait {
         seconds: u32,
@@ -55,7 +68,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (0u8..12, 1u64..4, 1u32..3_000_000).prop_map(|(id, units, price)| Step::AtOnce { id, units, price }),
         3 => (2u8..200, 1u32..5_000_000, -2i32..3, prop::option::of(1u32..400))
             .prop_map(|(n, amount, priority, until)| Step::Grant { n, amount, priority, until }),
+        3 => (0u8..12, prop::option::of(1u32..3_000_000)).prop_map(|(id, amount)| Step::Refund { id, amount }),
+        1 => (0u32..4_000_000).prop_map(|limit| Step::Limit { limit }),
+        2 => (-3_000_000i32..0).prop_map(|amount| Step::Correct { amount }),
         1 => Just(Step::DeleteKey),
+        1 => (0u8..9).prop_map(|n| if n == 0 { Step::Close } else { Step::Due }),
         4 => (0u32..300).prop_map(|seconds| Step::Wait { seconds }),
         1 => Just(Step::Due),
     ];
@@ -119,6 +136,19 @@ fn take_step(s: &mut Scenario, step: &Step, used_grants: &mut Vec<u8>) -> Option
                 made
             })
         }
+        Step::Refund { id: n, amount } => {
+            let made = refund(&s.history, id(*n))?;
+            s.when(RefundCharge {
+                amount: amount.map(|amount| credits(&micros(amount))),
+                ..made
+            })
+        }
+        Step::Limit { limit } => s.when(change_account().credit_limit(&micros(*limit))),
+        Step::Correct { amount } => {
+            let amount = Credits::from_micros(i64::from(*amount)).unwrap();
+            s.when(correct(&amount.to_string()))
+        }
+        Step::Close => s.when(close_account()),
         Step::DeleteKey => s.when(delete_key()),
         Step::Wait { seconds } => {
             s.later(*seconds);
@@ -140,7 +170,26 @@ fn sum(parts: impl Iterator<Item = Credits>) -> i64 {
     parts.map(Credits::micros).sum()
 }
 
-fn laws_hold(account: &Account, limit: i64) {
+/// All refunds of a charge together are at most the charge.
+fn refunds_are_within_charges(history: &[Recorded]) {
+    let mut left = HashMap::new();
+    for recorded in history {
+        if let Event::CreditsCharged(e) = &recorded.event {
+            left.insert(e.reservation, e.charged);
+        } else if let Event::CreditsRefunded(e) = &recorded.event {
+            let rest = left[&e.reservation].minus_within(e.amount);
+            left.insert(e.reservation, rest.expect("more is refunded than was charged"));
+        }
+    }
+}
+
+/// What is owed, and what is held on the credit limit.
+fn on_limit(account: &Account) -> i64 {
+    account.owed.micros() + sum(account.open.values().map(|h| h.on_limit))
+}
+
+/// `owed`: how much was on the credit limit before the last step.
+fn laws_hold(account: &Account, owed: i64) {
     let t = &account.totals;
     let free = sum(account.grants.iter().map(|g| g.remaining));
     let held_on_limit = sum(account.open.values().map(|h| h.on_limit));
@@ -152,7 +201,9 @@ fn laws_hold(account: &Account, limit: i64) {
     );
     assert_eq!(
         t.granted.micros(),
-        available + t.reserved.micros() + t.charged.micros() + t.expired.micros()
+        available + t.reserved.micros() + t.charged.micros() - t.refunded.micros()
+            + t.expired.micros()
+            + t.corrected.micros()
     );
     assert_eq!(sum(account.open.values().map(|h| h.amount)), t.reserved.micros());
     let held = sum(account.grants.iter().map(|g| g.held));
@@ -167,9 +218,10 @@ fn laws_hold(account: &Account, limit: i64) {
             .iter()
             .all(|g| !g.remaining.is_negative() && !g.held.is_negative())
     );
+    let limit = account.opened.as_ref().unwrap().credit_limit;
     assert!(
-        account.owed.micros() + held_on_limit <= limit,
-        "nobody owes more than the credit limit"
+        on_limit(account) <= limit.micros().max(owed),
+        "nobody comes to owe more than the credit limit"
     );
     for key in account.keys.values() {
         let open = account.open.values().filter(|h| h.work.key == Some(key.id)).count();
@@ -186,9 +238,11 @@ proptest! {
         s.when(create_key(2).scoped(&["echo", "serp"])).succeeds();
         let mut grants = Vec::new();
         for step in &steps {
+            let owed = on_limit(s.account());
             take_step(&mut s, step, &mut grants);
-            laws_hold(s.account(), i64::from(limit));
+            laws_hold(s.account(), owed);
         }
+        refunds_are_within_charges(&s.history);
         prop_assert_eq!(&refold(&s.history), s.account(), "the state is the fold of its own events");
         let snapshot = serde_json::to_vec(s.account()).unwrap();
         prop_assert_eq!(&serde_json::from_slice::<Account>(&snapshot).unwrap(), s.account(), "a snapshot is the state");
@@ -201,7 +255,7 @@ proptest! {
         let mut grants = Vec::new();
         for step in &steps {
             let first = take_step(&mut s, step, &mut grants);
-            if first.is_some_and(|tried| !tried.was_refused()) && !matches!(step, Step::Grant { .. }) {
+            if first.is_some_and(|tried| !tried.was_refused()) && !matches!(step, Step::Grant { .. } | Step::Refund { .. } | Step::Correct { .. }) {
                 let again = take_step(&mut s, step, &mut grants).unwrap();
                 prop_assert!(again.wrote_nothing(), "{step:?} wrote {again:?}");
             }
@@ -212,7 +266,7 @@ proptest! {
     fn never_below_zero_without_a_credit_limit(steps in steps()) {
         let mut s = Scenario::with_credits("3");
         let mut grants = Vec::new();
-        for step in &steps {
+        for step in steps.iter().filter(|step| !matches!(step, Step::Limit { .. })) {
             take_step(&mut s, step, &mut grants);
             prop_assert!(!s.account().available().is_negative());
         }

@@ -3,9 +3,12 @@
 //! Not here: clock, randomness, look-ups. What a decider needs beside the account comes in the command.
 
 mod accounts;
+mod change_account;
 mod charge;
 mod charge_at_once;
 mod charge_delivered;
+mod close_account;
+mod correct;
 mod due;
 #[cfg(test)]
 mod free_riders;
@@ -15,6 +18,7 @@ mod keys;
 mod laws;
 #[cfg(test)]
 mod once;
+mod refund;
 mod release;
 mod reserve;
 #[cfg(test)]
@@ -22,12 +26,16 @@ mod scenario;
 mod settle;
 
 pub use accounts::{AccountFacts, OpenAccount};
+pub use change_account::ChangeAccount;
 pub use charge::ChargeReservation;
 pub use charge_at_once::ChargeAtOnce;
 pub use charge_delivered::{Beyond, ChargeDelivered, DeliveryCharge};
+pub use close_account::CloseAccount;
+pub use correct::{CorrectCredits, Corrected, CorrectionFacts};
 pub use due::{SettleDue, due};
 pub use grants::{GrantCredits, GrantFacts};
 pub use keys::{CreateKey, DeleteKey, KeyFacts, RenameKey};
+pub use refund::{RefundCharge, RefundFacts};
 pub use release::ReleaseReservation;
 pub use reserve::{Held, Payer, Price, ReserveCredits, Usage};
 pub use settle::{Charge, Release};

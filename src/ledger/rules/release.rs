@@ -22,6 +22,7 @@ pub struct ReleaseReservation {
 impl Command for ReleaseReservation {
     type Reply = Release;
     const NAME: &'static str = "release";
+    const ALSO_WHEN_CLOSED: bool = true;
 
     fn target(&self) -> Target {
         Target::Account(self.account)

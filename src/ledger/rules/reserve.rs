@@ -118,8 +118,11 @@ impl ReserveCredits {
     }
 }
 
-/// Refuses a new reservation for which the id or the number of open ones leaves no room.
+/// Refuses a new reservation in a closed account, and one for which the id or the number of open ones leaves no room.
 pub(super) fn room_for_new(given: &Given<'_>, reservation: ReservationId, key: Option<&Key>) -> Result<(), Refusal> {
+    if given.account.closed_at.is_some() {
+        return Err(Refusal::AccountClosed);
+    }
     let (id, now) = (reservation.ms(), given.now.ms());
     if id + ID_AGE_MS_MAX < now || id > now + ID_AHEAD_MS_MAX {
         return Err(Refusal::ReservationIdNotTimely { reservation });
@@ -147,7 +150,7 @@ pub(super) fn room_for_new(given: &Given<'_>, reservation: ReservationId, key: O
 }
 
 /// What can be held at most: all that is available, and the credit limit.
-fn reach(account: &Account) -> Credits {
+pub(super) fn reach(account: &Account) -> Credits {
     let limit = account
         .opened
         .as_ref()
@@ -162,7 +165,8 @@ pub(super) fn take(account: &Account, amount: Credits) -> Result<(Vec<GrantPart>
         required: amount,
         available,
     };
-    if reach(account) < amount {
+    // What costs nothing needs nothing, also where a credit limit was lowered below what is used of it.
+    if !amount.is_zero() && reach(account) < amount {
         return Err(insufficient);
     }
     let mut lacking = amount;
@@ -183,6 +187,7 @@ pub(super) fn take(account: &Account, amount: Credits) -> Result<(Vec<GrantPart>
 impl Command for ReserveCredits {
     type Reply = Held;
     const NAME: &'static str = "reserve";
+    const ALSO_WHEN_CLOSED: bool = true;
 
     fn target(&self) -> Target {
         match self.payer {

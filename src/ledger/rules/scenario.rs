@@ -93,6 +93,27 @@ impl Scenario {
         self.account.available().to_string()
     }
 
+    /// What is left of each grant, in burn order: `"4:0.5 3:0.5"`.
+    pub(crate) fn left_of_grants(&self) -> String {
+        let grants = self.account.grants.iter();
+        let left: Vec<String> = grants
+            .map(|g| format!("{}:{}", g.id.to_bytes()[15], g.remaining))
+            .collect();
+        left.join(" ")
+    }
+
+    /// A refund of all that is left of a charge of this history.
+    pub(crate) fn refund(&self, reservation: ReservationId) -> RefundCharge {
+        refund(&self.history, reservation).unwrap()
+    }
+
+    pub(crate) fn refund_of(&self, reservation: ReservationId, amount: &str) -> RefundCharge {
+        RefundCharge {
+            amount: Some(credits(amount)),
+            ..self.refund(reservation)
+        }
+    }
+
     pub(crate) fn later(&mut self, seconds: u32) {
         self.now = self.now.plus_seconds(seconds);
     }
@@ -129,7 +150,7 @@ impl Scenario {
             now: self.now,
             limits: &self.limits,
         };
-        let decided = command.decide(given);
+        let decided = command.ask(given);
         let answer = decided.map(|events| {
             written.extend(self.write(events, &by));
             let reply = command.reply(&self.account, &by);
@@ -169,7 +190,11 @@ impl Scenario {
 fn travelled<T: Serialize + DeserializeOwned>(sent: &T) -> T {
     let written = serde_json::to_string(sent).unwrap();
     let read: T = serde_json::from_str(&written).unwrap();
-    assert_eq!(serde_json::to_string(&read).unwrap(), written, "it is another one there");
+    assert_eq!(
+        serde_json::to_string(&read).unwrap(),
+        written,
+        "it is another one there"
+    );
     read
 }
 

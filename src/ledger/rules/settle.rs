@@ -163,14 +163,14 @@ fn expiring_at_once(account: &Account, returned_to: &[GrantPart], now: Timestamp
         .collect()
 }
 
-fn keep(parts: &mut Vec<GrantPart>, part: GrantPart) {
+pub(super) fn keep(parts: &mut Vec<GrantPart>, part: GrantPart) {
     if !part.amount.is_zero() {
         parts.push(part);
     }
 }
 
 /// Subtracts what is known to be no more: both came from a `min` or a hold's own parts.
-fn minus(from: Credits, part: Credits) -> Credits {
+pub(super) fn minus(from: Credits, part: Credits) -> Credits {
     debug_assert!(part <= from, "a part is no more than the whole");
     from.minus_within(part).unwrap_or(Credits::ZERO)
 }

@@ -15,7 +15,7 @@ pub(super) enum Kind {
     Charges,
     /// Requests that cost nothing.
     Free,
-    /// Credits given and expired, and the account itself.
+    /// Credits given, refunded and expired, and the account itself.
     Credits,
     Requests,
     Holds,
@@ -54,7 +54,7 @@ impl Kind {
             Kind::Keys => "Keys made, renamed, deleted",
             Kind::Charges => "Charges",
             Kind::Free => "Requests that cost nothing",
-            Kind::Credits => "Credits given and expired",
+            Kind::Credits => "Credits and the account",
             Kind::Requests => "Requests, as they came in",
             Kind::Holds => "Credits held",
             Kind::Every => "Every single event",
@@ -82,9 +82,15 @@ fn kind_of(type_name: &str) -> Option<Kind> {
         "keyledger.KeyCreated.v1" | "keyledger.KeyRenamed.v1" | "keyledger.KeyDeleted.v1" => Some(Kind::Keys),
         "keyledger.CreditsCharged.v1" => Some(Kind::Charges),
         "keyledger.CreditsReleased.v1" => Some(Kind::Free),
-        "keyledger.AccountOpened.v1" | "keyledger.CreditsGranted.v1" | "keyledger.CreditsExpired.v1" => {
-            Some(Kind::Credits)
-        }
+        "keyledger.AccountOpened.v1"
+        | "keyledger.AccountRenamed.v1"
+        | "keyledger.AccountClosed.v1"
+        | "keyledger.ExternalRefChanged.v1"
+        | "keyledger.CreditLimitChanged.v1"
+        | "keyledger.CreditsGranted.v1"
+        | "keyledger.CreditsExpired.v1"
+        | "keyledger.CreditsRefunded.v1"
+        | "keyledger.CreditsCorrected.v1" => Some(Kind::Credits),
         "keyledger.KeyUsed.v1" => Some(Kind::Requests),
         "keyledger.CreditsReserved.v1" => Some(Kind::Holds),
         _ => None,

@@ -85,7 +85,13 @@ pub(super) fn reservation(event: &Event) -> Option<ReservationId> {
         Event::CreditsReserved(e) => Some(e.reservation),
         Event::CreditsCharged(e) => Some(e.reservation),
         Event::CreditsReleased(e) => Some(e.reservation),
+        Event::CreditsRefunded(e) => Some(e.reservation),
         Event::AccountOpened(_)
+        | Event::CreditsCorrected(_)
+        | Event::AccountClosed(_)
+        | Event::AccountRenamed(_)
+        | Event::ExternalRefChanged(_)
+        | Event::CreditLimitChanged(_)
         | Event::KeyCreated(_)
         | Event::KeyRenamed(_)
         | Event::KeyDeleted(_)

@@ -1,8 +1,8 @@
 //! Events in plain words: one sentence each, that says who did it where that is somebody.
 
 use keyledger_events::{
-    Channel, ClientLeft, Credits, DeleteReason, Environment, Event, GrantSource, PaidWork, Recorded, ReleaseCause,
-    Timestamp,
+    Channel, ClientLeft, Credits, CreditsRefunded, DeleteReason, Environment, Event, GrantSource, PaidWork, Recorded,
+    ReleaseCause, Timestamp,
 };
 
 use super::names::Names;
@@ -94,6 +94,27 @@ pub(super) fn tell(recorded: &Recorded, names: &Names, now: Timestamp) -> Told {
             let name = Shown::new(e.name.as_str());
             who().say(" opened the account ").name(name).by_somebody()
         }
+        Event::AccountRenamed(e) => {
+            let name = Shown::new(e.name.as_str());
+            who().say(" gave the account the name ").name(name).by_somebody()
+        }
+        Event::AccountClosed(e) => {
+            let reason = Shown::new(e.reason.as_str());
+            who().say(" closed the account: ").name(reason).by_somebody()
+        }
+        Event::ExternalRefChanged(e) => match &e.external_ref {
+            Some(reference) => who()
+                .say(" calls the account ")
+                .name(Shown::new(reference))
+                .say(" in its own books")
+                .by_somebody(),
+            None => who()
+                .say(" has no name of its own for the account any more")
+                .by_somebody(),
+        },
+        Event::CreditLimitChanged(e) => who()
+            .say(format!(" set the credit limit to {}", amount(e.credit_limit)))
+            .by_somebody(),
         Event::KeyCreated(e) => {
             let told = match e.environment {
                 Environment::Live => who().say(" made the key "),
@@ -127,6 +148,10 @@ pub(super) fn tell(recorded: &Recorded, names: &Names, now: Timestamp) -> Told {
             ));
             let told = match &e.reference {
                 Some(reference) => told.say(": ").name(Shown::new(reference)),
+                None => told,
+            };
+            let told = match &e.reason {
+                Some(reason) => told.say(": ").name(Shown::new(reason.as_str())),
                 None => told,
             };
             let told = match e.expires_at {
@@ -171,6 +196,18 @@ pub(super) fn tell(recorded: &Recorded, names: &Names, now: Timestamp) -> Told {
                 ..told.say(left).by_somebody()
             }
         }
+        Event::CreditsRefunded(e) => refunded(e, names),
+        Event::CreditsCorrected(e) => {
+            let told = Sentence::new().say(format!(
+                "{} {} taken away as a correction: ",
+                amount(e.amount),
+                was(e.amount)
+            ));
+            Told {
+                credits: change(MINUS, e.amount),
+                ..told.name(Shown::new(e.reason.as_str())).by_nobody()
+            }
+        }
         Event::CreditsReleased(e) => {
             let told = of_request(Sentence::new(), "A request", &e.work, names);
             let words = Sentence(told.words).say(format!(" cost nothing: {}", why_free(e.cause, e.client_left)));
@@ -179,6 +216,16 @@ pub(super) fn tell(recorded: &Recorded, names: &Names, now: Timestamp) -> Told {
                 ..words.by_somebody()
             }
         }
+    }
+}
+
+fn refunded(e: &CreditsRefunded, names: &Names) -> Told {
+    let told = Sentence::new().say(format!("{} {} refunded for ", amount(e.amount), was(e.amount)));
+    let told = of_request(told, "a request", &e.work, names);
+    let words = Sentence(told.words).say(": ").name(Shown::new(e.reason.as_str()));
+    Told {
+        credits: change(PLUS, e.amount),
+        ..words.by_nobody()
     }
 }
 
@@ -207,6 +254,7 @@ const fn source(source: GrantSource) -> &'static str {
         GrantSource::Plan => "part of the plan",
         GrantSource::Promotion => "a gift",
         GrantSource::Correction => "a correction",
+        GrantSource::Refund => "a refund",
     }
 }
 
@@ -399,6 +447,7 @@ mod tests {
             expires_at: None,
             source: GrantSource::Promotion,
             reference: Some("<b>\u{202E}welcome".to_owned()),
+            reason: None,
             repays: Credits::ZERO,
         };
         assert_eq!(

@@ -12,6 +12,8 @@ pub(super) struct Figures {
     pub(super) available: String,
     pub(super) held: String,
     pub(super) used: String,
+    /// What was taken back in the same time, of use of any time.
+    pub(super) refunded: Option<String>,
     /// `1 Nov`.
     pub(super) month_began: String,
     /// `About 12 days`.
@@ -30,6 +32,7 @@ impl Figures {
             available: amount(inside.map_or(spending.available, |inside| inside.available)),
             held: amount(sum(inside.map(|inside| inside.held))),
             used: amount(spending.charged),
+            refunded: (!spending.refunded.is_zero()).then(|| amount(spending.refunded)),
             month_began: short_day(start_of_month(now)),
             lasts,
             because,
@@ -81,6 +84,7 @@ mod tests {
         let credits = |text: &str| text.parse::<Credits>().unwrap();
         let spending = Spending {
             charged: Credits::ZERO,
+            refunded: Credits::ZERO,
             charged_week: credits(week),
             available: credits(available),
             lots: vec![Lot {

@@ -15,6 +15,8 @@ pub(super) struct LineRow {
     pub(super) key: Option<LineKey>,
     pub(super) quantity: String,
     pub(super) credits: String,
+    /// What was taken back of them.
+    pub(super) refunded: Option<String>,
 }
 
 #[derive(Debug)]
@@ -48,6 +50,7 @@ impl LineRow {
             }),
             quantity: thousands(charge.quantity),
             credits: amount(charge.charged),
+            refunded: (!charge.refunded.is_zero()).then(|| amount(charge.refunded)),
         }
     }
 }

@@ -163,6 +163,7 @@ mod tests {
             charges: 1,
             quantity: 1,
             charged: charged.parse().unwrap(),
+            refunded: Credits::ZERO,
             released: ReleasedByCause::default(),
         }
     }

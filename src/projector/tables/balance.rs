@@ -1,7 +1,7 @@
 //! `views.balance` and `views.grants`.
 
 use keyledger_events::{AccountId, GrantId};
-use keyledger_projections::{AccountChange, AccountRow, BalanceChanges, GrantChange, GrantRow};
+use keyledger_projections::{AccountChange, AccountRow, AccountTraits, BalanceChanges, GrantChange, GrantRow};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -42,6 +42,7 @@ impl Table for Balance {
             &changes.accounts.into_iter().collect::<Vec<_>>(),
         )
         .await?;
+        change_traits(connection, generation, &changes.traits.into_iter().collect::<Vec<_>>()).await?;
         insert_grants(
             connection,
             generation,
@@ -60,9 +61,9 @@ async fn insert_accounts(
     if rows.is_empty() {
         return Ok(());
     }
-    sqlx::query(generation.sql("insert into views.balance (account_id, name, external_ref, opened_at, credit_limit, granted, charged, refunded, expired, reserved)
+    sqlx::query(generation.sql("insert into views.balance (account_id, name, external_ref, opened_at, credit_limit, granted, charged, refunded, expired, reserved, closed_at, corrected)
          select * from unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::bigint[], $6::bigint[],
-             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[])"))
+             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::timestamptz[], $12::bigint[])"))
     .bind(rows.iter().map(|r| Uuid::from_bytes(r.account.to_bytes())).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.name.as_str().to_owned()).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.external_ref.clone()).collect::<Vec<_>>())
@@ -73,6 +74,8 @@ async fn insert_accounts(
     .bind(rows.iter().map(|r| r.sums.refunded).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.sums.expired).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.sums.reserved).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.closed_at.map(time_column)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.sums.corrected).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())
@@ -89,9 +92,10 @@ async fn change_accounts(
     let met = sqlx::query(generation.sql(
         "update views.balance b
          set granted = b.granted + c.granted, charged = b.charged + c.charged, refunded = b.refunded + c.refunded,
-             expired = b.expired + c.expired, reserved = b.reserved + c.reserved
-         from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
-             as c (account_id, granted, charged, refunded, expired, reserved)
+             expired = b.expired + c.expired, reserved = b.reserved + c.reserved,
+             corrected = b.corrected + c.corrected
+         from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+             $7::bigint[]) as c (account_id, granted, charged, refunded, expired, reserved, corrected)
          where b.account_id = c.account_id",
     ))
     .bind(
@@ -105,6 +109,60 @@ async fn change_accounts(
     .bind(changes.iter().map(|(_, c)| c.refunded).collect::<Vec<_>>())
     .bind(changes.iter().map(|(_, c)| c.expired).collect::<Vec<_>>())
     .bind(changes.iter().map(|(_, c)| c.reserved).collect::<Vec<_>>())
+    .bind(changes.iter().map(|(_, c)| c.corrected).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    all_met(met.rows_affected(), changes.len(), "accounts")
+}
+
+async fn change_traits(
+    connection: &mut PgConnection,
+    generation: Generation,
+    changes: &[(AccountId, AccountTraits)],
+) -> Result<(), WriteError> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let met = sqlx::query(generation.sql(
+        "update views.balance b
+         set name = coalesce(c.name, b.name), credit_limit = coalesce(c.credit_limit, b.credit_limit),
+             closed_at = coalesce(b.closed_at, c.closed_at),
+             external_ref = case when c.refers then c.external_ref else b.external_ref end
+         from unnest($1::uuid[], $2::text[], $3::boolean[], $4::text[], $5::bigint[], $6::timestamptz[])
+             as c (account_id, name, refers, external_ref, credit_limit, closed_at)
+         where b.account_id = c.account_id",
+    ))
+    .bind(
+        changes
+            .iter()
+            .map(|(id, _)| Uuid::from_bytes(id.to_bytes()))
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        changes
+            .iter()
+            .map(|(_, c)| c.name.as_ref().map(|name| name.as_str().to_owned()))
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        changes
+            .iter()
+            .map(|(_, c)| c.external_ref.is_some())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        changes
+            .iter()
+            .map(|(_, c)| c.external_ref.clone().flatten())
+            .collect::<Vec<_>>(),
+    )
+    .bind(changes.iter().map(|(_, c)| c.credit_limit).collect::<Vec<_>>())
+    .bind(
+        changes
+            .iter()
+            .map(|(_, c)| c.closed_at.map(time_column))
+            .collect::<Vec<_>>(),
+    )
     .execute(connection)
     .await?;
     all_met(met.rows_affected(), changes.len(), "accounts")

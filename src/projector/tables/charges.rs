@@ -1,10 +1,11 @@
 //! `views.charges`.
 
+use keyledger_events::{AccountId, ReservationId};
 use keyledger_projections::{ChargeRow, ChargesChanges};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Generation, Named, Table, WriteError};
+use super::{Generation, Named, Table, WriteError, all_met};
 use crate::log::{bigint, time_column};
 use crate::projector::View;
 use crate::projector::worker::shard_column;
@@ -25,13 +26,21 @@ impl Table for Charges {
         changes: ChargesChanges,
     ) -> Result<(), WriteError> {
         let rows: Vec<ChargeRow> = changes.charged.into_values().collect();
-        if rows.is_empty() {
-            return Ok(());
-        }
-        sqlx::query(generation.sql("insert into views.charges (account_id, reservation_id, shard, position, key_id, channel, endpoint, quantity,
-                 unit_price, price_version, charged, returned, reserved_at, charged_at)
+        insert(connection, generation, &rows).await?;
+        let refunds: Vec<Refunded> = changes.refunded.into_iter().collect();
+        refund(connection, generation, &refunds).await
+    }
+}
+
+async fn insert(connection: &mut PgConnection, generation: Generation, rows: &[ChargeRow]) -> Result<(), WriteError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(generation.sql("insert into views.charges (account_id, reservation_id, shard, position, key_id, channel, endpoint, quantity,
+                 unit_price, price_version, charged, returned, reserved_at, charged_at, refunded)
              select * from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::bigint[], $5::uuid[], $6::text[], $7::text[],
-                 $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::timestamptz[], $14::timestamptz[])"))
+                 $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::timestamptz[], $14::timestamptz[],
+                 $15::bigint[])"))
         .bind(rows.iter().map(|r| Uuid::from_bytes(r.account.to_bytes())).collect::<Vec<_>>())
         .bind(rows.iter().map(|r| Uuid::from_bytes(r.reservation.to_bytes())).collect::<Vec<_>>())
         .bind(rows.iter().map(|r| shard_column(r.shard)).collect::<Vec<_>>())
@@ -46,8 +55,38 @@ impl Table for Charges {
         .bind(rows.iter().map(|r| r.returned.micros()).collect::<Vec<_>>())
         .bind(rows.iter().map(|r| time_column(r.reserved_at)).collect::<Vec<_>>())
         .bind(rows.iter().map(|r| time_column(r.charged_at)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| r.refunded).collect::<Vec<_>>())
         .execute(connection)
         .await?;
-        Ok(())
+    Ok(())
+}
+
+/// A charge of before, and the micro-credits that were refunded of it.
+type Refunded = ((AccountId, ReservationId), i64);
+
+async fn refund(connection: &mut PgConnection, generation: Generation, refunds: &[Refunded]) -> Result<(), WriteError> {
+    if refunds.is_empty() {
+        return Ok(());
     }
+    let met = sqlx::query(generation.sql(
+        "update views.charges c set refunded = c.refunded + r.refunded
+         from unnest($1::uuid[], $2::uuid[], $3::bigint[]) as r (account_id, reservation_id, refunded)
+         where c.account_id = r.account_id and c.reservation_id = r.reservation_id",
+    ))
+    .bind(
+        refunds
+            .iter()
+            .map(|((account, _), _)| Uuid::from_bytes(account.to_bytes()))
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        refunds
+            .iter()
+            .map(|((_, charge), _)| Uuid::from_bytes(charge.to_bytes()))
+            .collect::<Vec<_>>(),
+    )
+    .bind(refunds.iter().map(|(_, amount)| *amount).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    all_met(met.rows_affected(), refunds.len(), "charges")
 }

@@ -73,15 +73,16 @@ async fn add_usage(
     }
     let caller = |id: &UsageId| id.key.map_or(uuid(id.account.to_bytes()), |key| uuid(key.to_bytes()));
     let named = sqlx::query(generation.sql(
-        "insert into views.usage as u (account_id, hour, caller_id, key_id, endpoint, uses, charges, quantity, charged,
+        "insert into views.usage as u (account_id, hour, caller_id, key_id, endpoint, uses, charges, quantity, charged, refunded,
              released_requested, released_queued, released_error, released_client_gone, released_expired,
              released_account_closed)
          select * from unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::uuid[], $5::text[], $6::bigint[], $7::bigint[],
              $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[],
-             $15::bigint[])
+             $15::bigint[], $16::bigint[])
          on conflict (account_id, hour, caller_id, endpoint) do update
          set uses = u.uses + excluded.uses, charges = u.charges + excluded.charges,
              quantity = u.quantity + excluded.quantity, charged = u.charged + excluded.charged,
+             refunded = u.refunded + excluded.refunded,
              released_requested = u.released_requested + excluded.released_requested,
              released_queued = u.released_queued + excluded.released_queued,
              released_error = u.released_error + excluded.released_error,
@@ -107,14 +108,15 @@ async fn add_by_endpoint(
         return Ok(());
     }
     let named = sqlx::query(generation.sql(
-        "insert into views.usage_by_endpoint as u (account_id, hour, endpoint, uses, charges, quantity, charged,
+        "insert into views.usage_by_endpoint as u (account_id, hour, endpoint, uses, charges, quantity, charged, refunded,
              released_requested, released_queued, released_error, released_client_gone, released_expired,
              released_account_closed)
          select * from unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[],
-             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[])
+             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[])
          on conflict (account_id, hour, endpoint) do update
          set uses = u.uses + excluded.uses, charges = u.charges + excluded.charges,
              quantity = u.quantity + excluded.quantity, charged = u.charged + excluded.charged,
+             refunded = u.refunded + excluded.refunded,
              released_requested = u.released_requested + excluded.released_requested,
              released_queued = u.released_queued + excluded.released_queued,
              released_error = u.released_error + excluded.released_error,
@@ -151,6 +153,7 @@ fn with_sums<'q, T>(
         .bind(rows.iter().map(|(_, s)| s.charges).collect::<Vec<_>>())
         .bind(rows.iter().map(|(_, s)| s.quantity).collect::<Vec<_>>())
         .bind(rows.iter().map(|(_, s)| s.charged).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, s)| s.refunded).collect::<Vec<_>>())
         .bind(rows.iter().map(|(_, s)| s.released.requested).collect::<Vec<_>>())
         .bind(rows.iter().map(|(_, s)| s.released.queued).collect::<Vec<_>>())
         .bind(rows.iter().map(|(_, s)| s.released.error).collect::<Vec<_>>())

@@ -1,13 +1,14 @@
 //! The commands that tests send, with what they are not about filled in.
 
 use keyledger_events::{
-    Credits, DeleteReason, Endpoint, Environment, GrantId, GrantSource, KeyDigest, KeyId, KeyName, OnceMark,
-    ReleaseCause, ReservationId, Scopes, Timestamp,
+    AccountName, CorrectionId, Credits, DeleteReason, Endpoint, Environment, Event, GrantId, GrantSource, KeyDigest,
+    KeyId, KeyName, OnceMark, Reason, Recorded, RefundId, ReleaseCause, ReservationId, Scopes, Timestamp,
 };
 
 use super::super::*;
 use super::{START_MS, Sent, account_id, credits};
 use crate::ledger::account::KeyLimits;
+use crate::ledger::charged::Charged;
 
 pub(crate) fn key_id() -> KeyId {
     key_number(1)
@@ -136,6 +137,21 @@ pub(crate) fn release(reservation: ReservationId) -> ReleaseReservation {
     }
 }
 
+/// `None` when the history has no charge of that reservation. Ids are as many as events.
+pub(crate) fn refund(history: &[Recorded], reservation: ReservationId) -> Option<RefundCharge> {
+    let charge = history
+        .iter()
+        .find(|recorded| matches!(&recorded.event, Event::CreditsCharged(e) if e.reservation == reservation))?;
+    let n = 1_000 + u128::try_from(history.len()).unwrap();
+    Some(RefundCharge {
+        charged: Charged::of(charge, history)?,
+        refund: RefundId::from_parts(START_MS, n),
+        grant: GrantId::from_parts(START_MS, n),
+        amount: None,
+        reason: Reason::parse("The data was stale").unwrap(),
+    })
+}
+
 pub(crate) fn settle_due() -> SettleDue {
     SettleDue { account: account_id() }
 }
@@ -171,6 +187,7 @@ impl Sent for GrantMakings {
             expires_at: self.until.map(|seconds| now.plus_seconds(seconds)),
             source: GrantSource::Purchase,
             reference: None,
+            reason: None,
         }
     }
 }
@@ -250,5 +267,60 @@ pub(crate) fn rename_key(name: &str) -> RenameKey {
         account: account_id(),
         key: key_id(),
         name: KeyName::parse(name).unwrap(),
+    }
+}
+
+pub(crate) fn change_account() -> ChangeAccount {
+    ChangeAccount {
+        account: account_id(),
+        name: None,
+        external_ref: None,
+        credit_limit: None,
+    }
+}
+
+impl ChangeAccount {
+    pub(crate) fn name(self, name: &str) -> ChangeAccount {
+        let name = Some(AccountName::parse(name).unwrap());
+        ChangeAccount { name, ..self }
+    }
+
+    pub(crate) fn external_ref(self, external_ref: Option<&str>) -> ChangeAccount {
+        let external_ref = Some(external_ref.map(str::to_owned));
+        ChangeAccount { external_ref, ..self }
+    }
+
+    pub(crate) fn credit_limit(self, limit: &str) -> ChangeAccount {
+        let credit_limit = Some(credits(limit));
+        ChangeAccount { credit_limit, ..self }
+    }
+}
+
+pub(crate) fn close_account() -> CloseAccount {
+    CloseAccount {
+        account: account_id(),
+        reason: Reason::parse("Moved on").unwrap(),
+    }
+}
+
+pub(crate) fn correct(amount: &str) -> CorrectMakings {
+    CorrectMakings(credits(amount))
+}
+
+/// A correction; its ids are as fresh as its moment.
+#[derive(Clone)]
+pub(crate) struct CorrectMakings(Credits);
+
+impl Sent for CorrectMakings {
+    type C = CorrectCredits;
+    fn at(self, now: Timestamp) -> CorrectCredits {
+        let random = u128::from(self.0.micros().unsigned_abs()) << 8;
+        CorrectCredits {
+            account: account_id(),
+            correction: CorrectionId::from_parts(now.ms(), random),
+            grant: GrantId::from_parts(now.ms(), random),
+            amount: self.0,
+            reason: Reason::parse("Granted twice").unwrap(),
+        }
     }
 }
