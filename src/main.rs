@@ -5,11 +5,6 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use mimalloc::MiMalloc;
-
-/// What a request needs is allocated by one thread and freed by another, which the system's allocator locks for.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// A ledger for API keys and usage credits.
 #[derive(Debug, Parser)]
