@@ -30,6 +30,8 @@ enum Command {
     Token(cli::token::Token),
     /// Fold a view again from the log
     Rebuild(cli::rebuild::Rebuild),
+    /// Compare views with the log
+    Views(cli::views::Views),
     /// Measure on this machine
     Bench(cli::bench::Bench),
     /// Run a command with a throw-away Postgres and NATS in DATABASE_URL and NATS_URL
@@ -62,6 +64,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(serve) => cli::serve::run(serve).await?,
         Command::Token(token) => cli::token::run(token).await?,
         Command::Rebuild(rebuild) => cli::rebuild::run(rebuild).await?,
+        Command::Views(views) => return Ok(cli::views::run(views).await),
         Command::Bench(bench) => cli::bench::run(bench).await?,
         Command::Local { command } => {
             let code = keyledger::local::run_with_servers(command).await?;

@@ -2,6 +2,7 @@
 
 pub mod appended;
 mod behind;
+mod checked;
 mod distrusted;
 mod halted;
 mod outages;

@@ -9,7 +9,7 @@ mod journal;
 mod killed;
 mod led;
 mod outage;
-mod process;
+pub mod process;
 mod readme;
 mod secrets;
 mod settled;

@@ -9,3 +9,4 @@ pub mod serve;
 pub mod signals;
 pub mod telemetry;
 pub mod token;
+pub mod views;

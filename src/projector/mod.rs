@@ -22,7 +22,7 @@ use sqlx::PgPool;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use rebuild::{RebuildError, Rebuilt, rebuild, rebuild_views};
+pub use rebuild::{Checked, Difference, RebuildError, Rebuilt, check_views, rebuild, rebuild_views};
 pub use view::View;
 
 use crate::bus::Bus;

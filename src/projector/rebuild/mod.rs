@@ -11,6 +11,7 @@
 //! The exchange writes only the rows that differ. Tables that others built SQL views on stay the same tables, and a
 //! rebuild that finds nothing wrong changes nothing and says that too.
 
+mod check;
 mod next;
 mod pass;
 
@@ -23,6 +24,7 @@ use tokio::task::JoinSet;
 use super::tables::{Balance, Charges, KeyList, Reservations, Table, Usage, WriteError};
 use super::view::View;
 use crate::log::ReadError;
+pub use check::{Checked, Difference, check_views};
 use next::Next;
 use pass::{PAGES_WAITING_MAX, Page, Pass};
 
@@ -54,8 +56,29 @@ pub struct Rebuilt {
     pub rows_changed: u64,
 }
 
-/// How each view's rebuild ended.
-pub type Outcomes = Vec<(View, Result<Rebuilt, RebuildError>)>;
+/// How it ended for each view.
+pub type Outcomes<O> = Vec<(View, Result<O, RebuildError>)>;
+
+/// What becomes of rows that were folded again.
+trait Ending: 'static {
+    type Outcome: Send + 'static;
+    /// Whether the live view's place, at the beginning, is as far as the log is folded in one go.
+    const STOPS_AT_LIVE: bool;
+
+    fn end<T: Table>(next: Next<T>) -> impl Future<Output = Result<Self::Outcome, RebuildError>> + Send;
+}
+
+/// They take the place of the live ones.
+struct TakeOver;
+
+impl Ending for TakeOver {
+    type Outcome = Rebuilt;
+    const STOPS_AT_LIVE: bool = false;
+
+    async fn end<T: Table>(next: Next<T>) -> Result<Rebuilt, RebuildError> {
+        next.take_over().await
+    }
+}
 
 /// Connections that read the log: one for the pass, one for the views that draw level.
 const LOG_CONNECTIONS: u32 = 2;
@@ -77,7 +100,15 @@ pub async fn rebuild_views(
     database_url: &str,
     views: &[View],
     progress: impl FnMut(u64, u64) + Send,
-) -> Result<Outcomes, RebuildError> {
+) -> Result<Outcomes<Rebuilt>, RebuildError> {
+    fold_again::<TakeOver>(database_url, views, progress).await
+}
+
+async fn fold_again<E: Ending>(
+    database_url: &str,
+    views: &[View],
+    progress: impl FnMut(u64, u64) + Send,
+) -> Result<Outcomes<E::Outcome>, RebuildError> {
     let log_pool = PgPoolOptions::new()
         .max_connections(LOG_CONNECTIONS)
         .connect(database_url)
@@ -96,11 +127,11 @@ pub async fn rebuild_views(
             pages,
         };
         match view {
-            View::KeyList => build.spawn::<KeyList>(&mut building),
-            View::Balance => build.spawn::<Balance>(&mut building),
-            View::Charges => build.spawn::<Charges>(&mut building),
-            View::Reservations => build.spawn::<Reservations>(&mut building),
-            View::Usage => build.spawn::<Usage>(&mut building),
+            View::KeyList => build.spawn::<KeyList, E>(&mut building),
+            View::Balance => build.spawn::<Balance, E>(&mut building),
+            View::Charges => build.spawn::<Charges, E>(&mut building),
+            View::Reservations => build.spawn::<Reservations, E>(&mut building),
+            View::Usage => build.spawn::<Usage, E>(&mut building),
         }
     }
     // Nobody ever sends: it ends when the last of them has let go. From here on a later rebuild comes after this one.
@@ -109,7 +140,7 @@ pub async fn rebuild_views(
     // An error here ends the tasks before they could take a pass that was cut short for a whole one.
     pass.run(progress).await?;
     drop(pass);
-    let mut outcomes = Outcomes::new();
+    let mut outcomes = Vec::new();
     while let Some(ended) = building.join_next().await {
         outcomes.push(ended.map_err(|_| RebuildError::CutShort)?);
     }
@@ -126,18 +157,21 @@ struct Build {
 }
 
 impl Build {
-    fn spawn<T: Table>(self, building: &mut JoinSet<(View, Result<Rebuilt, RebuildError>)>) {
-        building.spawn(async move { (T::VIEW, self.build::<T>().await) });
+    fn spawn<T: Table, E: Ending>(self, building: &mut JoinSet<(View, Result<E::Outcome, RebuildError>)>) {
+        building.spawn(async move { (T::VIEW, self.build::<T, E>().await) });
     }
 
-    async fn build<T: Table>(mut self) -> Result<Rebuilt, RebuildError> {
+    async fn build<T: Table, E: Ending>(mut self) -> Result<E::Outcome, RebuildError> {
         let mut next = Next::<T>::begin(&self.database_url, self.log_pool).await?;
+        if E::STOPS_AT_LIVE {
+            next.stop_at_live().await?;
+        }
         drop(self.begun);
         while let Some(page) = self.pages.recv().await {
             next.fold(page.shard, &page.events)?;
             next.write_when_large().await?;
         }
-        next.take_over().await
+        E::end(next).await
     }
 }
 

@@ -7,6 +7,7 @@ use keyledger_projections::Changes as _;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _};
 use uuid::Uuid;
 
+use super::check::{Checked, table_compared};
 use super::pass::{EVENTS_A_PAGE, decode, shard_of};
 use super::{RebuildError, Rebuilt, rows_do_not_fit};
 use crate::log::{Log, bigint, time_column};
@@ -36,6 +37,8 @@ struct Gathered<T: Table> {
     /// The name of this rebuild, beside its checkpoints.
     rebuild: Uuid,
     folded: BTreeMap<Shard, Place>,
+    /// Where folding ends, in shards for which that is said.
+    until: BTreeMap<Shard, Position>,
     changes: T::Changes,
 }
 
@@ -55,9 +58,16 @@ impl<T: Table> Next<T> {
             gathered: Gathered {
                 rebuild,
                 folded,
+                until: BTreeMap::new(),
                 changes: T::Changes::default(),
             },
         })
+    }
+
+    /// Does not go further than the live view is now.
+    pub(super) async fn stop_at_live(&mut self) -> Result<(), RebuildError> {
+        self.gathered.until = live_places::<T>(&mut self.connection).await?.into_iter().collect();
+        Ok(())
     }
 
     /// Folds the next events of a shard.
@@ -104,13 +114,50 @@ impl<T: Table> Next<T> {
     }
 }
 
+impl<T: Table> Next<T> {
+    /// Compares the generations as they are at one moment, keeps nothing of the next one, and changes nothing. Nobody waits.
+    pub(super) async fn compare(mut self) -> Result<Checked, RebuildError> {
+        self.write().await?;
+        // Rows and checkpoint of the live view are those of one moment in this SQL transaction, whatever comes meanwhile.
+        let mut transaction = self
+            .connection
+            .begin_with("begin isolation level repeatable read")
+            .await?;
+        for (shard, position) in live_places::<T>(&mut transaction).await? {
+            self.gathered.until.insert(shard, position);
+            let log = Log::new(self.log_pool.clone(), shard);
+            self.gathered.fold_up_to(&log, position).await?;
+        }
+        self.gathered.write(&mut transaction).await?;
+        let mut checked = Checked {
+            events: self.gathered.folded.values().map(|place| place.position.0).sum(),
+            rows: 0,
+            rows_different: 0,
+            first: None,
+        };
+        for named in T::TABLES {
+            checked.add(table_compared(&mut transaction, named).await?);
+        }
+        transaction.rollback().await?;
+        let mut transaction = self.connection.begin().await?;
+        forget_checkpoints::<T>(&mut transaction).await?;
+        for Named { table, .. } in T::TABLES {
+            let drop = format!("drop table if exists views_next.{table}");
+            sqlx::query(AssertSqlSafe(drop)).execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(checked)
+    }
+}
+
 impl<T: Table> Gathered<T> {
     /// Events of a shard that this view does not know are not its own.
     fn fold(&mut self, shard: Shard, events: &[Recorded]) -> Result<(), RebuildError> {
         let Some(place) = self.folded.get_mut(&shard) else {
             return Ok(());
         };
-        for recorded in events {
+        let until = self.until.get(&shard).copied().unwrap_or(Position(u64::MAX));
+        for recorded in events.iter().take_while(|recorded| recorded.position <= until) {
             self.changes.fold(recorded).map_err(|error| RebuildError::DoesNotFit {
                 position: recorded.position,
                 why: error.why.to_owned(),
@@ -216,11 +263,19 @@ async fn forget_checkpoints<T: Table>(connection: &mut PgConnection) -> Result<(
 
 /// Takes the live checkpoints' rows, and says where they stand.
 async fn lock_checkpoints<T: Table>(connection: &mut PgConnection) -> Result<Vec<(Shard, Position)>, sqlx::Error> {
-    let rows =
-        sqlx::query("select shard, position from views.checkpoints where projection = $1 order by shard for update")
-            .bind(T::VIEW.as_str())
-            .fetch_all(connection)
-            .await?;
+    sqlx::query("select from views.checkpoints where projection = $1 order by shard for update")
+        .bind(T::VIEW.as_str())
+        .execute(&mut *connection)
+        .await?;
+    live_places::<T>(connection).await
+}
+
+/// Where the live view stands.
+async fn live_places<T: Table>(connection: &mut PgConnection) -> Result<Vec<(Shard, Position)>, sqlx::Error> {
+    let rows = sqlx::query("select shard, position from views.checkpoints where projection = $1 order by shard")
+        .bind(T::VIEW.as_str())
+        .fetch_all(connection)
+        .await?;
     rows.iter()
         .map(|row| {
             let position: i64 = row.try_get("position")?;
