@@ -7,6 +7,7 @@ mod forward_auth;
 mod key_limits;
 mod keys;
 mod proxies;
+mod rotation;
 mod service;
 pub mod stage;
 mod usage;

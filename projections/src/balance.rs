@@ -271,7 +271,11 @@ impl Changes for BalanceChanges {
                     at,
                 )
             }
-            Event::KeyCreated(_) | Event::KeyRenamed(_) | Event::KeyDeleted(_) | Event::KeyUsed(_) => Ok(()),
+            Event::KeyCreated(_)
+            | Event::KeyRenamed(_)
+            | Event::KeyDeleted(_)
+            | Event::KeyRotated(_)
+            | Event::KeyUsed(_) => Ok(()),
         }
     }
 

@@ -3,8 +3,8 @@
 use keyledger_events::{
     AccountId, AccountName, AccountOpened, Actor, Channel, CommandId, Credits, CreditsCharged, CreditsExpired,
     CreditsGranted, CreditsReleased, CreditsReserved, DeleteReason, Endpoint, Environment, Event, EventId, GrantId,
-    GrantPart, GrantSource, KeyCreated, KeyDeleted, KeyDigest, KeyId, KeyName, KeyRenamed, KeyUsed, PaidWork, Position,
-    Recorded, ReleaseCause, ReservationId, Seq, Shard, Timestamp,
+    GrantPart, GrantSource, KeyCreated, KeyDeleted, KeyDigest, KeyId, KeyName, KeyRenamed, KeyRotated, KeyUsed,
+    PaidWork, Position, Recorded, ReleaseCause, ReservationId, Seq, Shard, Timestamp,
 };
 use proptest::prelude::*;
 
@@ -173,14 +173,14 @@ impl History {
     }
 }
 
-/// Two accounts whose holds are settled one way or the other, or stay open; keys renamed and deleted in between.
+/// Two accounts whose holds are settled one way or the other, or stay open; keys renamed, rotated and deleted in between.
 fn history() -> impl Strategy<Value = Vec<Recorded>> {
-    prop::collection::vec((0u8..2, 0u8..6), 0..60).prop_map(|steps| {
+    prop::collection::vec((0u8..2, 0u8..7), 0..60).prop_map(|steps| {
         let mut history = History::default();
         history.open(0);
         history.open(1);
         let mut open: Vec<(u8, u64)> = Vec::new();
-        let mut deleted = [false; 2];
+        let (mut deleted, mut rotated) = ([false; 2], [false; 2]);
         for (next, (n, step)) in (0u64..).zip(steps) {
             match (step, open.pop()) {
                 (0, Some((n, id))) => history.charge(n, id),
@@ -216,6 +216,19 @@ fn history() -> impl Strategy<Value = Vec<Recorded>> {
                             amount: credits(1),
                         },
                     );
+                }
+                (5, last) => {
+                    open.extend(last);
+                    if !std::mem::replace(&mut rotated[usize::from(n)], true) {
+                        history.add(
+                            n,
+                            KeyRotated {
+                                key: key(n),
+                                successor: key(n + 2),
+                                stops_at: Timestamp::MAX,
+                            },
+                        );
+                    }
                 }
                 (_, last) => {
                     open.extend(last);

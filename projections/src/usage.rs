@@ -153,6 +153,7 @@ impl Changes for UsageChanges {
             | Event::KeyCreated(_)
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)
+            | Event::KeyRotated(_)
             | Event::CreditsGranted(_)
             | Event::CreditsExpired(_) => Ok(()),
         }

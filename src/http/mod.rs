@@ -15,6 +15,7 @@ mod cursor;
 mod events;
 mod extract;
 mod forward_auth;
+mod fresh_texts;
 mod grants;
 mod health;
 mod key_limits;
@@ -29,6 +30,7 @@ mod portal_sessions;
 mod prices;
 mod problems;
 mod reservations;
+mod rotations;
 mod routes;
 mod serve;
 mod settlements;
@@ -40,6 +42,7 @@ use std::sync::Arc;
 use keyledger_events::KeyPrefix;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+pub(crate) use fresh_texts::FreshTexts;
 pub use measure::measure;
 pub(crate) use place::Place;
 

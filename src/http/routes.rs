@@ -16,7 +16,7 @@ use super::measure::measure;
 use super::openapi::{finish, head};
 use super::{
     App, Served, accounts, balance, charges, events, forward_auth, grants, health, keys, operator_sessions, pages,
-    portal_sessions, prices, problems, reservations, settlements, usage,
+    portal_sessions, prices, problems, reservations, rotations, settlements, usage,
 };
 
 fn all() -> OpenApiRouter<App> {
@@ -25,6 +25,7 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(accounts::show_account))
         .routes(routes!(keys::create_key, keys::list_keys))
         .routes(routes!(keys::rename_key, keys::delete_key))
+        .routes(routes!(rotations::rotate_key))
         .routes(routes!(events::key_history))
         .routes(routes!(portal_sessions::invite))
         .routes(routes!(operator_sessions::invite_operator))

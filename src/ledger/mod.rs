@@ -42,8 +42,8 @@ pub use refusal::Refusal;
 pub use remembered::idempotent_command_id;
 pub use rules::{
     AccountFacts, Beyond, Charge, ChargeAtOnce, ChargeDelivered, ChargeReservation, CreateKey, DeleteKey,
-    DeliveryCharge, GrantCredits, GrantFacts, Held, KeyFacts, OpenAccount, Payer, Price, Release, ReleaseReservation,
-    RenameKey, ReserveCredits, SettleDue, Usage,
+    DeliveryCharge, GrantCredits, GrantFacts, Held, KeyFacts, NewText, OVERLAP_SECONDS_MAX, OpenAccount, Payer, Price,
+    Release, ReleaseReservation, RenameKey, ReserveCredits, RotateKey, SettleDue, Usage,
 };
 pub use signals::{KeySignals, Working};
 

@@ -81,6 +81,7 @@ impl Remembered {
             Event::AccountOpened(_)
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)
+            | Event::KeyRotated(_)
             | Event::KeyUsed(_)
             | Event::CreditsExpired(_)
             | Event::CreditsReserved(_)

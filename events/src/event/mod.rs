@@ -9,7 +9,7 @@ pub use credits::{
     Channel, ClientLeft, CreditsCharged, CreditsExpired, CreditsGranted, CreditsReleased, CreditsReserved, GrantPart,
     GrantSource, PaidWork, ReleaseCause,
 };
-pub use keys::{DeleteReason, KeyCreated, KeyDeleted, KeyRenamed, KeyUsed};
+pub use keys::{DeleteReason, KeyCreated, KeyDeleted, KeyRenamed, KeyRotated, KeyUsed};
 
 use crate::ids::KeyId;
 use crate::key::KeyDigest;
@@ -67,6 +67,7 @@ events! {
     CreditsReserved => "keyledger.CreditsReserved.v1",
     CreditsCharged => "keyledger.CreditsCharged.v1",
     CreditsReleased => "keyledger.CreditsReleased.v1",
+    KeyRotated => "keyledger.KeyRotated.v1",
 }
 
 impl Event {
@@ -83,6 +84,7 @@ impl Event {
             Event::KeyCreated(e) => Some(e.key),
             Event::KeyRenamed(e) => Some(e.key),
             Event::KeyDeleted(e) => Some(e.key),
+            Event::KeyRotated(e) => Some(e.key),
             Event::KeyUsed(e) => Some(e.key),
             Event::CreditsReserved(e) => e.work.key,
             Event::CreditsCharged(e) => e.work.key,
@@ -98,6 +100,7 @@ impl Event {
             Event::AccountOpened(_)
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)
+            | Event::KeyRotated(_)
             | Event::KeyUsed(_)
             | Event::CreditsGranted(_)
             | Event::CreditsExpired(_)

@@ -45,15 +45,34 @@ pub struct KeyFacts {
     pub key: Key,
 }
 
-fn key_of(account: &Account, key: KeyId) -> Result<&Key, Refusal> {
+pub(super) fn key_of(account: &Account, key: KeyId) -> Result<&Key, Refusal> {
     account.keys.get(&key).ok_or(Refusal::UnknownKey { key })
 }
 
-fn facts(account: &Account, key: KeyId) -> Option<KeyFacts> {
+pub(super) fn facts(account: &Account, key: KeyId) -> Option<KeyFacts> {
     Some(KeyFacts {
         account: account.id,
         key: account.keys.get(&key)?.clone(),
     })
+}
+
+/// Refuses another key where there are as many as may be.
+pub(super) fn room_for_another(given: &Given<'_>) -> Result<(), Refusal> {
+    let alive = given.account.keys.values().filter(|key| key.deleted.is_none()).count();
+    let limit = given.limits.keys_per_account_max;
+    if u32::try_from(alive).is_ok_and(|alive| alive >= limit) {
+        return Err(Refusal::TooManyKeys { limit });
+    }
+    Ok(())
+}
+
+/// The key that a command made, now or when it came before.
+pub(super) fn made(account: &Account, by: &By, now: KeyId) -> Option<KeyId> {
+    match account.remembered.made_by(&by.command) {
+        Ok(Some(Made::Key(key))) => Some(*key),
+        Ok(Some(Made::Grant { .. })) | Err(_) => None,
+        Ok(None) => Some(now),
+    }
 }
 
 impl Command for CreateKey {
@@ -71,11 +90,7 @@ impl Command for CreateKey {
         if self.expires_at.is_some_and(|end| end <= given.now) {
             return Err(Refusal::InThePast { field: "expires_at" });
         }
-        let alive = given.account.keys.values().filter(|key| key.deleted.is_none()).count();
-        let limit = given.limits.keys_per_account_max;
-        if u32::try_from(alive).is_ok_and(|alive| alive >= limit) {
-            return Err(Refusal::TooManyKeys { limit });
-        }
+        room_for_another(&given)?;
         Ok(vec![
             KeyCreated {
                 key: self.key,
@@ -93,11 +108,7 @@ impl Command for CreateKey {
     }
 
     fn reply(&self, account: &Account, by: &By) -> Option<KeyFacts> {
-        match account.remembered.made_by(&by.command) {
-            Ok(Some(Made::Key(key))) => facts(account, *key),
-            Ok(Some(Made::Grant { .. })) | Err(_) => None,
-            Ok(None) => facts(account, self.key),
-        }
+        facts(account, made(account, by, self.key)?)
     }
 }
 

@@ -39,6 +39,9 @@ enum Step {
         until: Option<u32>,
     },
     DeleteKey,
+    Rotate {
+        overlap: u32,
+    },
     Wait {
         seconds: u32,
     },
@@ -56,6 +59,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (2u8..200, 1u32..5_000_000, -2i32..3, prop::option::of(1u32..400))
             .prop_map(|(n, amount, priority, until)| Step::Grant { n, amount, priority, until }),
         1 => Just(Step::DeleteKey),
+        1 => (0u32..300).prop_map(|overlap| Step::Rotate { overlap }),
         4 => (0u32..300).prop_map(|seconds| Step::Wait { seconds }),
         1 => Just(Step::Due),
     ];
@@ -120,6 +124,7 @@ fn take_step(s: &mut Scenario, step: &Step, used_grants: &mut Vec<u8>) -> Option
             })
         }
         Step::DeleteKey => s.when(delete_key()),
+        Step::Rotate { overlap } => s.when(rotate(9, *overlap)),
         Step::Wait { seconds } => {
             s.later(*seconds);
             return None;

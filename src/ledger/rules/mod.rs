@@ -17,6 +17,7 @@ mod laws;
 mod once;
 mod release;
 mod reserve;
+mod rotate;
 #[cfg(test)]
 mod scenario;
 mod settle;
@@ -30,4 +31,5 @@ pub use grants::{GrantCredits, GrantFacts};
 pub use keys::{CreateKey, DeleteKey, KeyFacts, RenameKey};
 pub use release::ReleaseReservation;
 pub use reserve::{Held, Payer, Price, ReserveCredits, Usage};
+pub use rotate::{NewText, OVERLAP_SECONDS_MAX, RotateKey};
 pub use settle::{Charge, Release};

@@ -237,6 +237,27 @@ pub(crate) fn create_key_until(n: u8, seconds: u32) -> KeyMakings {
     }
 }
 
+pub(crate) fn rotate(successor: u8, overlap_seconds: u32) -> RotateKey {
+    rotate_of(1, successor, overlap_seconds)
+}
+
+pub(crate) fn rotate_of(key: u8, successor: u8, overlap_seconds: u32) -> RotateKey {
+    RotateKey {
+        account: account_id(),
+        key: key_number(key),
+        successor: key_number(successor),
+        live: NewText {
+            preview: "sk_live_xyz...".into(),
+            digest: digest(successor),
+        },
+        test: NewText {
+            preview: "sk_test_xyz...".into(),
+            digest: digest(successor + 100),
+        },
+        overlap_seconds,
+    }
+}
+
 pub(crate) fn delete_key() -> DeleteKey {
     DeleteKey {
         account: account_id(),
