@@ -2,6 +2,7 @@
 //! auditors hold hashes of. `KEYLEDGER_WRITE_GOLDEN=1` writes the samples that do not exist yet.
 
 mod client_left;
+mod environment;
 mod key_limits;
 mod once;
 mod rotated;
@@ -59,6 +60,7 @@ fn work() -> PaidWork {
         endpoint: Endpoint::parse("ai_visibility").unwrap(),
         unit_price: credits("0.5"),
         price_version: 0,
+        environment: Environment::Live,
     }
 }
 
@@ -140,6 +142,7 @@ fn samples() -> Vec<(&'static str, Event)> {
                 request: Some("req-1".into()),
                 network: Some("203.0.113.0/24".into()),
                 user_agent: Some("curl/8.0 \\ \"x\"\u{1}".into()),
+                environment: Environment::Live,
             }
             .into(),
         ),
@@ -152,6 +155,7 @@ fn samples() -> Vec<(&'static str, Event)> {
                 request: None,
                 network: None,
                 user_agent: None,
+                environment: Environment::Live,
             }
             .into(),
         ),

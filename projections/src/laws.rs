@@ -37,6 +37,7 @@ fn work(n: u8) -> PaidWork {
         endpoint: Endpoint::parse("serp").unwrap(),
         unit_price: credits(500_000),
         price_version: 0,
+        environment: Environment::Live,
     }
 }
 
@@ -113,6 +114,7 @@ impl History {
             // Some use a key from more networks than are remembered.
             network: Some(format!("203.0.{}.0/24", id * 7 % 50)),
             user_agent: None,
+            environment: Environment::Live,
         };
         self.add(n, used);
         self.add(

@@ -48,7 +48,7 @@ fn lines(page: &str) -> usize {
 /// The records of a file, without its header.
 fn records(text: &str) -> Vec<csv::StringRecord> {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
-    assert_eq!(reader.headers().unwrap().len(), 10);
+    assert_eq!(reader.headers().unwrap().len(), 11);
     reader.records().map(Result::unwrap).collect()
 }
 
@@ -191,7 +191,7 @@ async fn the_file_has_the_charges_that_are_looked_for() {
     assert_eq!(fields(&all[1]), ["Looker Studio", "api", "serp", "1", "0.5", "0.5"]);
     assert_eq!(&all[1][2], id_of(&made["key"]));
     assert!(
-        file.text.lines().nth(1).unwrap().ends_with(",3,0.5,1.5"),
+        file.text.lines().nth(1).unwrap().ends_with(",3,0.5,1.5,\"live\""),
         "numbers are not quoted"
     );
     let narrow = ada

@@ -96,4 +96,7 @@ pub struct KeyUsed {
     pub network: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
+    /// Of the key.
+    #[serde(default, skip_serializing_if = "Environment::is_live")]
+    pub environment: Environment,
 }

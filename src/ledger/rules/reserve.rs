@@ -1,8 +1,8 @@
 //! Checking a key and holding credits, in one command.
 
 use keyledger_events::{
-    AccountId, Actor, Channel, Credits, CreditsReserved, Endpoint, Event, GrantPart, KeyDigest, KeyId, KeyUsed,
-    OnceMark, PaidWork, ReservationId, Timestamp,
+    AccountId, Actor, Channel, Credits, CreditsReserved, Endpoint, Environment, Event, GrantPart, KeyDigest, KeyId,
+    KeyUsed, OnceMark, PaidWork, ReservationId, Timestamp,
 };
 
 use super::charge_delivered::beside;
@@ -42,6 +42,16 @@ pub struct Price {
     pub version: u64,
 }
 
+impl Price {
+    /// Trying out costs nothing.
+    pub(super) const fn in_environment(self, environment: Environment) -> Credits {
+        match environment {
+            Environment::Live => self.unit,
+            Environment::Test => Credits::ZERO,
+        }
+    }
+}
+
 /// What is known of the client's request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -55,6 +65,8 @@ pub struct Usage {
 pub struct Held {
     pub account: AccountId,
     pub key: Option<KeyId>,
+    /// Of the key.
+    pub environment: Environment,
     pub reservation: ReservationId,
     pub endpoint: Endpoint,
     pub quantity: u64,
@@ -100,9 +112,13 @@ impl ReserveCredits {
         }
     }
 
-    fn unit_price(&self, account: &Account, now: Timestamp) -> Credits {
+    fn unit_price(&self, account: &Account, environment: Environment, now: Timestamp) -> Credits {
         let paid = self.once.is_some_and(|mark| account.paid.has(mark, now));
-        if paid { Credits::ZERO } else { self.price.unit }
+        if paid {
+            Credits::ZERO
+        } else {
+            self.price.in_environment(environment)
+        }
     }
 
     fn same_terms(&self, hold: &Hold, key: Option<KeyId>) -> bool {
@@ -187,7 +203,8 @@ impl Command for ReserveCredits {
     fn decide(&self, given: Given<'_>) -> Result<Vec<Event>, Refusal> {
         let account = given.account;
         let key = self.payer_key(account, given.now)?;
-        let unit_price = self.unit_price(account, given.now);
+        let environment = key.map(|key| key.environment).unwrap_or_default();
+        let unit_price = self.unit_price(account, environment, given.now);
         let amount = unit_price
             .times(self.quantity)
             .ok_or(Refusal::OutOfRange { field: "quantity" })?;
@@ -217,6 +234,7 @@ impl Command for ReserveCredits {
                 request: self.usage.request.clone(),
                 network: self.usage.network.clone(),
                 user_agent: self.usage.user_agent.clone(),
+                environment,
             })
         });
         let reserved = CreditsReserved {
@@ -231,6 +249,7 @@ impl Command for ReserveCredits {
                 endpoint: self.endpoint.clone(),
                 unit_price,
                 price_version: self.price.version,
+                environment,
             },
             quantity: self.quantity,
             amount,
@@ -248,6 +267,7 @@ impl Command for ReserveCredits {
         Some(Held {
             account: account.id,
             key: hold.work.key,
+            environment: hold.work.environment,
             reservation: self.reservation,
             endpoint: hold.work.endpoint.clone(),
             quantity: hold.quantity,
@@ -283,6 +303,28 @@ mod tests {
         let mut s = Scenario::with_credits("100");
         s.when(reserve(R1, "0.5")).writes(&["KeyUsed", "CreditsReserved"]);
         assert_eq!(s.available(), "99.5");
+    }
+
+    #[test]
+    fn a_test_key_works_without_credits_and_spends_none() {
+        let mut s = Scenario::with_credits("0.5");
+        s.when(create_key(2).for_tests()).succeeds();
+        s.when(reserve(R1, "0.5")).succeeds();
+        // Nothing is available any more.
+        s.when(reserve_with(2, R2, "0.5"))
+            .writes(&["KeyUsed", "CreditsReserved"]);
+        s.when(charge_all(R2)).writes(&["CreditsCharged"]);
+        let mut at_once = charge_at_once(R3, 3, "0.5");
+        at_once.key = s.account().keys.values().last().map(|key| key.id);
+        s.when(at_once).writes(&["CreditsReserved", "CreditsCharged"]);
+        assert_eq!(s.account().totals.charged, Credits::ZERO);
+        s.when(charge_all(R1)).succeeds();
+        assert_eq!(
+            (s.available(), s.account().totals.charged),
+            ("0".to_owned(), credits("0.5"))
+        );
+        let work = &s.account().settled[&R2].work;
+        assert_eq!((work.environment, work.unit_price), (Environment::Test, Credits::ZERO));
     }
 
     #[test]

@@ -294,6 +294,7 @@ mod tests {
             endpoint: keyledger_events::Endpoint::parse("serp").unwrap(),
             unit_price: credits("0.5"),
             price_version: 0,
+            environment: Environment::Live,
         }
     }
 

@@ -22,7 +22,7 @@ use crate::views::{ChargeLine, ChargeSearch, Page, ViewName, Views};
 /// Lines that are read, and kept in memory, at once. However long the file is, no more are.
 const LINES_AT_ONCE: u32 = 1_000;
 
-const HEADER: [&str; 10] = [
+const HEADER: [&str; 11] = [
     "charged_at",
     "charge_id",
     "key_id",
@@ -33,6 +33,7 @@ const HEADER: [&str; 10] = [
     "quantity",
     "unit_price",
     "credits",
+    "environment",
 ];
 
 /// All charges that the address asks for, the latest first.
@@ -121,7 +122,7 @@ fn header() -> Result<Bytes, Fault> {
 }
 
 /// Numbers stay numbers: none of ours is below zero. Everything else is a text in quotes.
-fn record(line: &ChargeLine) -> [String; 10] {
+fn record(line: &ChargeLine) -> [String; 11] {
     let (charge, label) = (&line.charge, line.label.as_ref());
     [
         charge.charged_at.to_string(),
@@ -134,10 +135,11 @@ fn record(line: &ChargeLine) -> [String; 10] {
         charge.quantity.to_string(),
         charge.unit_price.to_string(),
         charge.charged.to_string(),
+        cell(&charge.environment),
     ]
 }
 
-fn written(records: impl IntoIterator<Item = [String; 10]>) -> Result<Bytes, Fault> {
+fn written(records: impl IntoIterator<Item = [String; 11]>) -> Result<Bytes, Fault> {
     let mut writer = WriterBuilder::new()
         .terminator(Terminator::CRLF)
         .quote_style(QuoteStyle::NonNumeric)
@@ -155,7 +157,7 @@ mod tests {
 
     #[test]
     fn texts_are_quoted_and_numbers_are_not() {
-        let mut record = [""; 10].map(str::to_owned);
+        let mut record = [""; 11].map(str::to_owned);
         record[3] = cell("=\"a\",\nb");
         record[7] = "2".to_owned();
         record[9] = "0.5".to_owned();
@@ -163,7 +165,7 @@ mod tests {
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         assert_eq!(
             text,
-            "\"\",\"\",\"\",\"'=\"\"a\"\",[U+000A]b\",\"\",\"\",\"\",2,\"\",0.5\r\n"
+            "\"\",\"\",\"\",\"'=\"\"a\"\",[U+000A]b\",\"\",\"\",\"\",2,\"\",0.5,\"\"\r\n"
         );
     }
 }

@@ -13,6 +13,7 @@ pub(super) struct LineRow {
     pub(super) endpoint: String,
     /// `None` is the dashboard.
     pub(super) key: Option<LineKey>,
+    pub(super) test: bool,
     pub(super) quantity: String,
     pub(super) credits: String,
 }
@@ -46,6 +47,7 @@ impl LineRow {
                     deleted: false,
                 },
             }),
+            test: charge.environment == "test",
             quantity: thousands(charge.quantity),
             credits: amount(charge.charged),
         }

@@ -188,9 +188,17 @@ pub(crate) struct KeyMakings {
     n: u8,
     until: Option<u32>,
     limits: KeyLimits,
+    environment: Environment,
 }
 
 impl KeyMakings {
+    pub(crate) fn for_tests(self) -> KeyMakings {
+        KeyMakings {
+            environment: Environment::Test,
+            ..self
+        }
+    }
+
     /// For these endpoints only.
     pub(crate) fn scoped(self, endpoints: &[&str]) -> KeyMakings {
         let limits = KeyLimits {
@@ -215,7 +223,7 @@ impl Sent for KeyMakings {
             name: KeyName::parse("Looker Studio").unwrap(),
             preview: "sk_live_abc...".into(),
             digest: digest(self.n),
-            environment: Environment::Live,
+            environment: self.environment,
             expires_at: self.until.map(|seconds| now.plus_seconds(seconds)),
             limits: self.limits,
         }
@@ -227,6 +235,7 @@ pub(crate) fn create_key(n: u8) -> KeyMakings {
         n,
         until: None,
         limits: KeyLimits::default(),
+        environment: Environment::Live,
     }
 }
 
