@@ -7,6 +7,7 @@ mod environments;
 mod forward_auth;
 mod key_limits;
 mod keys;
+mod leaks;
 mod proxies;
 mod rotation;
 mod service;

@@ -20,6 +20,7 @@ mod grants;
 mod health;
 mod key_limits;
 mod keys;
+mod leaks;
 mod look;
 mod measure;
 mod openapi;

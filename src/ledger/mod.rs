@@ -41,7 +41,7 @@ pub use paid_results::PaidResults;
 pub use refusal::Refusal;
 pub use remembered::idempotent_command_id;
 pub use rules::{
-    AccountFacts, Beyond, Charge, ChargeAtOnce, ChargeDelivered, ChargeReservation, CreateKey, DeleteKey,
+    AccountFacts, Beyond, Charge, ChargeAtOnce, ChargeDelivered, ChargeReservation, CreateKey, DeleteKey, DeleteLeaked,
     DeliveryCharge, GrantCredits, GrantFacts, Held, KeyFacts, NewText, OVERLAP_SECONDS_MAX, OpenAccount, Payer, Price,
     Release, ReleaseReservation, RenameKey, ReserveCredits, RotateKey, SettleDue, Usage,
 };

@@ -13,6 +13,7 @@ mod grants;
 mod keys;
 #[cfg(test)]
 mod laws;
+mod leak;
 #[cfg(test)]
 mod once;
 mod release;
@@ -29,6 +30,7 @@ pub use charge_delivered::{Beyond, ChargeDelivered, DeliveryCharge};
 pub use due::{SettleDue, due};
 pub use grants::{GrantCredits, GrantFacts};
 pub use keys::{CreateKey, DeleteKey, KeyFacts, RenameKey};
+pub use leak::DeleteLeaked;
 pub use release::ReleaseReservation;
 pub use reserve::{Held, Payer, Price, ReserveCredits, Usage};
 pub use rotate::{NewText, OVERLAP_SECONDS_MAX, RotateKey};
