@@ -4,9 +4,11 @@
 mod account_changes;
 mod client_left;
 mod corrections;
+mod environment;
 mod key_limits;
 mod once;
 mod refunds;
+mod rotated;
 
 use std::fs;
 use std::path::PathBuf;
@@ -61,6 +63,7 @@ fn work() -> PaidWork {
         endpoint: Endpoint::parse("ai_visibility").unwrap(),
         unit_price: credits("0.5"),
         price_version: 0,
+        environment: Environment::Live,
     }
 }
 
@@ -142,6 +145,7 @@ fn samples() -> Vec<(&'static str, Event)> {
                 request: Some("req-1".into()),
                 network: Some("203.0.113.0/24".into()),
                 user_agent: Some("curl/8.0 \\ \"x\"\u{1}".into()),
+                environment: Environment::Live,
             }
             .into(),
         ),
@@ -154,6 +158,7 @@ fn samples() -> Vec<(&'static str, Event)> {
                 request: None,
                 network: None,
                 user_agent: None,
+                environment: Environment::Live,
             }
             .into(),
         ),
@@ -336,6 +341,8 @@ fn canonical_bytes_are_the_released_ones() {
         is_as_released(name, &recorded);
         types.push(recorded.event.type_name());
     }
+    // Those that came later have files of their own.
+    types.push(rotated::rotated().type_name());
     types.dedup();
     // Later ones have a file each.
     types.extend(refunds::TYPES);

@@ -16,14 +16,20 @@ const CHECK_CHARS: usize = 6;
 const PREVIEW_CHARS: usize = 3;
 
 /// Whether a key is for real work or for trying out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Environment {
+    #[default]
     Live,
     Test,
 }
 
 impl Environment {
+    /// What is not said of work is that it is real.
+    pub(crate) const fn is_live(&self) -> bool {
+        matches!(self, Environment::Live)
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Environment::Live => "live",

@@ -413,7 +413,11 @@ impl Changes for BalanceChanges {
                 let corrected = e.amount.micros();
                 self.account(account, AccountChange { corrected, ..nothing }, at)
             }
-            Event::KeyCreated(_) | Event::KeyRenamed(_) | Event::KeyDeleted(_) | Event::KeyUsed(_) => Ok(()),
+            Event::KeyCreated(_)
+            | Event::KeyRenamed(_)
+            | Event::KeyDeleted(_)
+            | Event::KeyRotated(_)
+            | Event::KeyUsed(_) => Ok(()),
         }
     }
 

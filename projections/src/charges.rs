@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use keyledger_events::{
-    AccountId, Channel, Credits, Endpoint, Event, KeyId, Position, Recorded, ReservationId, Shard, Timestamp,
+    AccountId, Channel, Credits, Endpoint, Environment, Event, KeyId, Position, Recorded, ReservationId, Shard,
+    Timestamp,
 };
 
 use crate::{Changes, FoldError, Rows, add};
@@ -21,6 +22,8 @@ pub struct ChargeRow {
     pub quantity: u64,
     pub unit_price: Credits,
     pub price_version: u64,
+    /// A test key's charge is of nothing.
+    pub environment: Environment,
     pub charged: Credits,
     pub returned: Credits,
     /// Micro-credits: the sum of all refunds of this charge.
@@ -51,6 +54,7 @@ impl Changes for ChargesChanges {
                     quantity: e.quantity,
                     unit_price: e.work.unit_price,
                     price_version: e.work.price_version,
+                    environment: e.work.environment,
                     charged: e.charged,
                     returned: e.returned,
                     refunded: 0,
@@ -82,6 +86,7 @@ impl Changes for ChargesChanges {
             | Event::KeyCreated(_)
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)
+            | Event::KeyRotated(_)
             | Event::KeyUsed(_)
             | Event::CreditsGranted(_)
             | Event::CreditsExpired(_)

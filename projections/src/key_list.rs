@@ -22,6 +22,8 @@ pub struct KeyRow {
     pub expires_at: Option<Timestamp>,
     pub deleted: Option<(Timestamp, DeleteReason)>,
     pub replaces: Option<KeyId>,
+    /// Who takes its place, and when it stops.
+    pub rotated: Option<(KeyId, Timestamp)>,
     /// The endpoints that the key is for. `None`: all of them.
     pub scopes: Option<Scopes>,
     /// How often the key may call. `None`: as often as any.
@@ -36,6 +38,7 @@ pub struct KeyRow {
 pub struct KeyChange {
     pub name: Option<KeyName>,
     pub deleted: Option<(Timestamp, DeleteReason)>,
+    pub rotated: Option<(KeyId, Timestamp)>,
     pub last_used_at: Option<Timestamp>,
     pub uses: i64,
 }
@@ -58,6 +61,7 @@ impl KeyListChanges {
         let before = self.changed.entry((account, key)).or_default();
         before.name = change.name.or(before.name.take());
         before.deleted = before.deleted.or(change.deleted);
+        before.rotated = before.rotated.or(change.rotated);
         before.last_used_at = before.last_used_at.max(change.last_used_at);
         add(&mut before.uses, change.uses, at.position)
     }
@@ -68,6 +72,7 @@ fn merge_into_row(row: &mut KeyRow, change: KeyChange) -> Result<(), &'static st
         row.name = name;
     }
     row.deleted = row.deleted.or(change.deleted);
+    row.rotated = row.rotated.or(change.rotated);
     row.last_used_at = row.last_used_at.max(change.last_used_at);
     row.uses = row.uses.checked_add(change.uses).ok_or("a count leaves its bounds")?;
     Ok(())
@@ -85,6 +90,7 @@ fn row(account: AccountId, created: &KeyCreated, recorded: &Recorded) -> KeyRow 
         expires_at: created.expires_at,
         deleted: None,
         replaces: created.replaces,
+        rotated: None,
         scopes: created.scopes.clone(),
         rate_limit: created.rate_limit,
         last_used_at: None,
@@ -115,6 +121,13 @@ impl Changes for KeyListChanges {
             Event::KeyDeleted(e) => {
                 let change = KeyChange {
                     deleted: Some((at, e.reason)),
+                    ..KeyChange::default()
+                };
+                self.change(account, e.key, change, recorded)
+            }
+            Event::KeyRotated(e) => {
+                let change = KeyChange {
+                    rotated: Some((e.successor, e.stops_at)),
                     ..KeyChange::default()
                 };
                 self.change(account, e.key, change, recorded)

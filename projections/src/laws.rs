@@ -4,8 +4,8 @@ use keyledger_events::{
     AccountClosed, AccountId, AccountName, AccountOpened, AccountRenamed, Actor, Channel, CommandId, CorrectionId,
     CreditLimitChanged, Credits, CreditsCharged, CreditsCorrected, CreditsExpired, CreditsGranted, CreditsRefunded,
     CreditsReleased, CreditsReserved, DeleteReason, Endpoint, Environment, Event, EventId, ExternalRefChanged, GrantId,
-    GrantPart, GrantSource, KeyCreated, KeyDeleted, KeyDigest, KeyId, KeyName, KeyRenamed, KeyUsed, PaidWork, Position,
-    Reason, Recorded, RefundId, ReleaseCause, ReservationId, Seq, Shard, Timestamp,
+    GrantPart, GrantSource, KeyCreated, KeyDeleted, KeyDigest, KeyId, KeyName, KeyRenamed, KeyRotated, KeyUsed,
+    PaidWork, Position, Reason, Recorded, RefundId, ReleaseCause, ReservationId, Seq, Shard, Timestamp,
 };
 use proptest::prelude::*;
 
@@ -38,6 +38,7 @@ fn work(n: u8) -> PaidWork {
         endpoint: Endpoint::parse("serp").unwrap(),
         unit_price: credits(500_000),
         price_version: 0,
+        environment: Environment::Live,
     }
 }
 
@@ -115,6 +116,7 @@ impl History {
             // Some use a key from more networks than are remembered.
             network: Some(format!("203.0.{}.0/24", id * 7 % 50)),
             user_agent: None,
+            environment: Environment::Live,
         };
         self.add(n, used);
         self.add(
@@ -206,15 +208,15 @@ impl History {
 }
 
 /// Two accounts whose holds are settled one way or the other, or stay open; charges are taken back in halves;
-/// keys renamed and deleted in between.
+/// keys renamed, rotated and deleted in between.
 fn history() -> impl Strategy<Value = Vec<Recorded>> {
-    prop::collection::vec((0u8..2, 0u8..12), 0..60).prop_map(|steps| {
+    prop::collection::vec((0u8..2, 0u8..13), 0..60).prop_map(|steps| {
         let mut history = History::default();
         history.open(0);
         history.open(1);
         let mut open: Vec<(u8, u64)> = Vec::new();
         let mut charged: Vec<(u8, u64)> = Vec::new();
-        let mut deleted = [false; 2];
+        let (mut deleted, mut rotated) = ([false; 2], [false; 2]);
         for (next, (n, step)) in (0u64..).zip(steps) {
             match (step, open.pop()) {
                 (0, Some((n, id))) => {
@@ -293,6 +295,19 @@ fn history() -> impl Strategy<Value = Vec<Recorded>> {
                             reason,
                         },
                     );
+                }
+                (11, last) => {
+                    open.extend(last);
+                    if !std::mem::replace(&mut rotated[usize::from(n)], true) {
+                        history.add(
+                            n,
+                            KeyRotated {
+                                key: key(n),
+                                successor: key(n + 2),
+                                stops_at: Timestamp::MAX,
+                            },
+                        );
+                    }
                 }
                 (_, last) => {
                     open.extend(last);

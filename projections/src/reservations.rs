@@ -76,6 +76,7 @@ impl Changes for ReservationsChanges {
             | Event::KeyCreated(_)
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)
+            | Event::KeyRotated(_)
             | Event::KeyUsed(_)
             | Event::CreditsGranted(_)
             | Event::CreditsExpired(_)

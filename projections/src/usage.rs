@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use keyledger_events::{AccountId, Endpoint, Event, KeyId, PaidWork, Position, Recorded, ReleaseCause, Timestamp};
+use keyledger_events::{
+    AccountId, Endpoint, Environment, Event, KeyId, PaidWork, Position, Recorded, ReleaseCause, Timestamp,
+};
 
 use crate::{Changes, FoldError, Rows, add};
 
@@ -20,6 +22,8 @@ pub struct UsageId {
 pub struct UsageSums {
     /// How often data was asked for and let through: by a key, or without one by a hold.
     pub uses: i64,
+    /// How many of them were by test keys.
+    pub test_uses: i64,
     /// Holds that were charged.
     pub charges: i64,
     /// Units delivered.
@@ -61,6 +65,7 @@ impl UsageSums {
         let (a, b) = (self.released, other.released);
         Some(UsageSums {
             uses: self.uses.checked_add(other.uses)?,
+            test_uses: self.test_uses.checked_add(other.test_uses)?,
             charges: self.charges.checked_add(other.charges)?,
             quantity: self.quantity.checked_add(other.quantity)?,
             charged: self.charged.checked_add(other.charged)?,
@@ -135,7 +140,11 @@ impl Changes for UsageChanges {
         let at = recorded.position;
         match &recorded.event {
             Event::KeyUsed(e) => {
-                add(&mut self.sums(recorded, Some(e.key), &e.endpoint).uses, 1, at)?;
+                let sums = self.sums(recorded, Some(e.key), &e.endpoint);
+                add(&mut sums.uses, 1, at)?;
+                if e.environment == Environment::Test {
+                    add(&mut sums.test_uses, 1, at)?;
+                }
                 if let Some(network) = &e.network {
                     let networks = self.networks.entry((recorded.account, e.key)).or_default();
                     note_network(networks, network.clone(), recorded.time);
@@ -162,6 +171,7 @@ impl Changes for UsageChanges {
             | Event::KeyCreated(_)
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)
+            | Event::KeyRotated(_)
             | Event::CreditsGranted(_)
             | Event::CreditsExpired(_) => Ok(()),
         }

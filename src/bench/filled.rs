@@ -236,6 +236,7 @@ impl Scribe {
             request: None,
             network: None,
             user_agent: None,
+            environment: Environment::Live,
         };
         self.note(key, used)?;
         let reserved = CreditsReserved {
@@ -281,6 +282,7 @@ impl Scribe {
             endpoint: self.endpoint.clone(),
             unit_price: self.price,
             price_version: 0,
+            environment: Environment::Live,
         }
     }
 

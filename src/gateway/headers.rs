@@ -17,6 +17,7 @@ pub(super) const CREDITS_CHARGED: HeaderName = HeaderName::from_static("credits-
 pub(super) const CREDITS_REMAINING: HeaderName = HeaderName::from_static("credits-remaining");
 const ACCOUNT: HeaderName = HeaderName::from_static("x-keyledger-account");
 const KEY: HeaderName = HeaderName::from_static("x-keyledger-key");
+const ENVIRONMENT: HeaderName = HeaderName::from_static("x-keyledger-environment");
 const RESERVATION: HeaderName = HeaderName::from_static("x-keyledger-reservation");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -96,6 +97,7 @@ pub(super) fn for_upstream(
     if let Some(key) = held.key {
         set(&mut headers, KEY, &key.to_string());
     }
+    set(&mut headers, ENVIRONMENT, held.environment.as_str());
     set(&mut headers, RESERVATION, &held.reservation.to_string());
     set(&mut headers, FORWARDED_FOR, &client.to_string());
     set(&mut headers, REQUEST_ID, request_id);

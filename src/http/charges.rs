@@ -83,6 +83,9 @@ pub(super) struct ChargeRow {
     unit_price: Credits,
     /// The price book that the price comes from; 0 is the config file.
     price_version: u64,
+    /// `live` or `test`: a test key's work costs nothing.
+    #[schema(example = "live")]
+    environment: String,
     #[schema(value_type = String, example = "0.5")]
     amount: Credits,
     /// What was held and not charged.
@@ -111,6 +114,7 @@ impl ChargeRow {
             quantity: charge.quantity,
             unit_price: charge.unit_price,
             price_version: charge.price_version,
+            environment: charge.environment,
             amount: charge.charged,
             returned: charge.returned,
             refunded: charge.refunded,

@@ -161,6 +161,12 @@ pub(super) struct KeyBody {
     /// The key that this one succeeds.
     #[schema(value_type = Option<String>)]
     replaces: Option<KeyId>,
+    /// The key that succeeds this one, which was rotated.
+    #[schema(value_type = Option<String>)]
+    successor: Option<KeyId>,
+    /// A rotated key works until then, and is deleted with the reason `rotated`.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    stops_at: Option<Timestamp>,
     /// The endpoints that the key is for, in the order of the alphabet. `null`: all of them.
     #[schema(value_type = Option<Vec<String>>, example = json!(["ai_visibility", "serp"]))]
     scopes: Option<Scopes>,
@@ -198,6 +204,8 @@ impl KeyBody {
             deleted_at: key.deleted.map(|(at, _)| at),
             delete_reason: key.deleted.map(|(_, reason)| reason.as_str().to_owned()),
             replaces: key.replaces,
+            successor: key.rotated.map(|rotated| rotated.successor),
+            stops_at: key.rotated.map(|rotated| rotated.stops_at),
             scopes: key.limits.scopes,
             rate_limit: key.limits.rate.map(KeyRateLimit::from),
             last_used_at: None,
@@ -218,6 +226,8 @@ impl KeyBody {
             deleted_at: key.deleted_at,
             delete_reason: key.delete_reason,
             replaces: key.replaces,
+            successor: key.rotated.map(|(successor, _)| successor),
+            stops_at: key.rotated.map(|(_, end)| end),
             scopes: key.scopes,
             rate_limit: key.rate_limit.map(KeyRateLimit::from),
             last_used_at: Some(key.last_used_at),
@@ -234,6 +244,22 @@ pub(super) struct NewKeyBody {
     #[serde(serialize_with = "let_the_text_out")]
     #[schema(value_type = Option<String>, example = "sk_live_4fZ0Qm8r1Tt6bYwKpX3sUe7NcVhJd2LgAo9RiB5ZqE4yW1C0nMa8")]
     secret: Option<KeySecret>,
+}
+
+impl NewKeyBody {
+    /// With its text, unless that is gone.
+    pub(super) fn made(facts: KeyFacts, secret: Option<KeySecret>) -> NewKeyBody {
+        let ours = secret.is_some();
+        NewKeyBody {
+            key: KeyBody {
+                // A key that was made just now has not been used.
+                last_used_at: ours.then_some(None),
+                uses: ours.then_some(0),
+                ..KeyBody::changed(facts)
+            },
+            secret,
+        }
+    }
 }
 
 fn let_the_text_out<S: Serializer>(secret: &Option<KeySecret>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -287,16 +313,8 @@ pub(super) async fn create_key(
     let answer = app.ledger.submit(command, by).await.map_err(refused)?;
     // The text belongs to the key that was made for it. A repetition is told about the first one's key, whose text is gone.
     let ours = answer.reply.key.id == key;
-    let body = |facts| NewKeyBody {
-        key: KeyBody {
-            // A key that was made just now has not been used.
-            last_used_at: ours.then_some(None),
-            uses: ours.then_some(0),
-            ..KeyBody::changed(facts)
-        },
-        secret: ours.then_some(secret),
-    };
-    let answered = Answered::created(answer, body).replayed(!ours);
+    let secret = ours.then_some(secret);
+    let answered = Answered::created(answer, |facts| NewKeyBody::made(facts, secret)).replayed(!ours);
     Ok(([(CACHE_CONTROL, "no-store")], answered))
 }
 

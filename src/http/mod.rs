@@ -16,10 +16,12 @@ mod cursor;
 mod events;
 mod extract;
 mod forward_auth;
+mod fresh_texts;
 mod grants;
 mod health;
 mod key_limits;
 mod keys;
+mod leaks;
 mod look;
 mod measure;
 mod openapi;
@@ -31,6 +33,7 @@ mod prices;
 mod problems;
 mod refunds;
 mod reservations;
+mod rotations;
 mod routes;
 mod serve;
 mod settlements;
@@ -42,6 +45,7 @@ use std::sync::Arc;
 use keyledger_events::KeyPrefix;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+pub(crate) use fresh_texts::FreshTexts;
 pub use measure::measure;
 pub(crate) use place::Place;
 

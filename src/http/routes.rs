@@ -15,8 +15,8 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::measure::measure;
 use super::openapi::{finish, head};
 use super::{
-    App, Served, accounts, balance, charges, corrections, events, forward_auth, grants, health, keys,
-    operator_sessions, pages, portal_sessions, prices, problems, refunds, reservations, settlements, usage,
+    App, Served, accounts, balance, charges, corrections, events, forward_auth, grants, health, keys, leaks,
+    operator_sessions, pages, portal_sessions, prices, problems, refunds, reservations, rotations, settlements, usage,
 };
 
 fn all() -> OpenApiRouter<App> {
@@ -26,6 +26,8 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(accounts::close_account))
         .routes(routes!(keys::create_key, keys::list_keys))
         .routes(routes!(keys::rename_key, keys::delete_key))
+        .routes(routes!(rotations::rotate_key))
+        .routes(routes!(leaks::report_leaks))
         .routes(routes!(events::key_history))
         .routes(routes!(portal_sessions::invite))
         .routes(routes!(operator_sessions::invite_operator))

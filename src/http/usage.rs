@@ -137,6 +137,8 @@ pub(super) struct UsageItem {
     key: Option<KeyId>,
     /// How often data was asked for and let through.
     uses: u64,
+    /// How many of these were by test keys, which cost nothing.
+    test_uses: u64,
     /// How often it was charged.
     charges: u64,
     /// Units delivered.
@@ -177,6 +179,7 @@ impl From<views::Point> for UsageItem {
             endpoint,
             key,
             uses: point.uses,
+            test_uses: point.test_uses,
             charges: point.charges,
             quantity: point.quantity,
             charged: point.charged,

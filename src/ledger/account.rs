@@ -15,7 +15,7 @@ use keyledger_events::{
 use serde::{Deserialize, Serialize};
 
 pub use credits::{Grant, Hold, Outcome, Settled};
-pub use key::{Key, KeyLimits};
+pub use key::{Key, KeyLimits, Rotated};
 pub use keys::Keys;
 
 use super::paid_results::PaidResults;
@@ -57,6 +57,8 @@ pub struct Account {
     hang_ups_kept: usize,
     /// Open holds by the moment that they end.
     pub(super) deadlines: BTreeSet<(Timestamp, ReservationId)>,
+    /// Keys that have a successor and still work, by the moment that they stop.
+    pub(super) stopping: BTreeSet<(Timestamp, KeyId)>,
     /// Settled ids by the moment that they were settled.
     settled_order: VecDeque<(Timestamp, ReservationId)>,
 }
@@ -117,6 +119,7 @@ impl Account {
             scopes_named: 0,
             hang_ups_kept: 0,
             deadlines: BTreeSet::new(),
+            stopping: BTreeSet::new(),
             settled_order: VecDeque::new(),
         }
     }
@@ -136,6 +139,7 @@ impl Account {
         512 + self.keys.len() * 400
             + self.scopes_named * 64
             + self.hang_ups_kept * 8
+            + self.stopping.len() * 40
             + self.grants.len() * 120
             + self.open.len() * 400
             + self.settled.len() * 220
@@ -210,6 +214,21 @@ impl Account {
                     return Err("the key is deleted already");
                 }
                 key.deleted = Some((at, e.reason));
+                if let Some(rotated) = key.rotated {
+                    self.stopping.remove(&(rotated.stops_at, e.key));
+                }
+            }
+            Event::KeyRotated(e) => {
+                if !self.keys.contains_key(&e.successor) {
+                    return Err("the account has no such successor");
+                }
+                let key = self.key_mut(e.key)?;
+                if key.deleted.is_some() || key.rotated.is_some() {
+                    return Err("the key is deleted or rotated already");
+                }
+                let (successor, stops_at) = (e.successor, e.stops_at);
+                key.rotated = Some(Rotated { successor, stops_at });
+                self.stopping.insert((stops_at, e.key));
             }
             Event::KeyUsed(e) => {
                 self.key_mut(e.key)?;

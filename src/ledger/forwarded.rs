@@ -20,7 +20,8 @@ use super::Ledger;
 use super::command::{By, SubmitError};
 use super::rules::{
     ChangeAccount, ChargeAtOnce, ChargeDelivered, ChargeReservation, CloseAccount, CorrectCredits, CreateKey,
-    DeleteKey, GrantCredits, OpenAccount, RefundCharge, ReleaseReservation, RenameKey, ReserveCredits, SettleDue,
+    DeleteKey, DeleteLeaked, GrantCredits, OpenAccount, RefundCharge, ReleaseReservation, RenameKey, ReserveCredits,
+    RotateKey, SettleDue,
 };
 use super::work::{Heard, Job, Sheet, Work};
 
@@ -232,6 +233,8 @@ commands! {
     "close_account" => CloseAccount,
     "correct" => CorrectCredits,
     "refund" => RefundCharge,
+    "rotate_key" => RotateKey,
+    "delete_leaked" => DeleteLeaked,
 }
 
 impl Ledger {

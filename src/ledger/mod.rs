@@ -48,9 +48,9 @@ pub use refusal::Refusal;
 pub use remembered::idempotent_command_id;
 pub use rules::{
     AccountFacts, Beyond, ChangeAccount, Charge, ChargeAtOnce, ChargeDelivered, ChargeReservation, CloseAccount,
-    CorrectCredits, Corrected, CorrectionFacts, CreateKey, DeleteKey, DeliveryCharge, GrantCredits, GrantFacts, Held,
-    KeyFacts, OpenAccount, Payer, Price, RefundCharge, RefundFacts, Release, ReleaseReservation, RenameKey,
-    ReserveCredits, SettleDue, Usage,
+    CorrectCredits, Corrected, CorrectionFacts, CreateKey, DeleteKey, DeleteLeaked, DeliveryCharge, GrantCredits,
+    GrantFacts, Held, KeyFacts, NewText, OVERLAP_SECONDS_MAX, OpenAccount, Payer, Price, RefundCharge, RefundFacts,
+    Release, ReleaseReservation, RenameKey, ReserveCredits, RotateKey, SettleDue, Usage,
 };
 pub use signals::{KeySignals, Working};
 

@@ -23,6 +23,12 @@ pub enum Refusal {
     /// A management command on a key that is gone.
     #[error("the key is deleted")]
     KeyGone { key: KeyId },
+    /// The same of a key whose time is over.
+    #[error("the key has expired")]
+    KeyOver { key: KeyId },
+    /// A second successor is not made.
+    #[error("the key was rotated before: its successor is {successor}")]
+    KeyRotated { key: KeyId, successor: KeyId },
     #[error("an account has at most {limit} keys that are not deleted")]
     TooManyKeys { limit: u32 },
     /// No such key text. The same answer for every text that is not a key's.

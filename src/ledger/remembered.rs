@@ -106,6 +106,7 @@ impl Remembered {
             | Event::CreditLimitChanged(_)
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)
+            | Event::KeyRotated(_)
             | Event::KeyUsed(_)
             | Event::CreditsExpired(_)
             | Event::CreditsReserved(_)

@@ -120,6 +120,7 @@ fn account_pages() -> Router<Pages> {
         .route("/keys/new", get(keys::ask_name))
         .route("/keys/{key}/rename", get(keys::ask_new_name).post(keys::rename))
         .route("/keys/{key}/delete", get(keys::ask_to_delete).post(keys::delete))
+        .route("/keys/{key}/rotate", get(keys::ask_to_rotate).post(keys::rotate))
         .route("/credits", get(credits::show))
         .route("/credits/charges.csv", get(credits::download))
         .route("/activity", get(activity::list))

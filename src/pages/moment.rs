@@ -65,15 +65,30 @@ pub(super) fn seconds_between(earlier: Timestamp, later: Timestamp) -> i64 {
 
 /// The script has the same words, so that nothing jumps when it takes over.
 fn ago(seconds: i64) -> String {
+    match seconds {
+        ..45 => "just now".to_owned(),
+        45.. => format!("{} ago", roughly(seconds)),
+    }
+}
+
+/// How far ahead a moment is, rounded down.
+pub(super) fn ahead(seconds: i64) -> String {
+    match seconds {
+        ..MINUTE => "within a minute".to_owned(),
+        MINUTE.. => format!("in {}", roughly(seconds)),
+    }
+}
+
+/// `3 days`.
+fn roughly(seconds: i64) -> String {
     let (count, unit) = match seconds {
-        ..45 => return "just now".to_owned(),
-        45..HOUR => ((seconds / MINUTE).max(1), "minute"),
+        ..HOUR => ((seconds / MINUTE).max(1), "minute"),
         HOUR..DAY => (seconds / HOUR, "hour"),
         DAY..MONTH => (seconds / DAY, "day"),
         MONTH..YEAR => (seconds / MONTH, "month"),
         YEAR.. => (seconds / YEAR, "year"),
     };
-    format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" })
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
 /// A count with its thousands apart.

@@ -24,6 +24,7 @@ pub(super) struct Fields {
     pub(super) request: String,
     pub(super) name: String,
     pub(super) environment: String,
+    pub(super) overlap: String,
     pub(super) compromised: Option<String>,
 }
 

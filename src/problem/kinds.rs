@@ -47,7 +47,9 @@ kinds! {
     KEY_DELETED = UNAUTHORIZED "key-deleted", "The API key was deleted",
         "The key was right once and has been deleted, so it works nowhere any more. Generate a new key. A request that was to change a deleted key answers with status 409.";
     KEY_EXPIRED = UNAUTHORIZED "key-expired", "The API key has expired",
-        "The key was given an end, and that moment has passed. Generate a new key.";
+        "The key was given an end, and that moment has passed. Generate a new key. A request that was to rotate an expired key answers with status 409.";
+    KEY_ROTATED = CONFLICT "key-rotated", "The API key has a successor already",
+        "A key is rotated once: `detail` names its successor. Rotate that one, or make another key.";
     KEY_SCOPE = FORBIDDEN "key-scope", "The API key is not for this endpoint",
         "The key is right, and is limited to other endpoints than the one that `detail` names. Nothing was forwarded, held or charged. Use a key that is for this endpoint; what a key is for was said when it was made, and the key list shows it.";
     KEY_AMBIGUOUS = BAD_REQUEST "key-ambiguous", "More than one API key was sent",

@@ -159,6 +159,11 @@ impl From<Refusal> for Problem {
                 status: StatusCode::CONFLICT,
                 ..Problem::new(KEY_DELETED, detail)
             },
+            Refusal::KeyOver { .. } => Problem {
+                status: StatusCode::CONFLICT,
+                ..Problem::new(KEY_EXPIRED, detail)
+            },
+            Refusal::KeyRotated { .. } => Problem::new(KEY_ROTATED, detail),
             Refusal::TooManyKeys { .. } => Problem::new(TOO_MANY_KEYS, detail),
             Refusal::KeyInvalid => Problem::new(KEY_INVALID, detail),
             Refusal::KeyDeleted => Problem::new(KEY_DELETED, detail),

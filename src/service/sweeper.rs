@@ -12,7 +12,7 @@ use crate::clock;
 use crate::ledger::{By, Ledger, SettleDue};
 use crate::views::Views;
 
-/// A hold or a grant outlives its end by about this long at most, when nobody uses the account.
+/// A hold, a grant or a rotated key outlives its end by about this long at most, when nobody uses the account.
 const EVERY: Duration = Duration::from_secs(1);
 /// Accounts settled in one sweep; the rest comes in the next.
 const ACCOUNTS_MAX: u32 = 500;

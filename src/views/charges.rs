@@ -17,6 +17,8 @@ pub struct Charge {
     pub quantity: u64,
     pub unit_price: Credits,
     pub price_version: u64,
+    /// A test key's charge is of nothing.
+    pub environment: String,
     pub charged: Credits,
     pub returned: Credits,
     /// All refunds of it together.
@@ -39,6 +41,7 @@ pub(super) fn charge(row: &PgRow) -> Result<Charge, ViewError> {
         quantity: row.count("quantity")?,
         unit_price: row.credits("unit_price")?,
         price_version: row.count("price_version")?,
+        environment: row.text("environment")?,
         charged: row.credits("charged")?,
         returned: row.credits("returned")?,
         refunded: row.credits("refunded")?,

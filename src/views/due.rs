@@ -5,7 +5,7 @@ use keyledger_events::{AccountId, Timestamp};
 use super::{Columns as _, ViewError, Views, time_column};
 
 impl Views {
-    /// At most `limit` accounts with a hold or a grant whose end has come by `now`.
+    /// At most `limit` accounts with a hold, a grant or a rotated key whose end has come by `now`.
     pub async fn due_accounts(&self, now: Timestamp, limit: u32) -> Result<Vec<AccountId>, ViewError> {
         let rows = sqlx::query(
             "select distinct account_id from (
@@ -13,6 +13,9 @@ impl Views {
                  union all
                  (select account_id from views.grants
                   where remaining > 0 and expires_at is not null and expires_at <= $1 order by expires_at limit $2)
+                 union all
+                 (select account_id from views.key_list
+                  where stops_at is not null and deleted_at is null and stops_at <= $1 order by stops_at limit $2)
              ) due limit $2",
         )
         .bind(time_column(now))

@@ -21,7 +21,7 @@ macro_rules! found_keys {
         "select * from views.key_list
              where account_id = $2 and ($6::uuid is null or key_id < $6)
                and ($3::text is null or $3 = case
-                   when deleted_at is not null then 'deleted'
+                   when deleted_at is not null or stops_at <= $4 then 'deleted'
                    when expires_at <= $4 then 'expired'
                    else 'active' end)
                and ($5::text is null or strpos(lower(name), lower($5)) > 0)

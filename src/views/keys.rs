@@ -20,6 +20,8 @@ pub struct Key {
     pub deleted_at: Option<Timestamp>,
     pub delete_reason: Option<String>,
     pub replaces: Option<KeyId>,
+    /// Who takes its place, and when it stops or has stopped.
+    pub rotated: Option<(KeyId, Timestamp)>,
     /// The endpoints that the key is for. `None`: all of them.
     pub scopes: Option<Scopes>,
     /// How often the key may call. `None`: as often as any.
@@ -50,7 +52,8 @@ impl KeyState {
 impl Key {
     /// The key's state at a moment.
     pub fn state(&self, now: Timestamp) -> KeyState {
-        if self.deleted_at.is_some() {
+        let stopped = self.rotated.is_some_and(|(_, end)| end <= now);
+        if self.deleted_at.is_some() || stopped {
             KeyState::Deleted
         } else if self.expires_at.is_some_and(|end| end <= now) {
             KeyState::Expired
@@ -73,6 +76,7 @@ pub(super) fn key(row: &PgRow) -> Result<Key, ViewError> {
         deleted_at: row.time_or_none("deleted_at")?,
         delete_reason: row.text_or_none("delete_reason")?,
         replaces: row.key_or_none("replaces")?,
+        rotated: row.key_or_none("successor")?.zip(row.time_or_none("stops_at")?),
         scopes: scopes(row)?,
         rate_limit: rate_limit(row)?,
         last_used_at: row.time_or_none("last_used_at")?,

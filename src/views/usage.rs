@@ -120,6 +120,8 @@ pub struct Point {
     pub at: Timestamp,
     pub line: Line,
     pub uses: u64,
+    /// How many of them were by test keys.
+    pub test_uses: u64,
     /// Holds that were charged.
     pub charges: u64,
     pub quantity: u64,
@@ -147,8 +149,9 @@ macro_rules! chart {
             "with steps as materialized (
                  select date_trunc($5, hour, 'UTC') as step, ",
             $line,
-            " as line, sum(uses) as uses, sum(charges) as charges, sum(quantity) as quantity, sum(charged) as charged,
-                     sum(refunded) as refunded,                     sum(released_requested) as released_requested, sum(released_queued) as released_queued,
+            " as line, sum(uses) as uses, sum(test_uses) as test_uses, sum(charges) as charges, sum(quantity) as quantity, sum(charged) as charged,
+                     sum(refunded) as refunded,
+                     sum(released_requested) as released_requested, sum(released_queued) as released_queued,
                      sum(released_error) as released_error, sum(released_client_gone) as released_client_gone,
                      sum(released_expired) as released_expired, sum(released_account_closed) as released_account_closed
                  from ",
@@ -161,7 +164,8 @@ macro_rules! chart {
              select c.position as at, exists (select from views.balance where account_id = $2) as known, p.*
              from views.checkpoints c
              left join lateral (
-                 select s.step, f.line, sum(s.uses)::bigint as uses, sum(s.charges)::bigint as charges,
+                 select s.step, f.line, sum(s.uses)::bigint as uses,
+                     sum(s.test_uses)::bigint as test_uses, sum(s.charges)::bigint as charges,
                      sum(s.quantity)::bigint as quantity, sum(s.charged)::bigint as charged,
                      sum(s.refunded)::bigint as refunded,
                      sum(s.released_requested)::bigint as released_requested,
@@ -237,6 +241,7 @@ impl Views {
                 at,
                 line: line(row, lines, account)?,
                 uses: row.count("uses")?,
+                test_uses: row.count("test_uses")?,
                 charges: row.count("charges")?,
                 quantity: row.count("quantity")?,
                 charged: row.credits("charged")?,

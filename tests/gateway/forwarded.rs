@@ -24,6 +24,7 @@ async fn the_upstream_sees_who_asks_and_not_the_key() {
         "traceparent": ["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"],
         "x-forwarded-for": ["127.0.0.1"],
         "x-keyledger-account": [stage.customer.account.to_string()],
+        "x-keyledger-environment": ["live"],
         "x-keyledger-key": [stage.key.to_string()],
         "x-keyledger-reservation": [used.reservation.to_string()],
         "x-request-id": ["mine-1"],

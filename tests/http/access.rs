@@ -58,6 +58,9 @@ async fn each_role_does_its_own_work_and_no_other() {
             "open",
         );
         told(client.delete(&key).await.status.as_u16(), false, "delete");
+        let path = format!("{key}/rotate");
+        let overlap = json!({"overlap_seconds": 0});
+        told(client.post(&path, overlap).await.status.as_u16(), false, "rotate");
         told(
             client.patch(&key, json!({"name": "x"})).await.status.as_u16(),
             false,

@@ -191,9 +191,10 @@ impl Site {
     }
 }
 
-const SPOOFED: [(&str, &str); 4] = [
+const SPOOFED: [(&str, &str); 5] = [
     ("x-keyledger-account", "evil"),
     ("x-keyledger-key", "evil"),
+    ("x-keyledger-environment", "evil"),
     ("x_keyledger_account", "evil"),
     ("x-keyledger-forward-auth", "evil"),
 ];
@@ -207,6 +208,7 @@ async fn spoofed_headers_do_not_arrive(server: Server) {
     let account = seen["headers"]["x-keyledger-account"][0].as_str().unwrap();
     assert!(site.account.ends_with(account));
     assert_eq!(seen["headers"]["x-keyledger-key"][0], site.key.as_str());
+    assert_eq!(seen["headers"]["x-keyledger-environment"][0], "live");
 }
 
 async fn refusals_are_told_and_not_forwarded(server: Server) {

@@ -218,7 +218,7 @@ async fn the_file_has_the_charges_that_are_looked_for() {
     assert_eq!(fields(&all[1]), ["Looker Studio", "api", "serp", "1", "0.5", "0.5"]);
     assert_eq!(&all[1][2], id_of(&made["key"]));
     assert!(
-        file.text.lines().nth(1).unwrap().ends_with(",3,0.5,1.5,0"),
+        file.text.lines().nth(1).unwrap().ends_with(",3,0.5,1.5,0,\"live\""),
         "numbers are not quoted"
     );
     let narrow = ada

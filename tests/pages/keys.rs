@@ -52,6 +52,48 @@ async fn the_help_pages_steps_lead_where_it_says() {
 }
 
 #[tokio::test]
+async fn a_key_is_rotated_and_the_list_says_when_the_old_one_stops() {
+    let stage = Stage::open().await;
+    let (account, old) = stage.customer("10").await;
+    let id = old["key"]["id"].as_str().unwrap();
+    let ada = Browser::inside(&stage, &account).await;
+    let path = format!("/portal/keys/{id}/rotate");
+    let question = ada.page(&path).await;
+    assert!(question.contains("Looker Studio") && question.contains("It has never been used"));
+    let fields = [
+        ("token", hidden(&question, "token")),
+        ("request", hidden(&question, "request")),
+        ("overlap", "day"),
+    ];
+    let made = ada.post(&path, &fields).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    assert!(made.text.contains("You won’t see it again") && made.text.contains("works for another 1 day"));
+    let secret = secret_in(&made.text).to_owned();
+    for key in [secret.as_str(), old["secret"].as_str().unwrap()] {
+        assert_eq!(works(&stage, key).await, 201);
+    }
+    // The same form again shows no text and makes no third key.
+    let again = ada.post(&path, &fields).await;
+    assert_eq!(again.status, 200);
+    assert!(again.text.contains("already shown") && !again.text.contains(&secret));
+    let on = value_after(&made.text, "id=\"stored\"", "href").to_owned();
+    let list = ada
+        .page(&format!(
+            "/portal/{}",
+            on.trim_start_matches("../").split('#').next().unwrap()
+        ))
+        .await;
+    assert_eq!(list.matches("class=\"name\">Looker Studio").count(), 2);
+    assert_eq!(list.matches("It has a successor and stops").count(), 1);
+    assert!(list.contains(">in 23 hours</time>"), "{list}");
+    assert_eq!(ada.get(&path).await.status, 409);
+    let told = ada.page("/portal/activity?kind=keys").await;
+    assert!(told.contains(" a successor, and it stops at "), "{told}");
+    let bad = [fields[0], fields[1], ("overlap", "2")];
+    assert_eq!(ada.post(&path, &bad).await.status, 400);
+}
+
+#[tokio::test]
 async fn loading_the_new_keys_page_again_makes_no_second_key_and_shows_no_text() {
     let stage = Stage::open().await;
     let account = stage.account().await;

@@ -28,6 +28,7 @@ async fn addresses(browser: &Browser, key: &str) -> Vec<String> {
         "keys/new",
         &format!("keys/{key}/rename"),
         &format!("keys/{key}/delete"),
+        &format!("keys/{key}/rotate"),
         "credits",
         &format!("credits?key={key}"),
         "credits/charges.csv",

@@ -50,6 +50,7 @@ pub fn uses(key: KeyId, count: usize) -> Vec<Event> {
         request: None,
         network: None,
         user_agent: None,
+        environment: keyledger_events::Environment::Live,
     };
     vec![Event::from(used); count]
 }

@@ -24,6 +24,7 @@ fn endpoints_used(key: KeyId, count: usize) -> Vec<Event> {
         request: None,
         network: None,
         user_agent: None,
+        environment: keyledger_events::Environment::Live,
     };
     (0..count).map(|n| Event::from(used(n))).collect()
 }

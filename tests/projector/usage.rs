@@ -22,7 +22,7 @@ pub async fn equal_usage(harness: &Harness, events: &[Recorded]) {
     let stored: Vec<String> = sqlx::query_scalar(
         "select concat_ws(' ', account_id, extract(epoch from hour)::bigint, coalesce(key_id::text, '-'), endpoint, uses,
              charges, quantity, charged, refunded, released_requested, released_queued, released_error, released_client_gone,
-             released_expired, released_account_closed)
+             released_expired, released_account_closed, test_uses)
          from views.usage",
     )
     .fetch_all(&mut owner)
@@ -35,7 +35,7 @@ pub async fn equal_usage(harness: &Harness, events: &[Recorded]) {
         let (account, hour) = (Uuid::from_bytes(id.account.to_bytes()), id.hour.micros() / 1_000_000);
         let (endpoint, r) = (id.endpoint.as_str(), s.released);
         format!(
-            "{account} {hour} {key} {endpoint} {} {} {} {} {} {} {} {} {} {} {}",
+            "{account} {hour} {key} {endpoint} {} {} {} {} {} {} {} {} {} {} {} {}",
             s.uses,
             s.charges,
             s.quantity,
@@ -46,7 +46,8 @@ pub async fn equal_usage(harness: &Harness, events: &[Recorded]) {
             r.error,
             r.client_gone,
             r.expired,
-            r.account_closed
+            r.account_closed,
+            s.test_uses
         )
     };
     assert_eq!(sorted(stored), sorted(rows.used.iter().map(said).collect()));
@@ -235,6 +236,7 @@ fn used_from(key: KeyId, network: String) -> Event {
         request: None,
         network: Some(network),
         user_agent: None,
+        environment: keyledger_events::Environment::Live,
     })
 }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::credits::Credits;
 use crate::ids::{GrantId, KeyId, ReservationId};
+use crate::key::Environment;
 use crate::once::OnceMark;
 use crate::text::{Endpoint, Reason};
 use crate::time::Timestamp;
@@ -99,6 +100,9 @@ pub struct PaidWork {
     pub unit_price: Credits,
     /// The version of the price book that the price comes from; 0 is the config file.
     pub price_version: u64,
+    /// Of the key. A test key's work is counted and costs nothing.
+    #[serde(default, skip_serializing_if = "Environment::is_live")]
+    pub environment: Environment,
 }
 
 /// Credits are held for work not yet done. `amount` = the sum of `from` + `on_limit`.

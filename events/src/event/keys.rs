@@ -47,6 +47,15 @@ pub struct KeyDeleted {
     pub reason: DeleteReason,
 }
 
+/// The key has a successor. It works until `stops_at`, and is deleted then with the reason `rotated`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRotated {
+    pub key: KeyId,
+    pub successor: KeyId,
+    pub stops_at: Timestamp,
+}
+
 /// Why a key was deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -87,4 +96,7 @@ pub struct KeyUsed {
     pub network: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
+    /// Of the key.
+    #[serde(default, skip_serializing_if = "Environment::is_live")]
+    pub environment: Environment,
 }

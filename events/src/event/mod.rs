@@ -12,7 +12,7 @@ pub use credits::{
     Channel, ClientLeft, CreditsCharged, CreditsExpired, CreditsGranted, CreditsReleased, CreditsReserved, GrantPart,
     GrantSource, PaidWork, ReleaseCause,
 };
-pub use keys::{DeleteReason, KeyCreated, KeyDeleted, KeyRenamed, KeyUsed};
+pub use keys::{DeleteReason, KeyCreated, KeyDeleted, KeyRenamed, KeyRotated, KeyUsed};
 pub use refunds::{CreditsRefunded, GrantTerms};
 
 use crate::ids::KeyId;
@@ -77,6 +77,7 @@ events! {
     CreditLimitChanged => "keyledger.CreditLimitChanged.v1",
     AccountClosed => "keyledger.AccountClosed.v1",
     CreditsCorrected => "keyledger.CreditsCorrected.v1",
+    KeyRotated => "keyledger.KeyRotated.v1",
 }
 
 impl Event {
@@ -93,6 +94,7 @@ impl Event {
             Event::KeyCreated(e) => Some(e.key),
             Event::KeyRenamed(e) => Some(e.key),
             Event::KeyDeleted(e) => Some(e.key),
+            Event::KeyRotated(e) => Some(e.key),
             Event::KeyUsed(e) => Some(e.key),
             Event::CreditsReserved(e) => e.work.key,
             Event::CreditsCharged(e) => e.work.key,
@@ -121,6 +123,7 @@ impl Event {
             | Event::CreditLimitChanged(_)
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)
+            | Event::KeyRotated(_)
             | Event::KeyUsed(_)
             | Event::CreditsGranted(_)
             | Event::CreditsExpired(_)

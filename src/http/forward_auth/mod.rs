@@ -69,6 +69,7 @@ use hold::{Holding, Then, hold};
         (status = 200, description = "Held; the request may be forwarded.", headers(
             ("X-Keyledger-Account" = String, description = "Who pays."),
             ("X-Keyledger-Key" = String, description = "The key's id."),
+            ("X-Keyledger-Environment" = String, description = "The key's: `live`, or `test`, whose work costs nothing."),
             ("X-Keyledger-Reservation" = String, description = "What is to be settled."),
             ("X-Keyledger-Quantity" = String, description = "Units of a plain answer: 1, or 0 where they have to be counted."),
             ("Credits-Held" = String, description = "What the request may cost."),

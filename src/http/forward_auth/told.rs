@@ -13,6 +13,7 @@ pub(super) const ACCOUNT: HeaderName = HeaderName::from_static("x-keyledger-acco
 pub(super) const RESERVATION: HeaderName = HeaderName::from_static("x-keyledger-reservation");
 pub(super) const QUANTITY: HeaderName = HeaderName::from_static("x-keyledger-quantity");
 const KEY: HeaderName = HeaderName::from_static("x-keyledger-key");
+const ENVIRONMENT: HeaderName = HeaderName::from_static("x-keyledger-environment");
 const STATUS: HeaderName = HeaderName::from_static("x-keyledger-status");
 const CODE: HeaderName = HeaderName::from_static("x-keyledger-code");
 const TITLE: HeaderName = HeaderName::from_static("x-keyledger-title");
@@ -36,6 +37,7 @@ pub(super) fn allowed(holding: &Holding) -> Response {
     if let Some(key) = held.key {
         set(headers, KEY, &key.to_string());
     }
+    set(headers, ENVIRONMENT, held.environment.as_str());
     set(headers, RESERVATION, &held.reservation.to_string());
     set(headers, CREDITS_HELD, &held.amount.to_string());
     let remaining: Credits = match &holding.charge {

@@ -19,10 +19,19 @@ pub struct Key {
     pub replaces: Option<KeyId>,
     pub limits: KeyLimits,
     pub deleted: Option<(Timestamp, DeleteReason)>,
+    /// Who takes its place, and when it stops.
+    pub rotated: Option<Rotated>,
     /// Open reservations of this key.
     pub open: u32,
     /// When its clients left just before the end of an answer.
     pub hang_ups: HangUps,
+}
+
+/// A key that has a successor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotated {
+    pub successor: KeyId,
+    pub stops_at: Timestamp,
 }
 
 /// What a key is limited to, for as long as it lives. The default limits nothing.
@@ -51,6 +60,7 @@ impl Key {
                 rate: e.rate_limit,
             },
             deleted: None,
+            rotated: None,
             open: 0,
             hang_ups: HangUps::default(),
         }

@@ -1,9 +1,12 @@
 //! Reserving and charging in one command: the dashboard's own use of the same credits.
 
-use keyledger_events::{AccountId, Channel, CreditsReserved, Endpoint, Event, KeyId, PaidWork, ReservationId};
+use keyledger_events::{
+    AccountId, Channel, CreditsReserved, Endpoint, Environment, Event, KeyId, PaidWork, ReservationId,
+};
 use serde::{Deserialize, Serialize};
 
 use super::charge::charge_facts;
+use super::keys::key_of;
 use super::reserve::{Price, room_for_new, take};
 use super::settle::{Charge, closed, spend};
 use crate::ledger::account::{Account, Hold, Outcome};
@@ -54,16 +57,18 @@ impl Command for ChargeAtOnce {
                 Outcome::Released { .. } => Err(closed(reservation, settled)),
             };
         }
-        if let Some(key) = self.key.filter(|key| !account.keys.contains_key(key)) {
-            return Err(Refusal::UnknownKey { key });
-        }
+        let environment = match self.key {
+            None => Environment::Live,
+            Some(key) => key_of(account, key)?.environment,
+        };
         room_for_new(&given, reservation, None)?;
         let work = PaidWork {
             key: self.key,
             channel: self.key.map_or(Channel::Dashboard, |_| Channel::Api),
             endpoint: self.endpoint.clone(),
-            unit_price: self.price.unit,
+            unit_price: self.price.in_environment(environment),
             price_version: self.price.version,
+            environment,
         };
         hold_and_spend(&given, reservation, work, self.quantity)
     }

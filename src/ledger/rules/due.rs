@@ -1,6 +1,6 @@
-//! What time itself settles: holds that nobody closed, grants whose end has come.
+//! What time itself settles: holds that nobody closed, grants whose end has come, keys whose successor has taken over.
 
-use keyledger_events::{AccountId, CreditsExpired, Event, ReleaseCause, Timestamp};
+use keyledger_events::{AccountId, CreditsExpired, DeleteReason, Event, KeyDeleted, ReleaseCause, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::settle::give_back;
@@ -25,6 +25,13 @@ pub fn due(account: &Account, now: Timestamp) -> Vec<Event> {
         Event::from(CreditsExpired {
             grant: grant.id,
             amount: grant.remaining,
+        })
+    }));
+    let stopped = account.stopping.iter().take_while(|(end, _)| *end <= now);
+    events.extend(stopped.map(|(_, key)| {
+        Event::from(KeyDeleted {
+            key: *key,
+            reason: DeleteReason::Rotated,
         })
     }));
     events

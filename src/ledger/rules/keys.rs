@@ -49,15 +49,34 @@ pub struct KeyFacts {
     pub key: Key,
 }
 
-fn key_of(account: &Account, key: KeyId) -> Result<&Key, Refusal> {
+pub(super) fn key_of(account: &Account, key: KeyId) -> Result<&Key, Refusal> {
     account.keys.get(&key).ok_or(Refusal::UnknownKey { key })
 }
 
-fn facts(account: &Account, key: KeyId) -> Option<KeyFacts> {
+pub(super) fn facts(account: &Account, key: KeyId) -> Option<KeyFacts> {
     Some(KeyFacts {
         account: account.id,
         key: account.keys.get(&key)?.clone(),
     })
+}
+
+/// Refuses another key where there are as many as may be.
+pub(super) fn room_for_another(given: &Given<'_>) -> Result<(), Refusal> {
+    let alive = given.account.keys.values().filter(|key| key.deleted.is_none()).count();
+    let limit = given.limits.keys_per_account_max;
+    if u32::try_from(alive).is_ok_and(|alive| alive >= limit) {
+        return Err(Refusal::TooManyKeys { limit });
+    }
+    Ok(())
+}
+
+/// The key that a command made, now or when it came before.
+pub(super) fn made(account: &Account, by: &By, now: KeyId) -> Option<KeyId> {
+    match account.remembered.made_by(&by.command) {
+        Ok(Some(Made::Key(key))) => Some(*key),
+        Ok(Some(Made::Grant { .. } | Made::Refund { .. } | Made::Correction { .. })) | Err(_) => None,
+        Ok(None) => Some(now),
+    }
 }
 
 impl Command for CreateKey {
@@ -77,11 +96,7 @@ impl Command for CreateKey {
                 field: "expires_at".into(),
             });
         }
-        let alive = given.account.keys.values().filter(|key| key.deleted.is_none()).count();
-        let limit = given.limits.keys_per_account_max;
-        if u32::try_from(alive).is_ok_and(|alive| alive >= limit) {
-            return Err(Refusal::TooManyKeys { limit });
-        }
+        room_for_another(&given)?;
         Ok(vec![
             KeyCreated {
                 key: self.key,
@@ -99,11 +114,7 @@ impl Command for CreateKey {
     }
 
     fn reply(&self, account: &Account, by: &By) -> Option<KeyFacts> {
-        match account.remembered.made_by(&by.command) {
-            Ok(Some(Made::Key(key))) => facts(account, *key),
-            Ok(Some(Made::Grant { .. } | Made::Refund { .. } | Made::Correction { .. })) | Err(_) => None,
-            Ok(None) => facts(account, self.key),
-        }
+        facts(account, made(account, by, self.key)?)
     }
 }
 

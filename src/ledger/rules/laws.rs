@@ -52,6 +52,9 @@ enum Step {
     },
     Close,
     DeleteKey,
+    Rotate {
+        overlap: u32,
+    },
     Wait {
         seconds: u32,
     },
@@ -73,6 +76,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (-3_000_000i32..0).prop_map(|amount| Step::Correct { amount }),
         1 => Just(Step::DeleteKey),
         1 => (0u8..9).prop_map(|n| if n == 0 { Step::Close } else { Step::Due }),
+        1 => (0u32..300).prop_map(|overlap| Step::Rotate { overlap }),
         4 => (0u32..300).prop_map(|seconds| Step::Wait { seconds }),
         1 => Just(Step::Due),
     ];
@@ -150,6 +154,7 @@ fn take_step(s: &mut Scenario, step: &Step, used_grants: &mut Vec<u8>) -> Option
         }
         Step::Close => s.when(close_account()),
         Step::DeleteKey => s.when(delete_key()),
+        Step::Rotate { overlap } => s.when(rotate(9, *overlap)),
         Step::Wait { seconds } => {
             s.later(*seconds);
             return None;

@@ -16,11 +16,13 @@ mod grants;
 mod keys;
 #[cfg(test)]
 mod laws;
+mod leak;
 #[cfg(test)]
 mod once;
 mod refund;
 mod release;
 mod reserve;
+mod rotate;
 #[cfg(test)]
 mod scenario;
 mod settle;
@@ -35,7 +37,9 @@ pub use correct::{CorrectCredits, Corrected, CorrectionFacts};
 pub use due::{SettleDue, due};
 pub use grants::{GrantCredits, GrantFacts};
 pub use keys::{CreateKey, DeleteKey, KeyFacts, RenameKey};
+pub use leak::DeleteLeaked;
 pub use refund::{RefundCharge, RefundFacts};
 pub use release::ReleaseReservation;
 pub use reserve::{Held, Payer, Price, ReserveCredits, Usage};
+pub use rotate::{NewText, OVERLAP_SECONDS_MAX, RotateKey};
 pub use settle::{Charge, Release};

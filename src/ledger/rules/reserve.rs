@@ -1,8 +1,8 @@
 //! Checking a key and holding credits, in one command.
 
 use keyledger_events::{
-    AccountId, Actor, Channel, Credits, CreditsReserved, Endpoint, Event, GrantPart, KeyDigest, KeyId, KeyUsed,
-    OnceMark, PaidWork, ReservationId, Timestamp,
+    AccountId, Actor, Channel, Credits, CreditsReserved, Endpoint, Environment, Event, GrantPart, KeyDigest, KeyId,
+    KeyUsed, OnceMark, PaidWork, ReservationId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +45,16 @@ pub struct Price {
     pub version: u64,
 }
 
+impl Price {
+    /// Trying out costs nothing.
+    pub(super) const fn in_environment(self, environment: Environment) -> Credits {
+        match environment {
+            Environment::Live => self.unit,
+            Environment::Test => Credits::ZERO,
+        }
+    }
+}
+
 /// What is known of the client's request.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,6 +69,8 @@ pub struct Usage {
 pub struct Held {
     pub account: AccountId,
     pub key: Option<KeyId>,
+    /// Of the key.
+    pub environment: Environment,
     pub reservation: ReservationId,
     pub endpoint: Endpoint,
     pub quantity: u64,
@@ -104,9 +116,13 @@ impl ReserveCredits {
         }
     }
 
-    fn unit_price(&self, account: &Account, now: Timestamp) -> Credits {
+    fn unit_price(&self, account: &Account, environment: Environment, now: Timestamp) -> Credits {
         let paid = self.once.is_some_and(|mark| account.paid.has(mark, now));
-        if paid { Credits::ZERO } else { self.price.unit }
+        if paid {
+            Credits::ZERO
+        } else {
+            self.price.in_environment(environment)
+        }
     }
 
     fn same_terms(&self, hold: &Hold, key: Option<KeyId>) -> bool {
@@ -199,7 +215,8 @@ impl Command for ReserveCredits {
     fn decide(&self, given: Given<'_>) -> Result<Vec<Event>, Refusal> {
         let account = given.account;
         let key = self.payer_key(account, given.now)?;
-        let unit_price = self.unit_price(account, given.now);
+        let environment = key.map(|key| key.environment).unwrap_or_default();
+        let unit_price = self.unit_price(account, environment, given.now);
         let amount = unit_price.times(self.quantity).ok_or(Refusal::OutOfRange {
             field: "quantity".into(),
         })?;
@@ -231,6 +248,7 @@ impl Command for ReserveCredits {
                 request: self.usage.request.clone(),
                 network: self.usage.network.clone(),
                 user_agent: self.usage.user_agent.clone(),
+                environment,
             })
         });
         let reserved = CreditsReserved {
@@ -245,6 +263,7 @@ impl Command for ReserveCredits {
                 endpoint: self.endpoint.clone(),
                 unit_price,
                 price_version: self.price.version,
+                environment,
             },
             quantity: self.quantity,
             amount,
@@ -262,6 +281,7 @@ impl Command for ReserveCredits {
         Some(Held {
             account: account.id,
             key: hold.work.key,
+            environment: hold.work.environment,
             reservation: self.reservation,
             endpoint: hold.work.endpoint.clone(),
             quantity: hold.quantity,
@@ -297,6 +317,28 @@ mod tests {
         let mut s = Scenario::with_credits("100");
         s.when(reserve(R1, "0.5")).writes(&["KeyUsed", "CreditsReserved"]);
         assert_eq!(s.available(), "99.5");
+    }
+
+    #[test]
+    fn a_test_key_works_without_credits_and_spends_none() {
+        let mut s = Scenario::with_credits("0.5");
+        s.when(create_key(2).for_tests()).succeeds();
+        s.when(reserve(R1, "0.5")).succeeds();
+        // Nothing is available any more.
+        s.when(reserve_with(2, R2, "0.5"))
+            .writes(&["KeyUsed", "CreditsReserved"]);
+        s.when(charge_all(R2)).writes(&["CreditsCharged"]);
+        let mut at_once = charge_at_once(R3, 3, "0.5");
+        at_once.key = s.account().keys.values().last().map(|key| key.id);
+        s.when(at_once).writes(&["CreditsReserved", "CreditsCharged"]);
+        assert_eq!(s.account().totals.charged, Credits::ZERO);
+        s.when(charge_all(R1)).succeeds();
+        assert_eq!(
+            (s.available(), s.account().totals.charged),
+            ("0".to_owned(), credits("0.5"))
+        );
+        let work = &s.account().settled[&R2].work;
+        assert_eq!((work.environment, work.unit_price), (Environment::Test, Credits::ZERO));
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl Kind {
     pub(super) const fn label(self) -> &'static str {
         match self {
             Kind::Main => "Main events",
-            Kind::Keys => "Keys made, renamed, deleted",
+            Kind::Keys => "Keys made, renamed, rotated, deleted",
             Kind::Charges => "Charges",
             Kind::Free => "Requests that cost nothing",
             Kind::Credits => "Credits and the account",
@@ -79,7 +79,10 @@ impl Kind {
 /// says so.
 fn kind_of(type_name: &str) -> Option<Kind> {
     match type_name {
-        "keyledger.KeyCreated.v1" | "keyledger.KeyRenamed.v1" | "keyledger.KeyDeleted.v1" => Some(Kind::Keys),
+        "keyledger.KeyCreated.v1"
+        | "keyledger.KeyRenamed.v1"
+        | "keyledger.KeyRotated.v1"
+        | "keyledger.KeyDeleted.v1" => Some(Kind::Keys),
         "keyledger.CreditsCharged.v1" => Some(Kind::Charges),
         "keyledger.CreditsReleased.v1" => Some(Kind::Free),
         "keyledger.AccountOpened.v1"

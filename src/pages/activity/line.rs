@@ -95,6 +95,7 @@ pub(super) fn reservation(event: &Event) -> Option<ReservationId> {
         | Event::KeyCreated(_)
         | Event::KeyRenamed(_)
         | Event::KeyDeleted(_)
+        | Event::KeyRotated(_)
         | Event::CreditsGranted(_)
         | Event::CreditsExpired(_) => None,
     }

@@ -135,6 +135,15 @@ pub(super) fn tell(recorded: &Recorded, names: &Names, now: Timestamp) -> Told {
             let told = who().say(" deleted the key ").name(names.key(e.key));
             told.say(why_deleted(e.reason)).by_somebody()
         }
+        Event::KeyRotated(e) => {
+            let told = who().say(" gave the key ").name(names.key(e.key)).say(" a successor");
+            let told = if e.stops_at <= recorded.time {
+                told.say(", and it stopped at once")
+            } else {
+                told.say(format!(", and it stops at {}", Moment::new(e.stops_at, now).exact))
+            };
+            told.by_somebody()
+        }
         Event::KeyUsed(e) => {
             let key = Sentence::new().name(names.key(e.key));
             key.say(format!(" asked for {}", e.endpoint)).by_somebody()
@@ -333,6 +342,7 @@ mod tests {
             endpoint: keyledger_events::Endpoint::parse("serp").unwrap(),
             unit_price: credits("0.5"),
             price_version: 0,
+            environment: Environment::Live,
         }
     }
 

@@ -22,7 +22,7 @@ use crate::views::{ChargeLine, ChargeSearch, Page, ViewName, Views};
 /// Lines that are read, and kept in memory, at once. However long the file is, no more are.
 const LINES_AT_ONCE: u32 = 1_000;
 
-const COLUMNS: usize = 11;
+const COLUMNS: usize = 12;
 const HEADER: [&str; COLUMNS] = [
     "charged_at",
     "charge_id",
@@ -35,6 +35,7 @@ const HEADER: [&str; COLUMNS] = [
     "unit_price",
     "credits",
     "refunded",
+    "environment",
 ];
 
 /// All charges that the address asks for, the latest first.
@@ -137,6 +138,7 @@ fn record(line: &ChargeLine) -> [String; COLUMNS] {
         charge.unit_price.to_string(),
         charge.charged.to_string(),
         charge.refunded.to_string(),
+        cell(&charge.environment),
     ]
 }
 

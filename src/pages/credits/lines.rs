@@ -13,6 +13,7 @@ pub(super) struct LineRow {
     pub(super) endpoint: String,
     /// `None` is the dashboard.
     pub(super) key: Option<LineKey>,
+    pub(super) test: bool,
     pub(super) quantity: String,
     pub(super) credits: String,
     /// What was taken back of them.
@@ -48,6 +49,7 @@ impl LineRow {
                     deleted: false,
                 },
             }),
+            test: charge.environment == "test",
             quantity: thousands(charge.quantity),
             credits: amount(charge.charged),
             refunded: (!charge.refunded.is_zero()).then(|| amount(charge.refunded)),

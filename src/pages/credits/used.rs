@@ -160,6 +160,7 @@ mod tests {
             at: format!("{day}T00:00:00Z").parse().unwrap(),
             line: Line::Endpoint(endpoint.to_owned()),
             uses: 1,
+            test_uses: 0,
             charges: 1,
             quantity: 1,
             charged: charged.parse().unwrap(),

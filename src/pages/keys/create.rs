@@ -29,14 +29,16 @@ struct NewKeyPage<'a> {
 
 #[derive(Template)]
 #[template(path = "key_created.html")]
-struct CreatedPage<'a> {
-    frame: Frame<'a>,
-    name: Shown,
-    id: KeyId,
-    preview: String,
-    after: Place,
+pub(super) struct CreatedPage<'a> {
+    pub(super) frame: Frame<'a>,
+    pub(super) name: Shown,
+    pub(super) id: KeyId,
+    pub(super) preview: String,
+    pub(super) after: Place,
     /// `None` on a repetition: the text is gone.
-    secret: Option<KeySecret>,
+    pub(super) secret: Option<KeySecret>,
+    /// What becomes of the key whose place it takes.
+    pub(super) replaced: Option<String>,
 }
 
 impl CreatedPage<'_> {
@@ -65,7 +67,7 @@ pub(in crate::pages) async fn ask_name(
 }
 
 /// Names the command by the form as it was shown, so that loading the answer again makes no second key.
-fn command_of(posted: &Posted, environment: Environment) -> Option<CommandId> {
+pub(super) fn form_command(posted: &Posted, form: &str, asked: &str) -> Option<CommandId> {
     let digits = |text: String, count: usize| {
         let mut hex = KeyDigest::of(&text).to_string();
         hex.truncate(count);
@@ -73,11 +75,10 @@ fn command_of(posted: &Posted, environment: Environment) -> Option<CommandId> {
     };
     let (session, fields) = (&posted.viewer.session, &posted.fields);
     let scope = digits(
-        format!("{}\n{}\nportal keys\n{}", session.id, session.account, fields.request),
+        format!("{}\n{}\n{form}\n{}", session.id, session.account, fields.request),
         40,
     );
-    let asked = digits(format!("{}\n{}", environment.as_str(), fields.name), 24);
-    idempotent_command_id(&scope, &asked)
+    idempotent_command_id(&scope, &digits(asked.to_owned(), 24))
 }
 
 /// Makes a key and shows its text.
@@ -98,7 +99,8 @@ pub(in crate::pages) async fn create(
         Ok(name) => name,
         Err(error) => return again(&pages, root, posted, format!("The name {error}.")).await,
     };
-    let command = command_of(&posted, environment).ok_or(Fault::Internal)?;
+    let asked = format!("{}\n{}", environment.as_str(), posted.fields.name);
+    let command = form_command(&posted, "portal keys", &asked).ok_or(Fault::Internal)?;
     let secret = KeySecret::from_random(&pages.key_prefix, environment, clock::random_secret_bits());
     let key = clock::fresh_key_id();
     let asked = CreateKey {
@@ -136,6 +138,7 @@ pub(in crate::pages) async fn create(
             position: answer.position,
         },
         secret: ours.then_some(secret),
+        replaced: None,
     };
     page(if ours { StatusCode::CREATED } else { StatusCode::OK }, &shown)
 }

@@ -5,12 +5,14 @@ mod delete;
 mod list;
 mod month;
 mod rename;
+mod rotate;
 mod row;
 
 pub(super) use create::{ask_name, create};
 pub(super) use delete::{ask_to_delete, delete};
 pub(super) use list::list;
 pub(super) use rename::{ask_new_name, rename};
+pub(super) use rotate::{ask_to_rotate, rotate};
 
 use keyledger_events::{AccountId, KeyId};
 

@@ -3,7 +3,7 @@
 use keyledger_events::{Endpoint, KeyId, Timestamp};
 
 use super::month::Month;
-use crate::pages::moment::{DAY, Moment, seconds_between, thousands};
+use crate::pages::moment::{DAY, Moment, ahead, seconds_between, thousands};
 use crate::pages::name::Shown;
 use crate::views::Key;
 
@@ -24,6 +24,16 @@ pub(super) struct Row {
     pub(super) month: Month,
     /// What the key is limited to, in words.
     pub(super) limits: Option<String>,
+    pub(super) stops: Option<Stops>,
+}
+
+/// The end of a key that was rotated.
+#[derive(Debug)]
+pub(super) struct Stops {
+    pub(super) successor: KeyId,
+    pub(super) at: Moment,
+    /// `in 3 days`.
+    pub(super) ahead: String,
 }
 
 /// A list that is longer is cut short: the API tells the whole.
@@ -50,6 +60,11 @@ impl Row {
         let since = key.last_used_at.unwrap_or(key.created_at);
         Row {
             limits: limits(&key),
+            stops: key.rotated.map(|(successor, at)| Stops {
+                successor,
+                at: Moment::new(at, now),
+                ahead: ahead(seconds_between(now, at)),
+            }),
             id: key.id,
             name: Shown::new(&key.name),
             given: key.name,
@@ -88,6 +103,7 @@ mod tests {
             deleted_at: None,
             delete_reason: None,
             replaces: None,
+            rotated: None,
             scopes: None,
             rate_limit: None,
             last_used_at: used_days_ago.map(back),

@@ -37,10 +37,10 @@ async fn insert(connection: &mut PgConnection, generation: Generation, rows: &[C
         return Ok(());
     }
     sqlx::query(generation.sql("insert into views.charges (account_id, reservation_id, shard, position, key_id, channel, endpoint, quantity,
-                 unit_price, price_version, charged, returned, reserved_at, charged_at, refunded)
+                 unit_price, price_version, charged, returned, reserved_at, charged_at, refunded, environment)
              select * from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::bigint[], $5::uuid[], $6::text[], $7::text[],
                  $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::timestamptz[], $14::timestamptz[],
-                 $15::bigint[])"))
+                 $15::bigint[], $16::text[])"))
         .bind(rows.iter().map(|r| Uuid::from_bytes(r.account.to_bytes())).collect::<Vec<_>>())
         .bind(rows.iter().map(|r| Uuid::from_bytes(r.reservation.to_bytes())).collect::<Vec<_>>())
         .bind(rows.iter().map(|r| shard_column(r.shard)).collect::<Vec<_>>())
@@ -56,6 +56,7 @@ async fn insert(connection: &mut PgConnection, generation: Generation, rows: &[C
         .bind(rows.iter().map(|r| time_column(r.reserved_at)).collect::<Vec<_>>())
         .bind(rows.iter().map(|r| time_column(r.charged_at)).collect::<Vec<_>>())
         .bind(rows.iter().map(|r| r.refunded).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| r.environment.as_str().to_owned()).collect::<Vec<_>>())
         .execute(connection)
         .await?;
     Ok(())

@@ -36,10 +36,13 @@ impl Table for KeyList {
              set name = coalesce(c.name, k.name),
                  deleted_at = coalesce(k.deleted_at, c.deleted_at),
                  delete_reason = coalesce(k.delete_reason, c.delete_reason),
+                 successor = coalesce(k.successor, c.successor),
+                 stops_at = coalesce(k.stops_at, c.stops_at),
                  last_used_at = greatest(k.last_used_at, c.last_used_at),
                  uses = k.uses + c.uses
-             from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::text[], $6::timestamptz[], $7::bigint[])
-                 as c (account_id, key_id, name, deleted_at, delete_reason, last_used_at, uses)
+             from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::text[], $6::timestamptz[], $7::bigint[],
+                     $8::uuid[], $9::timestamptz[])
+                 as c (account_id, key_id, name, deleted_at, delete_reason, last_used_at, uses, successor, stops_at)
              where k.account_id = c.account_id and k.key_id = c.key_id"))
         .bind(ids.iter().map(|(account, _)| Uuid::from_bytes(account.to_bytes())).collect::<Vec<_>>())
         .bind(ids.iter().map(|(_, key)| Uuid::from_bytes(key.to_bytes())).collect::<Vec<_>>())
@@ -48,6 +51,8 @@ impl Table for KeyList {
         .bind(changes.iter().map(|c| c.deleted.map(|(_, why)| why.as_str().to_owned())).collect::<Vec<_>>())
         .bind(changes.iter().map(|c| c.last_used_at.map(time_column)).collect::<Vec<_>>())
         .bind(changes.iter().map(|c| c.uses).collect::<Vec<_>>())
+        .bind(changes.iter().map(|c| c.rotated.map(|(key, _)| Uuid::from_bytes(key.to_bytes()))).collect::<Vec<_>>())
+        .bind(changes.iter().map(|c| c.rotated.map(|(_, at)| time_column(at))).collect::<Vec<_>>())
         .execute(connection)
         .await?;
         all_met(met.rows_affected(), changes.len(), "keys")
@@ -59,14 +64,14 @@ async fn insert(connection: &mut PgConnection, generation: Generation, rows: &[K
         return Ok(());
     }
     sqlx::query(generation.sql("insert into views.key_list (account_id, key_id, name, preview, environment, created_at, created_by, expires_at,
-             deleted_at, delete_reason, replaces, last_used_at, uses, rate_per_second, rate_burst, scopes)
+             deleted_at, delete_reason, replaces, last_used_at, uses, rate_per_second, rate_burst, scopes, successor, stops_at)
          select account_id, key_id, name, preview, environment, created_at, created_by, expires_at,
-             deleted_at, delete_reason, replaces, last_used_at, uses, rate_per_second, rate_burst, string_to_array(scopes, ',')
+             deleted_at, delete_reason, replaces, last_used_at, uses, rate_per_second, rate_burst, string_to_array(scopes, ','), successor, stops_at
          from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[],
              $8::timestamptz[], $9::timestamptz[], $10::text[], $11::uuid[], $12::timestamptz[], $13::bigint[],
-             $14::integer[], $15::integer[], $16::text[])
+             $14::integer[], $15::integer[], $16::text[], $17::uuid[], $18::timestamptz[])
              as k (account_id, key_id, name, preview, environment, created_at, created_by, expires_at,
-                 deleted_at, delete_reason, replaces, last_used_at, uses, rate_per_second, rate_burst, scopes)"))
+                 deleted_at, delete_reason, replaces, last_used_at, uses, rate_per_second, rate_burst, scopes, successor, stops_at)"))
     .bind(rows.iter().map(|r| Uuid::from_bytes(r.account.to_bytes())).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| Uuid::from_bytes(r.key.to_bytes())).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.name.as_str().to_owned()).collect::<Vec<_>>())
@@ -83,6 +88,8 @@ async fn insert(connection: &mut PgConnection, generation: Generation, rows: &[K
     .bind(rows.iter().map(|r| r.rate_limit.map(|rate| count_column(rate.per_second()))).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.rate_limit.map(|rate| count_column(rate.burst()))).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.scopes.as_ref().map(joined)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.rotated.map(|(key, _)| Uuid::from_bytes(key.to_bytes()))).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.rotated.map(|(_, at)| time_column(at))).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())

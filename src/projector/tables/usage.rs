@@ -75,12 +75,12 @@ async fn add_usage(
     let named = sqlx::query(generation.sql(
         "insert into views.usage as u (account_id, hour, caller_id, key_id, endpoint, uses, charges, quantity, charged, refunded,
              released_requested, released_queued, released_error, released_client_gone, released_expired,
-             released_account_closed)
+             released_account_closed, test_uses)
          select * from unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::uuid[], $5::text[], $6::bigint[], $7::bigint[],
              $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[],
-             $15::bigint[], $16::bigint[])
+             $15::bigint[], $16::bigint[], $17::bigint[])
          on conflict (account_id, hour, caller_id, endpoint) do update
-         set uses = u.uses + excluded.uses, charges = u.charges + excluded.charges,
+         set uses = u.uses + excluded.uses, test_uses = u.test_uses + excluded.test_uses, charges = u.charges + excluded.charges,
              quantity = u.quantity + excluded.quantity, charged = u.charged + excluded.charged,
              refunded = u.refunded + excluded.refunded,
              released_requested = u.released_requested + excluded.released_requested,
@@ -110,11 +110,12 @@ async fn add_by_endpoint(
     let named = sqlx::query(generation.sql(
         "insert into views.usage_by_endpoint as u (account_id, hour, endpoint, uses, charges, quantity, charged, refunded,
              released_requested, released_queued, released_error, released_client_gone, released_expired,
-             released_account_closed)
+             released_account_closed, test_uses)
          select * from unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[],
-             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[])
+             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[],
+             $14::bigint[], $15::bigint[])
          on conflict (account_id, hour, endpoint) do update
-         set uses = u.uses + excluded.uses, charges = u.charges + excluded.charges,
+         set uses = u.uses + excluded.uses, test_uses = u.test_uses + excluded.test_uses, charges = u.charges + excluded.charges,
              quantity = u.quantity + excluded.quantity, charged = u.charged + excluded.charged,
              refunded = u.refunded + excluded.refunded,
              released_requested = u.released_requested + excluded.released_requested,
@@ -160,6 +161,7 @@ fn with_sums<'q, T>(
         .bind(rows.iter().map(|(_, s)| s.released.client_gone).collect::<Vec<_>>())
         .bind(rows.iter().map(|(_, s)| s.released.expired).collect::<Vec<_>>())
         .bind(rows.iter().map(|(_, s)| s.released.account_closed).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, s)| s.test_uses).collect::<Vec<_>>())
 }
 
 /// Notes when a network was last used, and forgets all of a key's but the latest.

@@ -205,9 +205,17 @@ pub(crate) struct KeyMakings {
     n: u8,
     until: Option<u32>,
     limits: KeyLimits,
+    environment: Environment,
 }
 
 impl KeyMakings {
+    pub(crate) fn for_tests(self) -> KeyMakings {
+        KeyMakings {
+            environment: Environment::Test,
+            ..self
+        }
+    }
+
     /// For these endpoints only.
     pub(crate) fn scoped(self, endpoints: &[&str]) -> KeyMakings {
         let limits = KeyLimits {
@@ -232,7 +240,7 @@ impl Sent for KeyMakings {
             name: KeyName::parse("Looker Studio").unwrap(),
             preview: "sk_live_abc...".into(),
             digest: digest(self.n),
-            environment: Environment::Live,
+            environment: self.environment,
             expires_at: self.until.map(|seconds| now.plus_seconds(seconds)),
             limits: self.limits,
         }
@@ -244,6 +252,7 @@ pub(crate) fn create_key(n: u8) -> KeyMakings {
         n,
         until: None,
         limits: KeyLimits::default(),
+        environment: Environment::Live,
     }
 }
 
@@ -251,6 +260,27 @@ pub(crate) fn create_key_until(n: u8, seconds: u32) -> KeyMakings {
     KeyMakings {
         until: Some(seconds),
         ..create_key(n)
+    }
+}
+
+pub(crate) fn rotate(successor: u8, overlap_seconds: u32) -> RotateKey {
+    rotate_of(1, successor, overlap_seconds)
+}
+
+pub(crate) fn rotate_of(key: u8, successor: u8, overlap_seconds: u32) -> RotateKey {
+    RotateKey {
+        account: account_id(),
+        key: key_number(key),
+        successor: key_number(successor),
+        live: NewText {
+            preview: "sk_live_xyz...".into(),
+            digest: digest(successor),
+        },
+        test: NewText {
+            preview: "sk_test_xyz...".into(),
+            digest: digest(successor + 100),
+        },
+        overlap_seconds,
     }
 }
 
