@@ -48,7 +48,7 @@ fn lines(page: &str) -> usize {
 /// The records of a file, without its header.
 fn records(text: &str) -> Vec<csv::StringRecord> {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
-    assert_eq!(reader.headers().unwrap().len(), 11);
+    assert_eq!(reader.headers().unwrap().len(), 12);
     reader.records().map(Result::unwrap).collect()
 }
 
