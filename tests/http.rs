@@ -6,6 +6,7 @@ pub mod client;
 mod corrections;
 mod credits;
 mod forward_auth;
+mod grants;
 mod key_limits;
 mod keys;
 mod proxies;

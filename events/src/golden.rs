@@ -4,6 +4,7 @@
 mod account_changes;
 mod client_left;
 mod corrections;
+mod grant_terms;
 mod key_limits;
 mod once;
 mod refunds;
@@ -166,6 +167,8 @@ fn samples() -> Vec<(&'static str, Event)> {
                 expires_at: Some(time("2027-01-01T00:00:00.000001Z")),
                 source: GrantSource::Purchase,
                 reference: Some("INV-2026-001".into()),
+                starts_at: None,
+                endpoints: None,
                 reason: None,
                 repays: credits("2.5"),
             }
@@ -180,6 +183,8 @@ fn samples() -> Vec<(&'static str, Event)> {
                 expires_at: None,
                 source: GrantSource::Promotion,
                 reference: None,
+                starts_at: None,
+                endpoints: None,
                 reason: None,
                 repays: Credits::ZERO,
             }
@@ -341,6 +346,7 @@ fn canonical_bytes_are_the_released_ones() {
     types.extend(refunds::TYPES);
     types.extend(account_changes::TYPES);
     types.extend(corrections::TYPES);
+    types.extend(grant_terms::TYPES);
     assert_eq!(types, Event::TYPES, "every type has a sample");
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use keyledger_events::{
     AccountId, AccountName, Credits, CreditsRefunded, Event, GrantId, GrantPart, GrantSource, Position, Recorded,
-    Timestamp,
+    Scopes, Timestamp,
 };
 
 use crate::{Changes, FoldError, Rows, add};
@@ -106,6 +106,10 @@ pub struct GrantRow {
     pub source: GrantSource,
     pub reference: Option<String>,
     pub granted_at: Timestamp,
+    /// Where that is later than when it was given.
+    pub starts_at: Option<Timestamp>,
+    /// The endpoints that it burns on; `None`: all.
+    pub endpoints: Option<Scopes>,
     pub sums: GrantChange,
 }
 
@@ -117,6 +121,8 @@ pub struct GrantChange {
     /// What open reservations hold.
     pub held: i64,
     pub expired: i64,
+    /// It has taken effect.
+    pub started: bool,
 }
 
 impl GrantChange {
@@ -131,6 +137,7 @@ impl GrantChange {
 
     fn merge(&mut self, change: &GrantChange, at: Position) -> Result<(), FoldError> {
         add(&mut self.remaining, change.remaining, at)?;
+        self.started |= change.started;
         add(&mut self.held, change.held, at)?;
         add(&mut self.expired, change.expired, at)
     }
@@ -182,27 +189,27 @@ impl BalanceChanges {
                 Moved::Held => GrantChange {
                     remaining: -amount,
                     held: amount,
-                    expired: 0,
+                    ..GrantChange::default()
                 },
                 Moved::Spent => GrantChange {
                     remaining: 0,
                     held: -amount,
-                    expired: 0,
+                    ..GrantChange::default()
                 },
                 Moved::Back => GrantChange {
                     remaining: amount,
                     held: -amount,
-                    expired: 0,
+                    ..GrantChange::default()
                 },
                 Moved::Taken => GrantChange {
                     remaining: -amount,
                     held: 0,
-                    expired: 0,
+                    ..GrantChange::default()
                 },
                 Moved::Refunded => GrantChange {
                     remaining: amount,
                     held: 0,
-                    expired: 0,
+                    ..GrantChange::default()
                 },
             };
             self.grant(account, part.grant, change, at)?;
@@ -233,8 +240,11 @@ impl BalanceChanges {
                 source: GrantSource::Refund,
                 reference: None,
                 granted_at: recorded.time,
+                starts_at: None,
+                endpoints: None,
                 sums: GrantChange {
                     remaining: part.amount.micros(),
+                    started: true,
                     ..GrantChange::default()
                 },
             };
@@ -290,10 +300,12 @@ impl Changes for BalanceChanges {
                     source: e.source,
                     reference: e.reference.clone(),
                     granted_at: recorded.time,
+                    starts_at: e.starts_at,
+                    endpoints: e.endpoints.clone(),
                     sums: GrantChange {
                         remaining: difference(e.amount, e.repays),
-                        held: 0,
-                        expired: 0,
+                        started: e.starts_at.is_none(),
+                        ..GrantChange::default()
                     },
                 };
                 self.new_grant(row, at)?;
@@ -306,6 +318,14 @@ impl Changes for BalanceChanges {
                     at,
                 )
             }
+            Event::GrantStarted(e) => {
+                let change = GrantChange {
+                    remaining: -e.repays.micros(),
+                    started: true,
+                    ..GrantChange::default()
+                };
+                self.grant(account, e.grant, change, at)
+            }
             Event::CreditsExpired(e) => {
                 let amount = e.amount.micros();
                 self.grant(
@@ -313,8 +333,8 @@ impl Changes for BalanceChanges {
                     e.grant,
                     GrantChange {
                         remaining: -amount,
-                        held: 0,
                         expired: amount,
+                        ..GrantChange::default()
                     },
                     at,
                 )?;

@@ -74,6 +74,7 @@ impl Changes for ChargesChanges {
                 add(sum, e.amount.micros(), recorded.position)
             }
             Event::AccountOpened(_)
+            | Event::GrantStarted(_)
             | Event::CreditsCorrected(_)
             | Event::AccountClosed(_)
             | Event::AccountRenamed(_)

@@ -128,6 +128,7 @@ impl Changes for KeyListChanges {
                 self.change(account, e.key, change, recorded)
             }
             Event::AccountOpened(_)
+            | Event::GrantStarted(_)
             | Event::CreditsCorrected(_)
             | Event::AccountClosed(_)
             | Event::AccountRenamed(_)

@@ -205,6 +205,8 @@ impl Scribe {
             expires_at: None,
             source: GrantSource::Purchase,
             reference: None,
+            starts_at: None,
+            endpoints: None,
             reason: None,
             repays: Credits::ZERO,
         };

@@ -121,13 +121,15 @@ impl Account {
         }
     }
 
-    /// What may still be held: granted − charged + refunded − expired − reserved − corrected. Below zero only on a credit limit.
+    /// What a use of any endpoint may hold: granted − charged + refunded − expired − reserved − corrected, without what is
+    /// set aside. Below zero only on a credit limit.
     pub fn available(&self) -> Credits {
         let totals = &self.totals;
         let micros = totals.granted.micros() - totals.charged.micros() + totals.refunded.micros()
             - totals.expired.micros()
             - totals.reserved.micros()
-            - totals.corrected.micros();
+            - totals.corrected.micros()
+            - self.set_aside();
         Credits::from_micros(micros).unwrap_or(Credits::ZERO)
     }
 
@@ -216,6 +218,7 @@ impl Account {
             }
             Event::CreditsGranted(e) => self.granted(e, at)?,
             Event::CreditsExpired(e) => self.lapsed(e)?,
+            Event::GrantStarted(e) => self.started(e)?,
             Event::CreditsReserved(e) => self.reserved(e, at)?,
             Event::CreditsCharged(e) => self.charged(e, at)?,
             Event::CreditsReleased(e) => self.released(e, at)?,

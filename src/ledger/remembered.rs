@@ -100,6 +100,7 @@ impl Remembered {
                 correction: e.correction,
             },
             Event::AccountOpened(_)
+            | Event::GrantStarted(_)
             | Event::AccountClosed(_)
             | Event::AccountRenamed(_)
             | Event::ExternalRefChanged(_)

@@ -112,9 +112,15 @@ impl Round {
         let Some(account) = desk.cache.get(id) else {
             return Ok(Verdict::Broken);
         };
-        let due = rules::due(account, now);
-        if !due.is_empty() {
-            let by_time = CommandId::parse("due").ok_or_else(|| broken(account, "no command id"))?;
+        let by_time = CommandId::parse("due").ok_or_else(|| broken(account, "no command id"))?;
+        loop {
+            let Some(account) = desk.cache.get(id) else {
+                return Ok(Verdict::Broken);
+            };
+            let due = rules::due(account, now);
+            if due.is_empty() {
+                break;
+            }
             self.write(desk, id, due, Actor::System, &by_time)?;
         }
         let Some(account) = desk.cache.get(id) else {

@@ -68,7 +68,7 @@ kinds! {
 
     // Credits and reservations
     INSUFFICIENT_CREDITS = PAYMENT_REQUIRED "insufficient-credits", "Not enough credits are available",
-        "The request may cost as many credits as `required` says, and the account has as many as `available` says. Nothing was charged. Add credits, or wait until requests under way have settled.";
+        "The request may cost as many credits as `required` says, and as many as `available` says are there for it: credits that are for other endpoints only, or for later, are not among them. Nothing was charged. Add credits, or wait until requests under way have settled.";
     UNKNOWN_RESERVATION = NOT_FOUND "unknown-reservation", "There is no such reservation",
         "The account has no reservation with this id, or it was settled so long ago that it is only in the history.";
     RESERVATION_CLOSED = CONFLICT "reservation-closed", "The reservation is closed",

@@ -5,7 +5,7 @@ use keyledger_events::{AccountId, Timestamp};
 use super::{Columns as _, ViewError, Views, time_column};
 
 impl Views {
-    /// At most `limit` accounts with a hold or a grant whose end has come by `now`.
+    /// At most `limit` accounts with a hold or a grant whose end has come by `now`, or a grant that has to take effect.
     pub async fn due_accounts(&self, now: Timestamp, limit: u32) -> Result<Vec<AccountId>, ViewError> {
         let rows = sqlx::query(
             "select distinct account_id from (
@@ -13,7 +13,9 @@ impl Views {
                  union all
                  (select account_id from views.grants
                   where remaining > 0 and expires_at is not null and expires_at <= $1 order by expires_at limit $2)
-             ) due limit $2",
+                  union all
+                 (select account_id from views.grants where not started and starts_at <= $1 order by starts_at limit $2)
+            ) due limit $2",
         )
         .bind(time_column(now))
         .bind(i64::from(limit))

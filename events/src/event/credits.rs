@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::credits::Credits;
 use crate::ids::{GrantId, KeyId, ReservationId};
 use crate::once::OnceMark;
+use crate::scopes::Scopes;
 use crate::text::{Endpoint, Reason};
 use crate::time::Timestamp;
 
@@ -22,9 +23,27 @@ pub struct CreditsGranted {
     pub source: GrantSource,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
+    /// When it takes effect, where that is not at once. `GrantStarted` says that it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_at: Option<Timestamp>,
+    /// The endpoints that it burns on; all of them where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Scopes>,
     /// Why it was given, where somebody said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
+    /// The part that at once pays what had been charged on the account's credit limit.
+    #[serde(default = "zero", skip_serializing_if = "is_zero")]
+    pub repays: Credits,
+}
+
+/// A grant that was given for later can be used from now on, because its time came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantStarted {
+    pub grant: GrantId,
+    /// All that was given.
+    pub amount: Credits,
     /// The part that at once pays what had been charged on the account's credit limit.
     #[serde(default = "zero", skip_serializing_if = "is_zero")]
     pub repays: Credits,

@@ -10,7 +10,7 @@ pub use accounts::{AccountClosed, AccountOpened, AccountRenamed, CreditLimitChan
 pub use corrections::CreditsCorrected;
 pub use credits::{
     Channel, ClientLeft, CreditsCharged, CreditsExpired, CreditsGranted, CreditsReleased, CreditsReserved, GrantPart,
-    GrantSource, PaidWork, ReleaseCause,
+    GrantSource, GrantStarted, PaidWork, ReleaseCause,
 };
 pub use keys::{DeleteReason, KeyCreated, KeyDeleted, KeyRenamed, KeyUsed};
 pub use refunds::{CreditsRefunded, GrantTerms};
@@ -77,6 +77,7 @@ events! {
     CreditLimitChanged => "keyledger.CreditLimitChanged.v1",
     AccountClosed => "keyledger.AccountClosed.v1",
     CreditsCorrected => "keyledger.CreditsCorrected.v1",
+    GrantStarted => "keyledger.GrantStarted.v1",
 }
 
 impl Event {
@@ -99,6 +100,7 @@ impl Event {
             Event::CreditsReleased(e) => e.work.key,
             Event::CreditsRefunded(e) => e.work.key,
             Event::AccountOpened(_)
+            | Event::GrantStarted(_)
             | Event::CreditsCorrected(_)
             | Event::AccountClosed(_)
             | Event::AccountRenamed(_)
@@ -114,6 +116,7 @@ impl Event {
         match self {
             Event::KeyCreated(e) => Some(e.digest),
             Event::AccountOpened(_)
+            | Event::GrantStarted(_)
             | Event::CreditsCorrected(_)
             | Event::AccountClosed(_)
             | Event::AccountRenamed(_)

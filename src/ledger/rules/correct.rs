@@ -52,6 +52,8 @@ impl CorrectCredits {
             expires_at: None,
             source: GrantSource::Correction,
             reference: None,
+            starts_at: None,
+            endpoints: None,
             reason: Some(self.reason.clone()),
         }
     }
@@ -63,7 +65,7 @@ impl CorrectCredits {
         if amount > reach {
             return Err(Refusal::CorrectionExceedsAvailable { asked: amount, reach });
         }
-        let (from, on_limit) = take(account, amount)?;
+        let (from, on_limit) = take(account, None, amount)?;
         Ok(vec![
             CreditsCorrected {
                 correction: self.correction,

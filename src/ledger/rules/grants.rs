@@ -1,6 +1,6 @@
 //! Giving credits.
 
-use keyledger_events::{AccountId, Credits, CreditsGranted, Event, GrantId, GrantSource, Reason, Timestamp};
+use keyledger_events::{AccountId, Credits, CreditsGranted, Event, GrantId, GrantSource, Reason, Scopes, Timestamp};
 
 use crate::ledger::account::Account;
 use crate::ledger::command::{By, Command, Given, Target};
@@ -18,6 +18,10 @@ pub struct GrantCredits {
     pub expires_at: Option<Timestamp>,
     pub source: GrantSource,
     pub reference: Option<String>,
+    /// When it takes effect; at once, where that is not to come.
+    pub starts_at: Option<Timestamp>,
+    /// The endpoints that it burns on; all, unless said.
+    pub endpoints: Option<Scopes>,
     pub reason: Option<Reason>,
 }
 
@@ -30,6 +34,8 @@ pub struct GrantFacts {
     pub expires_at: Option<Timestamp>,
     pub source: GrantSource,
     pub reference: Option<String>,
+    pub starts_at: Option<Timestamp>,
+    pub endpoints: Option<Scopes>,
     pub reason: Option<Reason>,
     pub granted_at: Timestamp,
     pub available: Credits,
@@ -54,6 +60,14 @@ impl Command for GrantCredits {
         if self.expires_at.is_some_and(|end| end <= given.now) {
             return Err(Refusal::InThePast { field: "expires_at" });
         }
+        let starts_at = self.starts_at.filter(|start| *start > given.now);
+        if let (Some(start), Some(end)) = (starts_at, self.expires_at)
+            && end <= start
+        {
+            return Err(Refusal::OutOfRange { field: "expires_at" });
+        }
+        // What is set aside is not there to repay anything.
+        let for_all = starts_at.is_none() && self.endpoints.is_none();
         Ok(vec![
             CreditsGranted {
                 grant: self.grant,
@@ -62,8 +76,14 @@ impl Command for GrantCredits {
                 expires_at: self.expires_at,
                 source: self.source,
                 reference: self.reference.clone(),
+                starts_at,
+                endpoints: self.endpoints.clone(),
                 reason: self.reason.clone(),
-                repays: self.amount.min(given.account.owed),
+                repays: if for_all {
+                    self.amount.min(given.account.owed)
+                } else {
+                    Credits::ZERO
+                },
             }
             .into(),
         ])
@@ -81,6 +101,12 @@ impl Command for GrantCredits {
                     expires_at: self.expires_at,
                     source: self.source,
                     reference: self.reference.clone(),
+                    starts_at: account
+                        .grants
+                        .iter()
+                        .find(|g| g.id == self.grant)
+                        .and_then(|g| g.starts_at),
+                    endpoints: self.endpoints.clone(),
                     reason: self.reason.clone(),
                     repays: Credits::ZERO,
                 };
@@ -102,6 +128,8 @@ impl Command for GrantCredits {
             expires_at: grant.expires_at,
             source: grant.source,
             reference: grant.reference,
+            starts_at: grant.starts_at,
+            endpoints: grant.endpoints,
             reason: grant.reason,
             granted_at,
             available: account.available(),

@@ -39,6 +39,8 @@ enum Step {
         amount: u32,
         priority: i32,
         until: Option<u32>,
+        from: Option<u32>,
+        bound: bool,
     },
     Refund {
         id: u8,
@@ -66,8 +68,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (0u8..12, 0u64..9).prop_map(|(id, units)| Step::Delivered { id, units }),
         2 => (0u8..12).prop_map(|id| Step::Release { id }),
         2 => (0u8..12, 1u64..4, 1u32..3_000_000).prop_map(|(id, units, price)| Step::AtOnce { id, units, price }),
-        3 => (2u8..200, 1u32..5_000_000, -2i32..3, prop::option::of(1u32..400))
-            .prop_map(|(n, amount, priority, until)| Step::Grant { n, amount, priority, until }),
+        3 => (2u8..200, 1u32..5_000_000, -2i32..3, prop::option::of(1u32..400), prop::option::weighted(0.2, 1u32..400), prop::bool::weighted(0.2))
+            .prop_map(|(n, amount, priority, until, from, bound)| Step::Grant { n, amount, priority, until, from, bound }),
         3 => (0u8..12, prop::option::of(1u32..3_000_000)).prop_map(|(id, amount)| Step::Refund { id, amount }),
         1 => (0u32..4_000_000).prop_map(|limit| Step::Limit { limit }),
         2 => (-3_000_000i32..0).prop_map(|amount| Step::Correct { amount }),
@@ -124,12 +126,20 @@ fn take_step(s: &mut Scenario, step: &Step, used_grants: &mut Vec<u8>) -> Option
             amount,
             priority,
             until,
+            from,
+            bound,
         } => {
             if used_grants.contains(n) {
                 return None;
             }
             used_grants.push(*n);
-            let made = grant(*n, &micros(*amount)).priority(*priority);
+            let mut made = grant(*n, &micros(*amount)).priority(*priority);
+            if let Some(from) = from {
+                made = made.from(*from);
+            }
+            if *bound {
+                made = made.only_on(&["serp", "ai_visibility"]);
+            }
             s.when(if let Some(seconds) = until {
                 made.until(*seconds)
             } else {
@@ -191,7 +201,8 @@ fn on_limit(account: &Account) -> i64 {
 /// `owed`: how much was on the credit limit before the last step.
 fn laws_hold(account: &Account, owed: i64) {
     let t = &account.totals;
-    let free = sum(account.grants.iter().map(|g| g.remaining));
+    let all = sum(account.grants.iter().map(|g| g.remaining));
+    let free = sum(account.grants.iter().filter(|g| g.is_for_all()).map(|g| g.remaining));
     let held_on_limit = sum(account.open.values().map(|h| h.on_limit));
     let available = account.available().micros();
     assert_eq!(
@@ -201,7 +212,7 @@ fn laws_hold(account: &Account, owed: i64) {
     );
     assert_eq!(
         t.granted.micros(),
-        available + t.reserved.micros() + t.charged.micros() - t.refunded.micros()
+        available + (all - free) + t.reserved.micros() + t.charged.micros() - t.refunded.micros()
             + t.expired.micros()
             + t.corrected.micros()
     );

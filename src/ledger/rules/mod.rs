@@ -23,6 +23,8 @@ mod release;
 mod reserve;
 #[cfg(test)]
 mod scenario;
+#[cfg(test)]
+mod set_aside;
 mod settle;
 
 pub use accounts::{AccountFacts, OpenAccount};

@@ -141,7 +141,14 @@ impl Scenario {
             actor: Actor::System,
             command: self.name.take().unwrap_or(unique),
         };
-        let mut written = self.write(due(&self.account, self.now), &by);
+        let mut written = Vec::new();
+        loop {
+            let due = due(&self.account, self.now);
+            if due.is_empty() {
+                break;
+            }
+            written.extend(self.write(due, &by));
+        }
         let given = Given {
             account: &self.account,
             by: &by,

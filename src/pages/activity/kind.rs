@@ -89,6 +89,7 @@ fn kind_of(type_name: &str) -> Option<Kind> {
         | "keyledger.CreditLimitChanged.v1"
         | "keyledger.CreditsGranted.v1"
         | "keyledger.CreditsExpired.v1"
+        | "keyledger.GrantStarted.v1"
         | "keyledger.CreditsRefunded.v1"
         | "keyledger.CreditsCorrected.v1" => Some(Kind::Credits),
         "keyledger.KeyUsed.v1" => Some(Kind::Requests),

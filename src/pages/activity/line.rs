@@ -87,6 +87,7 @@ pub(super) fn reservation(event: &Event) -> Option<ReservationId> {
         Event::CreditsReleased(e) => Some(e.reservation),
         Event::CreditsRefunded(e) => Some(e.reservation),
         Event::AccountOpened(_)
+        | Event::GrantStarted(_)
         | Event::CreditsCorrected(_)
         | Event::AccountClosed(_)
         | Event::AccountRenamed(_)
@@ -110,6 +111,7 @@ pub(super) fn later_steps(events: &[Recorded]) -> Vec<Step> {
         Event::CreditsRefunded(_)
         | Event::KeyUsed(_)
         | Event::AccountOpened(_)
+        | Event::GrantStarted(_)
         | Event::CreditsCorrected(_)
         | Event::AccountClosed(_)
         | Event::AccountRenamed(_)

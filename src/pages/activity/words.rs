@@ -1,8 +1,8 @@
 //! Events in plain words: one sentence each, that says who did it where that is somebody.
 
 use keyledger_events::{
-    Channel, ClientLeft, Credits, CreditsRefunded, DeleteReason, Environment, Event, GrantSource, PaidWork, Recorded,
-    ReleaseCause, Timestamp,
+    Channel, ClientLeft, Credits, CreditsRefunded, DeleteReason, Endpoint, Environment, Event, GrantSource, PaidWork,
+    Recorded, ReleaseCause, Scopes, Timestamp,
 };
 
 use super::names::Names;
@@ -158,6 +158,26 @@ pub(super) fn tell(recorded: &Recorded, names: &Names, now: Timestamp) -> Told {
                 Some(end) => told.say(format!(", good until {}", Moment::new(end, now).day)),
                 None => told,
             };
+            let told = match &e.endpoints {
+                Some(endpoints) => told.say(format!(", for {} only", and(endpoints))),
+                None => told,
+            };
+            let now_there = if e.starts_at.is_none() { e.amount } else { Credits::ZERO };
+            match e.starts_at {
+                Some(start) => Told {
+                    credits: change(PLUS, now_there),
+                    ..told
+                        .say(format!(", for use from {}", Moment::new(start, now).day))
+                        .by_nobody()
+                },
+                None => Told {
+                    credits: change(PLUS, now_there),
+                    ..told.by_nobody()
+                },
+            }
+        }
+        Event::GrantStarted(e) => {
+            let told = Sentence::new().say(format!("{} can be used from now on", amount(e.amount)));
             Told {
                 credits: change(PLUS, e.amount),
                 ..told.by_nobody()
@@ -238,6 +258,16 @@ fn of_request(told: Sentence, request: &str, work: &PaidWork, names: &Names) -> 
         (None, Channel::Api) => told,
     }
     .by_somebody()
+}
+
+/// `serp`, `echo and serp`, `ai_visibility, echo and serp`.
+fn and(endpoints: &Scopes) -> String {
+    let names: Vec<&str> = endpoints.endpoints().iter().map(Endpoint::as_str).collect();
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, first)) => format!("{} and {last}", first.join(", ")),
+        None => String::new(),
+    }
 }
 
 fn units(quantity: u64) -> String {
@@ -448,6 +478,8 @@ mod tests {
             source: GrantSource::Promotion,
             reference: Some("<b>\u{202E}welcome".to_owned()),
             reason: None,
+            starts_at: None,
+            endpoints: None,
             repays: Credits::ZERO,
         };
         assert_eq!(

@@ -5,6 +5,7 @@ use keyledger_projections::{AccountChange, AccountRow, AccountTraits, BalanceCha
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::key_list::joined;
 use super::{Generation, Named, Table, WriteError, all_met};
 use crate::log::time_column;
 use crate::projector::View;
@@ -176,9 +177,12 @@ async fn insert_grants(
     if rows.is_empty() {
         return Ok(());
     }
-    sqlx::query(generation.sql("insert into views.grants (account_id, grant_id, amount, priority, expires_at, source, reference, granted_at, remaining, held, expired)
-         select * from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::integer[], $5::timestamptz[], $6::text[],
-             $7::text[], $8::timestamptz[], $9::bigint[], $10::bigint[], $11::bigint[])"))
+    sqlx::query(generation.sql("insert into views.grants (account_id, grant_id, amount, priority, expires_at, source, reference, granted_at, remaining, held, expired, starts_at, started, endpoints)
+         select g.account_id, g.grant_id, g.amount, g.priority, g.expires_at, g.source, g.reference, g.granted_at, g.remaining, g.held,
+             g.expired, g.starts_at, g.started, string_to_array(g.endpoints, ',') from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::integer[], $5::timestamptz[], $6::text[],
+             $7::text[], $8::timestamptz[], $9::bigint[], $10::bigint[], $11::bigint[], $12::timestamptz[],
+             $13::boolean[], $14::text[]) as g (account_id, grant_id, amount, priority, expires_at, source, reference, granted_at, remaining,
+                 held, expired, starts_at, started, endpoints)"))
     .bind(rows.iter().map(|r| Uuid::from_bytes(r.account.to_bytes())).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| Uuid::from_bytes(r.grant.to_bytes())).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.amount).collect::<Vec<_>>())
@@ -190,6 +194,9 @@ async fn insert_grants(
     .bind(rows.iter().map(|r| r.sums.remaining).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.sums.held).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.sums.expired).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.starts_at.map(time_column)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.sums.started).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.endpoints.as_ref().map(joined)).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())
@@ -205,9 +212,10 @@ async fn change_grants(
     }
     let met = sqlx::query(generation.sql(
         "update views.grants g
-         set remaining = g.remaining + c.remaining, held = g.held + c.held, expired = g.expired + c.expired
-         from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[])
-             as c (account_id, grant_id, remaining, held, expired)
+         set remaining = g.remaining + c.remaining, held = g.held + c.held, expired = g.expired + c.expired,
+             started = g.started or c.started
+         from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::boolean[])
+             as c (account_id, grant_id, remaining, held, expired, started)
          where g.account_id = c.account_id and g.grant_id = c.grant_id",
     ))
     .bind(
@@ -225,6 +233,7 @@ async fn change_grants(
     .bind(changes.iter().map(|(_, c)| c.remaining).collect::<Vec<_>>())
     .bind(changes.iter().map(|(_, c)| c.held).collect::<Vec<_>>())
     .bind(changes.iter().map(|(_, c)| c.expired).collect::<Vec<_>>())
+    .bind(changes.iter().map(|(_, c)| c.started).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     all_met(met.rows_affected(), changes.len(), "grants")

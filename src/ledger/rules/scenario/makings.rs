@@ -161,6 +161,8 @@ pub(crate) struct GrantMakings {
     amount: Credits,
     priority: i32,
     until: Option<u32>,
+    from: Option<u32>,
+    endpoints: Option<Scopes>,
 }
 
 impl GrantMakings {
@@ -169,6 +171,18 @@ impl GrantMakings {
             until: Some(seconds),
             ..self
         }
+    }
+
+    /// Takes effect so many seconds later.
+    pub(crate) fn from(self, seconds: u32) -> GrantMakings {
+        let from = Some(seconds);
+        GrantMakings { from, ..self }
+    }
+
+    /// Burns on these endpoints only.
+    pub(crate) fn only_on(self, endpoints: &[&str]) -> GrantMakings {
+        let endpoints = Some(scopes(endpoints));
+        GrantMakings { endpoints, ..self }
     }
 
     pub(crate) fn priority(self, priority: i32) -> GrantMakings {
@@ -187,6 +201,8 @@ impl Sent for GrantMakings {
             expires_at: self.until.map(|seconds| now.plus_seconds(seconds)),
             source: GrantSource::Purchase,
             reference: None,
+            starts_at: self.from.map(|seconds| now.plus_seconds(seconds)),
+            endpoints: self.endpoints,
             reason: None,
         }
     }
@@ -198,6 +214,8 @@ pub(crate) fn grant(n: u8, amount: &str) -> GrantMakings {
         amount: credits(amount),
         priority: 0,
         until: None,
+        from: None,
+        endpoints: None,
     }
 }
 
