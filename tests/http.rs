@@ -9,6 +9,7 @@ mod forward_auth;
 mod grants;
 mod key_limits;
 mod keys;
+mod plans;
 mod proxies;
 mod refunds;
 mod service;

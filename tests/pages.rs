@@ -8,3 +8,4 @@ mod key_use;
 mod keys;
 mod live;
 pub mod operator;
+mod plans;

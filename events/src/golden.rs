@@ -7,6 +7,7 @@ mod corrections;
 mod grant_terms;
 mod key_limits;
 mod once;
+mod plans;
 mod refunds;
 
 use std::fs;
@@ -169,6 +170,8 @@ fn samples() -> Vec<(&'static str, Event)> {
                 reference: Some("INV-2026-001".into()),
                 starts_at: None,
                 endpoints: None,
+                period: None,
+                rolled_over: None,
                 reason: None,
                 repays: credits("2.5"),
             }
@@ -185,6 +188,8 @@ fn samples() -> Vec<(&'static str, Event)> {
                 reference: None,
                 starts_at: None,
                 endpoints: None,
+                period: None,
+                rolled_over: None,
                 reason: None,
                 repays: Credits::ZERO,
             }
@@ -347,6 +352,7 @@ fn canonical_bytes_are_the_released_ones() {
     types.extend(account_changes::TYPES);
     types.extend(corrections::TYPES);
     types.extend(grant_terms::TYPES);
+    types.extend(plans::TYPES);
     assert_eq!(types, Event::TYPES, "every type has a sample");
 }
 

@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 
 use keyledger_events::{
-    AccountId, AccountName, Credits, CreditsRefunded, Event, GrantId, GrantPart, GrantSource, Position, Recorded,
-    Scopes, Timestamp,
+    AccountId, AccountName, Credits, CreditsRefunded, Event, GrantId, GrantPart, GrantSource, PlanId, Position,
+    Recorded, Scopes, Timestamp,
 };
 
-use crate::{Changes, FoldError, Rows, add};
+use crate::{AccountTraits, Changes, FoldError, PlanChange, PlanRow, Rows, add};
 
 /// An account's sums, in micro-credits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,33 +65,6 @@ impl AccountChange {
         add(&mut self.expired, change.expired, at)?;
         add(&mut self.reserved, change.reserved, at)?;
         add(&mut self.corrected, change.corrected, at)
-    }
-}
-
-/// What an account is called and may, where that changes. What is `None` stays as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AccountTraits {
-    pub name: Option<AccountName>,
-    /// `Some(None)`: there is none any more.
-    pub external_ref: Option<Option<String>>,
-    pub credit_limit: Option<i64>,
-    pub closed_at: Option<Timestamp>,
-}
-
-impl AccountTraits {
-    /// Puts later changes on top of these.
-    fn then(&mut self, later: AccountTraits) {
-        self.name = later.name.or(self.name.take());
-        self.external_ref = later.external_ref.or(self.external_ref.take());
-        self.credit_limit = later.credit_limit.or(self.credit_limit);
-        self.closed_at = self.closed_at.or(later.closed_at);
-    }
-
-    fn change(self, row: &mut AccountRow) {
-        row.name = self.name.unwrap_or_else(|| row.name.clone());
-        row.external_ref = self.external_ref.unwrap_or_else(|| row.external_ref.take());
-        row.credit_limit = self.credit_limit.unwrap_or(row.credit_limit);
-        row.closed_at = row.closed_at.or(self.closed_at);
     }
 }
 
@@ -151,6 +124,8 @@ pub struct BalanceChanges {
     pub traits: BTreeMap<AccountId, AccountTraits>,
     pub granted: BTreeMap<(AccountId, GrantId), GrantRow>,
     pub grants: BTreeMap<(AccountId, GrantId), GrantChange>,
+    pub planned: BTreeMap<(AccountId, PlanId), PlanRow>,
+    pub plans: BTreeMap<(AccountId, PlanId), PlanChange>,
 }
 
 impl BalanceChanges {
@@ -309,14 +284,34 @@ impl Changes for BalanceChanges {
                     },
                 };
                 self.new_grant(row, at)?;
+                if let Some(period) = e.period {
+                    let change = PlanChange {
+                        periods: 1,
+                        next_at: e.expires_at,
+                        ..PlanChange::default()
+                    };
+                    self.plan(account, period.plan, &change, at)?;
+                }
+                // What rolls over was given before.
+                let rolled = e.rolled_over.map_or(Credits::ZERO, |part| part.amount);
+                self.parts(account, e.rolled_over.as_slice(), Moved::Taken, at)?;
                 self.account(
                     account,
                     AccountChange {
-                        granted: e.amount.micros(),
+                        granted: difference(e.amount, rolled),
                         ..nothing
                     },
                     at,
                 )
+            }
+            Event::PlanStarted(e) => self.plan_started(recorded, e),
+            Event::PlanEnded(e) => {
+                let ended_at = Some(recorded.time);
+                let change = PlanChange {
+                    ended_at,
+                    ..PlanChange::default()
+                };
+                self.plan(account, e.plan, &change, at)
             }
             Event::GrantStarted(e) => {
                 let change = GrantChange {
@@ -438,7 +433,13 @@ impl Changes for BalanceChanges {
     }
 
     fn rows(&self) -> usize {
-        self.opened.len() + self.accounts.len() + self.traits.len() + self.granted.len() + self.grants.len()
+        self.planned.len()
+            + self.plans.len()
+            + self.opened.len()
+            + self.accounts.len()
+            + self.traits.len()
+            + self.granted.len()
+            + self.grants.len()
     }
 }
 
@@ -451,6 +452,7 @@ fn difference(amount: Credits, part: Credits) -> i64 {
 pub struct BalanceRows {
     pub accounts: BTreeMap<AccountId, AccountRow>,
     pub grants: BTreeMap<(AccountId, GrantId), GrantRow>,
+    pub plans: BTreeMap<(AccountId, PlanId), PlanRow>,
 }
 
 impl Rows for BalanceRows {
@@ -482,6 +484,15 @@ impl Rows for BalanceRows {
             let row = self.grants.get_mut(&id).ok_or("there is no such grant")?;
             row.sums.merge(&change, Position::START).map_err(|_| SUM)?;
             row.sums.check()?;
+        }
+        for (id, row) in changes.planned {
+            if self.plans.insert(id, row).is_some() {
+                return Err("the plan is there already");
+            }
+        }
+        for (id, change) in changes.plans {
+            let row = self.plans.get_mut(&id).ok_or("there is no such plan")?;
+            row.change(&change, Position::START).map_err(|_| SUM)?;
         }
         Ok(())
     }

@@ -5,7 +5,8 @@ mod makings;
 use keyledger_events::{
     AccountClosed, AccountName, AccountRenamed, CorrectionId, CreditLimitChanged, Credits, CreditsCharged,
     CreditsCorrected, CreditsExpired, CreditsGranted, CreditsReserved, DeleteReason, ExternalRefChanged, GrantId,
-    GrantPart, GrantSource, GrantStarted, KeyDeleted, KeyName, KeyRenamed, Position, Reason, Recorded, Timestamp,
+    GrantPart, GrantSource, GrantStarted, KeyDeleted, KeyName, KeyRenamed, PlanEnded, PlanId, Position, Reason,
+    Recorded, Timestamp,
 };
 use makings::*;
 use proptest::prelude::*;
@@ -15,7 +16,7 @@ use crate::{BalanceRows, Changes, ChargesRows, KeyListRows, ReservationsRows, Ro
 /// Two accounts whose holds are settled one way or the other, or stay open; charges are taken back in halves;
 /// keys renamed and deleted in between.
 fn history() -> impl Strategy<Value = Vec<Recorded>> {
-    prop::collection::vec((0u8..2, 0u8..13), 0..60).prop_map(|steps| {
+    prop::collection::vec((0u8..2, 0u8..14), 0..60).prop_map(|steps| {
         let mut history = History::default();
         history.open(0);
         history.open(1);
@@ -81,6 +82,14 @@ fn history() -> impl Strategy<Value = Vec<Recorded>> {
                     let reason = Reason::parse("over").unwrap();
                     history.add(n, AccountClosed { reason });
                 }
+                (12, last) => {
+                    open.extend(last);
+                    let plan = PlanId::from_parts(4, u128::from(next));
+                    history.plan(n, plan);
+                    if next % 2 == 0 {
+                        history.add(n, PlanEnded { plan });
+                    }
+                }
                 (11, last) => {
                     open.extend(last);
                     let id = GrantId::from_parts(3, u128::from(next));
@@ -93,6 +102,8 @@ fn history() -> impl Strategy<Value = Vec<Recorded>> {
                         reference: None,
                         starts_at: Some(Timestamp::MAX),
                         endpoints: None,
+                        period: None,
+                        rolled_over: None,
                         reason: None,
                         repays: Credits::ZERO,
                     };
@@ -308,6 +319,8 @@ fn a_grant_that_repays_the_credit_limit_has_only_the_rest() {
             reference: None,
             starts_at: None,
             endpoints: None,
+            period: None,
+            rolled_over: None,
             reason: None,
             repays: credits(1_500_000),
         },

@@ -207,6 +207,8 @@ impl Scribe {
             reference: None,
             starts_at: None,
             endpoints: None,
+            period: None,
+            rolled_over: None,
             reason: None,
             repays: Credits::ZERO,
         };

@@ -26,6 +26,7 @@ mod openapi;
 mod operator_sessions;
 mod pages;
 mod place;
+mod plans;
 mod portal_sessions;
 mod prices;
 mod problems;

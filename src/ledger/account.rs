@@ -5,12 +5,13 @@
 mod credits;
 mod key;
 mod keys;
+mod plans;
 mod refunds;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use keyledger_events::{
-    AccountId, AccountName, Credits, Event, KeyId, Position, Recorded, ReservationId, Seq, Timestamp,
+    AccountId, AccountName, Credits, Event, KeyId, PlanId, Position, Recorded, ReservationId, Seq, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,7 @@ pub use key::{Key, KeyLimits};
 pub use keys::Keys;
 
 use super::paid_results::PaidResults;
+use super::plan::Plan;
 use super::refunded_charges::RefundedCharges;
 use super::remembered::Remembered;
 
@@ -48,6 +50,10 @@ pub struct Account {
     pub paid: PaidResults,
     /// Charges that something was refunded of, for as long as more could be.
     pub refunds: RefundedCharges,
+    /// Plans that go on.
+    pub plans: Vec<Plan>,
+    /// The last plans that ended.
+    pub ended_plans: VecDeque<PlanId>,
     pub totals: Totals,
     /// Charged on the credit limit and not yet repaid by a grant.
     pub owed: Credits,
@@ -112,6 +118,8 @@ impl Account {
             remembered: Remembered::default(),
             paid: PaidResults::default(),
             refunds: RefundedCharges::default(),
+            plans: Vec::new(),
+            ended_plans: VecDeque::new(),
             totals: Totals::default(),
             owed: Credits::ZERO,
             scopes_named: 0,
@@ -144,6 +152,8 @@ impl Account {
             + self.remembered.len() * 300
             + self.paid.len() * 100
             + self.refunds.len() * 200
+            + self.plans.len() * 150
+            + self.ended_plans.len() * 16
     }
 
     /// Folds the next event of this account's history.
@@ -219,6 +229,8 @@ impl Account {
             Event::CreditsGranted(e) => self.granted(e, at)?,
             Event::CreditsExpired(e) => self.lapsed(e)?,
             Event::GrantStarted(e) => self.started(e)?,
+            Event::PlanStarted(e) => self.plan_started(e, at)?,
+            Event::PlanEnded(e) => self.plan_ended(e)?,
             Event::CreditsReserved(e) => self.reserved(e, at)?,
             Event::CreditsCharged(e) => self.charged(e, at)?,
             Event::CreditsReleased(e) => self.released(e, at)?,

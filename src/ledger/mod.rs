@@ -16,6 +16,7 @@ mod hang_ups;
 mod load;
 mod loading;
 mod paid_results;
+mod plan;
 mod refunded_charges;
 mod refusal;
 mod remembered;
@@ -41,14 +42,15 @@ pub use charged::Charged;
 pub use command::{Answer, By, Command, Limits, SubmitError, Target};
 pub use hang_ups::{HANG_UP_WINDOW_SECONDS_MAX, HANG_UPS_MAX, HangUps};
 pub use paid_results::PaidResults;
+pub use plan::Plan;
 pub use refunded_charges::{REFUNDABLE_DAYS, RefundedCharge, RefundedCharges};
 pub use refusal::Refusal;
 pub use remembered::idempotent_command_id;
 pub use rules::{
     AccountFacts, Beyond, ChangeAccount, Charge, ChargeAtOnce, ChargeDelivered, ChargeReservation, CloseAccount,
-    CorrectCredits, Corrected, CorrectionFacts, CreateKey, DeleteKey, DeliveryCharge, GrantCredits, GrantFacts, Held,
-    KeyFacts, OpenAccount, Payer, Price, RefundCharge, RefundFacts, Release, ReleaseReservation, RenameKey,
-    ReserveCredits, SettleDue, Usage,
+    CorrectCredits, Corrected, CorrectionFacts, CreateKey, DeleteKey, DeliveryCharge, EndPlan, GrantCredits,
+    GrantFacts, Held, KeyFacts, OpenAccount, PLANS_MAX, Payer, PlanFacts, Price, RefundCharge, RefundFacts, Release,
+    ReleaseReservation, RenameKey, ReserveCredits, SettleDue, StartPlan, Usage,
 };
 pub use signals::{KeySignals, Working};
 

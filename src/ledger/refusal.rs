@@ -1,6 +1,6 @@
 //! Refusals: the rules said no. A value, not a fault; nothing was written for it.
 
-use keyledger_events::{AccountId, Credits, Endpoint, KeyId, ReservationId};
+use keyledger_events::{AccountId, Credits, Endpoint, KeyId, PlanId, ReservationId};
 
 use super::account::KeyLimits;
 use super::refunded_charges::REFUNDABLE_DAYS;
@@ -65,6 +65,10 @@ pub enum Refusal {
     RefundExceedsCharge { asked: Credits, left: Credits },
     #[error("{asked} credits cannot be taken away, {reach} can be held")]
     CorrectionExceedsAvailable { asked: Credits, reach: Credits },
+    #[error("the account has no plan {plan}")]
+    UnknownPlan { plan: PlanId },
+    #[error("an account has at most {limit} plans that go on")]
+    TooManyPlans { limit: usize },
     #[error("a charge can be refunded for {REFUNDABLE_DAYS} days")]
     ChargeTooOld { reservation: ReservationId },
     #[error("at most {limit} reservations may be open for one {scope}")]

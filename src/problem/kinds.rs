@@ -87,6 +87,10 @@ kinds! {
         "All refunds of a charge together are never more than was charged. `detail` says what is left. Refund less, or leave `amount` out to refund all that is left.";
     CORRECTION_EXCEEDS_AVAILABLE = UNPROCESSABLE_ENTITY "correction-exceeds-available", "More is to be taken away than there is",
         "A correction takes away at most what could be held at the moment, the credit limit included; `detail` says how much that is. What is held for requests under way cannot be taken: wait until they have settled, or take less.";
+    UNKNOWN_PLAN = NOT_FOUND "unknown-plan", "There is no such plan",
+        "The account has no plan with this id.";
+    TOO_MANY_PLANS = CONFLICT "too-many-plans", "The account has too many plans",
+        "At most 20 plans of an account may go on at the same time. End those that are over.";
     CHARGE_TOO_OLD = CONFLICT "charge-too-old", "The charge is too old to be refunded",
         "A charge can be refunded for 400 days. Credits for what is older are given as a grant.";
     TOO_MANY_OPEN_RESERVATIONS = TOO_MANY_REQUESTS "too-many-open-reservations", "Too many requests are under way",

@@ -5,7 +5,8 @@ use keyledger_events::{AccountId, Timestamp};
 use super::{Columns as _, ViewError, Views, time_column};
 
 impl Views {
-    /// At most `limit` accounts with a hold or a grant whose end has come by `now`, or a grant that has to take effect.
+    /// At most `limit` accounts with a hold or a grant whose end has come by `now`, or a grant or a plan's period
+    /// that has to begin.
     pub async fn due_accounts(&self, now: Timestamp, limit: u32) -> Result<Vec<AccountId>, ViewError> {
         let rows = sqlx::query(
             "select distinct account_id from (
@@ -15,6 +16,8 @@ impl Views {
                   where remaining > 0 and expires_at is not null and expires_at <= $1 order by expires_at limit $2)
                   union all
                  (select account_id from views.grants where not started and starts_at <= $1 order by starts_at limit $2)
+                 union all
+                 (select account_id from views.plans where next_at <= $1 order by next_at limit $2)
             ) due limit $2",
         )
         .bind(time_column(now))

@@ -39,6 +39,8 @@ fn granted(number: u64) -> Event {
         reference: None,
         starts_at: None,
         endpoints: None,
+        period: None,
+        rolled_over: None,
         reason: None,
         repays: keyledger_events::Credits::ZERO,
     })

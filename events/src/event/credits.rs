@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::plans::PlanPeriod;
 use crate::credits::Credits;
 use crate::ids::{GrantId, KeyId, ReservationId};
 use crate::once::OnceMark;
@@ -29,6 +30,12 @@ pub struct CreditsGranted {
     /// The endpoints that it burns on; all of them where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Scopes>,
+    /// The period that a plan gives it for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period: Option<PlanPeriod>,
+    /// The part of `amount` that comes over from what was left of the grant of the plan's period before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolled_over: Option<GrantPart>,
     /// Why it was given, where somebody said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,

@@ -4,6 +4,7 @@ mod accounts;
 mod corrections;
 mod credits;
 mod keys;
+mod plans;
 mod refunds;
 
 pub use accounts::{AccountClosed, AccountOpened, AccountRenamed, CreditLimitChanged, ExternalRefChanged};
@@ -13,6 +14,7 @@ pub use credits::{
     GrantSource, GrantStarted, PaidWork, ReleaseCause,
 };
 pub use keys::{DeleteReason, KeyCreated, KeyDeleted, KeyRenamed, KeyUsed};
+pub use plans::{Period, PlanEnded, PlanPeriod, PlanStarted};
 pub use refunds::{CreditsRefunded, GrantTerms};
 
 use crate::ids::KeyId;
@@ -78,6 +80,8 @@ events! {
     AccountClosed => "keyledger.AccountClosed.v1",
     CreditsCorrected => "keyledger.CreditsCorrected.v1",
     GrantStarted => "keyledger.GrantStarted.v1",
+    PlanStarted => "keyledger.PlanStarted.v1",
+    PlanEnded => "keyledger.PlanEnded.v1",
 }
 
 impl Event {
@@ -100,6 +104,8 @@ impl Event {
             Event::CreditsReleased(e) => e.work.key,
             Event::CreditsRefunded(e) => e.work.key,
             Event::AccountOpened(_)
+            | Event::PlanStarted(_)
+            | Event::PlanEnded(_)
             | Event::GrantStarted(_)
             | Event::CreditsCorrected(_)
             | Event::AccountClosed(_)
@@ -116,6 +122,8 @@ impl Event {
         match self {
             Event::KeyCreated(e) => Some(e.digest),
             Event::AccountOpened(_)
+            | Event::PlanStarted(_)
+            | Event::PlanEnded(_)
             | Event::GrantStarted(_)
             | Event::CreditsCorrected(_)
             | Event::AccountClosed(_)

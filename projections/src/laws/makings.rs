@@ -1,10 +1,10 @@
 //! What histories are made of.
 
 use keyledger_events::{
-    AccountId, AccountName, AccountOpened, Actor, Channel, CommandId, Credits, CreditsCharged, CreditsGranted,
-    CreditsRefunded, CreditsReleased, CreditsReserved, Endpoint, Environment, Event, EventId, GrantId, GrantPart,
-    GrantSource, KeyCreated, KeyDigest, KeyId, KeyName, KeyUsed, PaidWork, Position, Reason, Recorded, RefundId,
-    ReleaseCause, ReservationId, Seq, Shard, Timestamp,
+    AccountId, AccountName, AccountOpened, Actor, Channel, CommandId, Credits, CreditsCharged, CreditsExpired,
+    CreditsGranted, CreditsRefunded, CreditsReleased, CreditsReserved, Endpoint, Environment, Event, EventId, GrantId,
+    GrantPart, GrantSource, KeyCreated, KeyDigest, KeyId, KeyName, KeyUsed, PaidWork, Period, PlanId, PlanPeriod,
+    PlanStarted, Position, Reason, Recorded, RefundId, ReleaseCause, ReservationId, Seq, Shard, Timestamp,
 };
 
 pub(super) fn account(n: u8) -> AccountId {
@@ -93,6 +93,8 @@ impl History {
                 reference: None,
                 starts_at: None,
                 endpoints: None,
+                period: None,
+                rolled_over: None,
                 reason: None,
                 repays: Credits::ZERO,
             },
@@ -181,6 +183,42 @@ impl History {
                 charged_at: Timestamp::EPOCH,
             },
         );
+    }
+
+    /// Starts a plan, and grants for two periods of it, the second with a part of the first.
+    pub(super) fn plan(&mut self, n: u8, plan: PlanId) {
+        let started = PlanStarted {
+            plan,
+            amount: credits(5),
+            period: Period::Week,
+            starts_at: Timestamp::EPOCH,
+            rollover_cap: credits(2),
+        };
+        self.add(n, started);
+        let id = |number: u32| GrantId::from_parts(u64::from(number) + 5, u128::from_be_bytes(plan.to_bytes()));
+        for number in [1, 2] {
+            let rolled = (number == 2).then(|| GrantPart {
+                grant: id(1),
+                amount: credits(2),
+            });
+            let granted = CreditsGranted {
+                grant: id(number),
+                amount: credits(if number == 2 { 7 } else { 5 }),
+                priority: 0,
+                expires_at: Some(Timestamp::EPOCH.plus_seconds(number)),
+                source: GrantSource::Plan,
+                reference: None,
+                starts_at: None,
+                endpoints: None,
+                period: Some(PlanPeriod { plan, number }),
+                rolled_over: rolled,
+                reason: None,
+                repays: Credits::ZERO,
+            };
+            self.add(n, granted);
+        }
+        let (grant, amount) = (id(1), credits(3));
+        self.add(n, CreditsExpired { grant, amount });
     }
 
     pub(super) fn release(&mut self, n: u8, id: u64) {

@@ -74,6 +74,10 @@ pub enum Outcome {
 
 impl Account {
     pub(super) fn granted(&mut self, e: &CreditsGranted, at: Timestamp) -> Folded {
+        let rolled = match e.period {
+            Some(period) => self.renewed(period, e.grant, e.rolled_over)?,
+            None => Credits::ZERO,
+        };
         let grant = Grant {
             id: e.grant,
             amount: e.amount,
@@ -87,7 +91,9 @@ impl Account {
             held: Credits::ZERO,
         };
         self.owed = self.owed.minus_within(e.repays).ok_or("more is repaid than owed")?;
-        self.totals.granted = self.totals.granted.plus(e.amount).ok_or(SUM)?;
+        // What rolls over was given before.
+        let new = e.amount.minus_within(rolled).ok_or("more rolls over than is granted")?;
+        self.totals.granted = self.totals.granted.plus(new).ok_or(SUM)?;
         self.place(grant);
         self.drop_used_up_grants();
         Ok(())

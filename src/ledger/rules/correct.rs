@@ -101,7 +101,7 @@ impl Command for CorrectCredits {
         let (id, corrected_at) = match account.remembered.made_by(&by.command) {
             Ok(Some(Made::Grant { at, grant })) => (Corrected::Added(grant.grant), *at),
             Ok(Some(Made::Correction { at, correction })) => (Corrected::Taken(*correction), *at),
-            Ok(Some(Made::Key(_) | Made::Refund { .. })) | Err(_) => return None,
+            Ok(Some(Made::Key(_) | Made::Refund { .. } | Made::Plan { .. })) | Err(_) => return None,
             Ok(None) if self.amount.is_negative() => (Corrected::Taken(self.correction), account.touched_at),
             Ok(None) => (Corrected::Added(self.grant), account.touched_at),
         };

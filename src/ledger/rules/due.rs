@@ -2,6 +2,7 @@
 
 use keyledger_events::{AccountId, Credits, CreditsExpired, Event, GrantStarted, ReleaseCause, Timestamp};
 
+use super::plans::renewals;
 use super::settle::{give_back, minus};
 use crate::ledger::account::Account;
 use crate::ledger::command::{By, Command, Given, Target};
@@ -10,9 +11,10 @@ use crate::ledger::refusal::Refusal;
 /// Decides what is due next by now: again and again until there is nothing, each time with what came before folded. Comes
 /// before every command on an account, so no rule ever meets a thing whose time is over.
 ///
-/// Holds first, so that what they return is there; then grants that take effect; then those that are over.
+/// Holds first, so that what they return is there; then periods of plans that begin, since what is left of the one before
+/// may roll over; then grants that take effect; then those that are over.
 pub fn due(account: &Account, now: Timestamp) -> Vec<Event> {
-    let stages = [holds_over, grants_starting, grants_over];
+    let stages = [holds_over, renewals, grants_starting, grants_over];
     let mut events = stages.iter().map(|stage| stage(account, now));
     events.find(|events| !events.is_empty()).unwrap_or_default()
 }

@@ -78,6 +78,8 @@ impl Command for GrantCredits {
                 reference: self.reference.clone(),
                 starts_at,
                 endpoints: self.endpoints.clone(),
+                period: None,
+                rolled_over: None,
                 reason: self.reason.clone(),
                 repays: if for_all {
                     self.amount.min(given.account.owed)
@@ -92,7 +94,9 @@ impl Command for GrantCredits {
     fn reply(&self, account: &Account, by: &By) -> Option<GrantFacts> {
         let (grant, granted_at) = match account.remembered.made_by(&by.command) {
             Ok(Some(Made::Grant { at, grant })) => (grant.clone(), *at),
-            Ok(Some(Made::Key(_) | Made::Refund { .. } | Made::Correction { .. })) | Err(_) => return None,
+            Ok(Some(Made::Key(_) | Made::Refund { .. } | Made::Correction { .. } | Made::Plan { .. })) | Err(_) => {
+                return None;
+            }
             Ok(None) => {
                 let made = CreditsGranted {
                     grant: self.grant,
@@ -107,6 +111,8 @@ impl Command for GrantCredits {
                         .find(|g| g.id == self.grant)
                         .and_then(|g| g.starts_at),
                     endpoints: self.endpoints.clone(),
+                    period: None,
+                    rolled_over: None,
                     reason: self.reason.clone(),
                     repays: Credits::ZERO,
                 };

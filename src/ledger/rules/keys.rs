@@ -95,7 +95,8 @@ impl Command for CreateKey {
     fn reply(&self, account: &Account, by: &By) -> Option<KeyFacts> {
         match account.remembered.made_by(&by.command) {
             Ok(Some(Made::Key(key))) => facts(account, *key),
-            Ok(Some(Made::Grant { .. } | Made::Refund { .. } | Made::Correction { .. })) | Err(_) => None,
+            Ok(Some(Made::Grant { .. } | Made::Refund { .. } | Made::Correction { .. } | Made::Plan { .. }))
+            | Err(_) => None,
             Ok(None) => facts(account, self.key),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use keyledger_events::{Credits, Event, Recorded, ReservationId};
+use keyledger_events::{Credits, Event, Period, PlanId, Recorded, ReservationId};
 use proptest::prelude::*;
 
 use super::scenario::*;
@@ -52,6 +52,17 @@ enum Step {
     Correct {
         amount: i32,
     },
+    Plan {
+        n: u8,
+        amount: u32,
+        cap: u32,
+    },
+    EndPlan {
+        n: u8,
+    },
+    WaitDays {
+        days: u32,
+    },
     Close,
     DeleteKey,
     Wait {
@@ -73,6 +84,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (0u8..12, prop::option::of(1u32..3_000_000)).prop_map(|(id, amount)| Step::Refund { id, amount }),
         1 => (0u32..4_000_000).prop_map(|limit| Step::Limit { limit }),
         2 => (-3_000_000i32..0).prop_map(|amount| Step::Correct { amount }),
+        1 => (1u8..5, 1u32..3_000_000, 0u32..2_000_000).prop_map(|(n, amount, cap)| Step::Plan { n, amount, cap }),
+        1 => (1u8..5).prop_map(|n| Step::EndPlan { n }),
+        1 => (1u32..4).prop_map(|days| Step::WaitDays { days }),
         1 => Just(Step::DeleteKey),
         1 => (0u8..9).prop_map(|n| if n == 0 { Step::Close } else { Step::Due }),
         4 => (0u32..300).prop_map(|seconds| Step::Wait { seconds }),
@@ -158,6 +172,17 @@ fn take_step(s: &mut Scenario, step: &Step, used_grants: &mut Vec<u8>) -> Option
             let amount = Credits::from_micros(i64::from(*amount)).unwrap();
             s.when(correct(&amount.to_string()))
         }
+        Step::Plan { n, amount, cap } => {
+            if used_plans(&s.history).contains(&plan_id(*n)) {
+                return None;
+            }
+            s.when(plan(*n, &micros(*amount), Period::Day).rolling(&micros(*cap)))
+        }
+        Step::EndPlan { n } => s.when(end_plan(*n)),
+        Step::WaitDays { days } => {
+            s.later(*days * 86_400 / 2);
+            return None;
+        }
         Step::Close => s.when(close_account()),
         Step::DeleteKey => s.when(delete_key()),
         Step::Wait { seconds } => {
@@ -166,6 +191,17 @@ fn take_step(s: &mut Scenario, step: &Step, used_grants: &mut Vec<u8>) -> Option
         }
         Step::Due => s.when(settle_due()),
     })
+}
+
+fn used_plans(history: &[Recorded]) -> Vec<PlanId> {
+    let started = history.iter().filter_map(|recorded| {
+        if let Event::PlanStarted(e) = &recorded.event {
+            Some(e.plan)
+        } else {
+            None
+        }
+    });
+    started.collect()
 }
 
 fn refold(history: &[Recorded]) -> Account {
@@ -266,7 +302,7 @@ proptest! {
         let mut grants = Vec::new();
         for step in &steps {
             let first = take_step(&mut s, step, &mut grants);
-            if first.is_some_and(|tried| !tried.was_refused()) && !matches!(step, Step::Grant { .. } | Step::Refund { .. } | Step::Correct { .. }) {
+            if first.is_some_and(|tried| !tried.was_refused()) && !matches!(step, Step::Grant { .. } | Step::Refund { .. } | Step::Correct { .. } | Step::Plan { .. }) {
                 let again = take_step(&mut s, step, &mut grants).unwrap();
                 prop_assert!(again.wrote_nothing(), "{step:?} wrote {again:?}");
             }

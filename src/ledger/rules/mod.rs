@@ -18,6 +18,7 @@ mod keys;
 mod laws;
 #[cfg(test)]
 mod once;
+mod plans;
 mod refund;
 mod release;
 mod reserve;
@@ -37,6 +38,7 @@ pub use correct::{CorrectCredits, Corrected, CorrectionFacts};
 pub use due::{SettleDue, due};
 pub use grants::{GrantCredits, GrantFacts};
 pub use keys::{CreateKey, DeleteKey, KeyFacts, RenameKey};
+pub use plans::{EndPlan, PLANS_MAX, PlanFacts, StartPlan};
 pub use refund::{RefundCharge, RefundFacts};
 pub use release::ReleaseReservation;
 pub use reserve::{Held, Payer, Price, ReserveCredits, Usage};

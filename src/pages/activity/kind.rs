@@ -90,6 +90,8 @@ fn kind_of(type_name: &str) -> Option<Kind> {
         | "keyledger.CreditsGranted.v1"
         | "keyledger.CreditsExpired.v1"
         | "keyledger.GrantStarted.v1"
+        | "keyledger.PlanStarted.v1"
+        | "keyledger.PlanEnded.v1"
         | "keyledger.CreditsRefunded.v1"
         | "keyledger.CreditsCorrected.v1" => Some(Kind::Credits),
         "keyledger.KeyUsed.v1" => Some(Kind::Requests),

@@ -1,11 +1,11 @@
 //! Events in plain words: one sentence each, that says who did it where that is somebody.
 
 use keyledger_events::{
-    Channel, ClientLeft, Credits, CreditsRefunded, DeleteReason, Endpoint, Environment, Event, GrantSource, PaidWork,
-    Recorded, ReleaseCause, Scopes, Timestamp,
+    Channel, Credits, CreditsRefunded, Endpoint, Environment, Event, PaidWork, Recorded, Scopes, Timestamp,
 };
 
 use super::names::Names;
+use super::why::{source, why_deleted, why_free};
 use crate::pages::moment::{Moment, thousands};
 use crate::pages::name::Shown;
 
@@ -162,7 +162,13 @@ pub(super) fn tell(recorded: &Recorded, names: &Names, now: Timestamp) -> Told {
                 Some(endpoints) => told.say(format!(", for {} only", and(endpoints))),
                 None => told,
             };
-            let now_there = if e.starts_at.is_none() { e.amount } else { Credits::ZERO };
+            let told = match e.rolled_over {
+                Some(part) => told.say(format!(", {} of it left of the period before", part.amount)),
+                None => told,
+            };
+            let before = e.rolled_over.map_or(Credits::ZERO, |part| part.amount);
+            let new = e.amount.minus(before).unwrap_or(e.amount);
+            let now_there = if e.starts_at.is_none() { new } else { Credits::ZERO };
             match e.starts_at {
                 Some(start) => Told {
                     credits: change(PLUS, now_there),
@@ -176,6 +182,14 @@ pub(super) fn tell(recorded: &Recorded, names: &Names, now: Timestamp) -> Told {
                 },
             }
         }
+        Event::PlanStarted(e) => who()
+            .say(format!(
+                " started a plan: {} every {}",
+                amount(e.amount),
+                e.period.as_str()
+            ))
+            .by_somebody(),
+        Event::PlanEnded(_) => who().say(" ended a plan").by_somebody(),
         Event::GrantStarted(e) => {
             let told = Sentence::new().say(format!("{} can be used from now on", amount(e.amount)));
             Told {
@@ -278,47 +292,13 @@ fn units(quantity: u64) -> String {
     }
 }
 
-const fn source(source: GrantSource) -> &'static str {
-    match source {
-        GrantSource::Purchase => "a purchase",
-        GrantSource::Plan => "part of the plan",
-        GrantSource::Promotion => "a gift",
-        GrantSource::Correction => "a correction",
-        GrantSource::Refund => "a refund",
-    }
-}
-
-const fn why_deleted(reason: DeleteReason) -> &'static str {
-    match reason {
-        DeleteReason::Requested => "",
-        DeleteReason::Compromised => ", because it was compromised",
-        DeleteReason::Rotated => ", which another key has replaced",
-        DeleteReason::Expired => ", whose time was over",
-        DeleteReason::Leaked => ", because it was found in public",
-        DeleteReason::AccountClosed => ", as the account was closed",
-    }
-}
-
-const fn why_free(cause: ReleaseCause, client_left: Option<ClientLeft>) -> &'static str {
-    match cause {
-        ReleaseCause::Requested => "there was nothing to pay for",
-        ReleaseCause::Queued => "the data was not ready yet",
-        ReleaseCause::Error => "it failed",
-        ReleaseCause::ClientGone if matches!(client_left, Some(ClientLeft::NearEnd)) => {
-            "the client left just before the end"
-        }
-        ReleaseCause::ClientGone => "the client left before all of it was there",
-        ReleaseCause::Expired => "nobody finished it in time",
-        ReleaseCause::AccountClosed => "the account was closed",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use keyledger_events::{
-        AccountId, Actor, CommandId, CreditsCharged, CreditsExpired, CreditsGranted, CreditsReleased, EventId, GrantId,
-        KeyDeleted, KeyId, KeyRenamed, PortalSessionId, Position, ReservationId, Seq, Shard, TokenId,
+        AccountId, Actor, ClientLeft, CommandId, CreditsCharged, CreditsExpired, CreditsGranted, CreditsReleased,
+        DeleteReason, EventId, GrantId, GrantSource, KeyDeleted, KeyId, KeyRenamed, PortalSessionId, Position,
+        ReleaseCause, ReservationId, Seq, Shard, TokenId,
     };
 
     const NOW: Timestamp = Timestamp::EPOCH;
@@ -477,6 +457,8 @@ mod tests {
             expires_at: None,
             source: GrantSource::Promotion,
             reference: Some("<b>\u{202E}welcome".to_owned()),
+            period: None,
+            rolled_over: None,
             reason: None,
             starts_at: None,
             endpoints: None,

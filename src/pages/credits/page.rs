@@ -11,6 +11,7 @@ use super::figures::Figures;
 use super::filter::{Look, Wrong};
 use super::grants::GrantRow;
 use super::lines::LineRow;
+use super::plans::PlanRow;
 use super::prices::Prices;
 use super::used;
 use crate::clock;
@@ -43,6 +44,7 @@ struct CreditsPage<'a> {
     keys: Ranks,
     grants: Vec<GrantRow>,
     more_grants: bool,
+    plans: Vec<PlanRow>,
     prices: Prices,
     look: Look,
     wrong: Option<Wrong>,
@@ -78,7 +80,7 @@ pub(in crate::pages) async fn show(
     let range = used::range(now).map_err(|_| Fault::Internal)?;
     let search = look.search();
     let views = &pages.views;
-    let (frame, spending, points, totals, grants, lines, chosen) = tokio::try_join!(
+    let (frame, spending, points, totals, grants, plans, lines, chosen) = tokio::try_join!(
         Frame::inside(&pages, root.clone(), "credits", "Credits", &viewer),
         async {
             let spending = views.spending(account, start_of_month(now), now).await?.value;
@@ -93,6 +95,7 @@ pub(in crate::pages) async fn show(
         },
         async { Ok(views.key_totals(account, range.from(), KEYS_OFFERED).await?) },
         async { Ok(views.open_grants(account, now, GRANTS_MAX + 1).await?) },
+        async { Ok(views.running_plans(account).await?) },
         async {
             let Ok(search) = &search else {
                 return Ok(Page {
@@ -128,6 +131,7 @@ pub(in crate::pages) async fn show(
             .take(most)
             .map(|grant| GrantRow::new(grant, now))
             .collect(),
+        plans: plans.into_iter().map(|plan| PlanRow::new(plan, now)).collect(),
         prices: Prices::of(&pages.prices),
         wrong: search.as_ref().err().copied(),
         offered,

@@ -1,4 +1,4 @@
-//! `views.balance` and `views.grants`.
+//! `views.balance`, `views.grants` and `views.plans`.
 
 use keyledger_events::{AccountId, GrantId};
 use keyledger_projections::{AccountChange, AccountRow, AccountTraits, BalanceChanges, GrantChange, GrantRow};
@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::key_list::joined;
-use super::{Generation, Named, Table, WriteError, all_met};
+use super::{Generation, Named, Table, WriteError, all_met, plans};
 use crate::log::time_column;
 use crate::projector::View;
 
@@ -23,6 +23,10 @@ impl Table for Balance {
         Named {
             table: "grants",
             key: "account_id, grant_id",
+        },
+        Named {
+            table: "plans",
+            key: "account_id, plan_id",
         },
     ];
 
@@ -50,7 +54,14 @@ impl Table for Balance {
             &changes.granted.into_values().collect::<Vec<_>>(),
         )
         .await?;
-        change_grants(connection, generation, &changes.grants.into_iter().collect::<Vec<_>>()).await
+        change_grants(connection, generation, &changes.grants.into_iter().collect::<Vec<_>>()).await?;
+        plans::insert(
+            connection,
+            generation,
+            &changes.planned.into_values().collect::<Vec<_>>(),
+        )
+        .await?;
+        plans::change(connection, generation, &changes.plans.into_iter().collect::<Vec<_>>()).await
     }
 }
 

@@ -2,7 +2,8 @@
 
 use keyledger_events::{
     AccountName, CorrectionId, Credits, DeleteReason, Endpoint, Environment, Event, GrantId, GrantSource, KeyDigest,
-    KeyId, KeyName, OnceMark, Reason, Recorded, RefundId, ReleaseCause, ReservationId, Scopes, Timestamp,
+    KeyId, KeyName, OnceMark, Period, PlanId, Reason, Recorded, RefundId, ReleaseCause, ReservationId, Scopes,
+    Timestamp,
 };
 
 use super::super::*;
@@ -340,5 +341,61 @@ impl Sent for CorrectMakings {
             amount: self.0,
             reason: Reason::parse("Granted twice").unwrap(),
         }
+    }
+}
+
+pub(crate) struct PlanMakings {
+    n: u8,
+    amount: Credits,
+    period: Period,
+    from: Option<u32>,
+    rollover_cap: Credits,
+}
+
+impl PlanMakings {
+    pub(crate) fn rolling(self, cap: &str) -> PlanMakings {
+        let rollover_cap = credits(cap);
+        PlanMakings { rollover_cap, ..self }
+    }
+
+    pub(crate) fn from(self, seconds: u32) -> PlanMakings {
+        let from = Some(seconds);
+        PlanMakings { from, ..self }
+    }
+}
+
+impl Sent for PlanMakings {
+    type C = StartPlan;
+    fn at(self, now: Timestamp) -> StartPlan {
+        StartPlan {
+            account: account_id(),
+            plan: plan_id(self.n),
+            amount: self.amount,
+            period: self.period,
+            starts_at: self.from.map(|seconds| now.plus_seconds(seconds)),
+            rollover_cap: self.rollover_cap,
+        }
+    }
+}
+
+pub(crate) fn plan_id(n: u8) -> PlanId {
+    PlanId::from_parts(START_MS, u128::from(n) << 40)
+}
+
+pub(crate) fn plan(n: u8, amount: &str, period: Period) -> PlanMakings {
+    PlanMakings {
+        n,
+        amount: credits(amount),
+        period,
+        from: None,
+        rollover_cap: Credits::ZERO,
+    }
+}
+
+pub(crate) fn end_plan(n: u8) -> EndPlan {
+    let plan = plan_id(n);
+    EndPlan {
+        account: account_id(),
+        plan,
     }
 }
