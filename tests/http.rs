@@ -14,4 +14,5 @@ mod proxies;
 mod refunds;
 mod service;
 pub mod stage;
+mod thresholds;
 mod usage;

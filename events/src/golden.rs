@@ -9,6 +9,7 @@ mod key_limits;
 mod once;
 mod plans;
 mod refunds;
+mod thresholds;
 
 use std::fs;
 use std::path::PathBuf;
@@ -353,6 +354,7 @@ fn canonical_bytes_are_the_released_ones() {
     types.extend(corrections::TYPES);
     types.extend(grant_terms::TYPES);
     types.extend(plans::TYPES);
+    types.extend(thresholds::TYPES);
     assert_eq!(types, Event::TYPES, "every type has a sample");
 }
 

@@ -20,6 +20,8 @@ pub struct AccountRow {
     pub opened_at: Timestamp,
     pub credit_limit: i64,
     pub closed_at: Option<Timestamp>,
+    /// Balances at which to tell, in micro-credits, the highest first.
+    pub thresholds: Vec<i64>,
     pub sums: AccountChange,
 }
 
@@ -136,11 +138,12 @@ impl BalanceChanges {
         }
     }
 
-    fn become_other(&mut self, account: AccountId, traits: AccountTraits) {
+    fn become_other(&mut self, account: AccountId, traits: AccountTraits) -> Result<(), FoldError> {
         match self.opened.get_mut(&account) {
             Some(row) => traits.change(row),
             None => self.traits.entry(account).or_default().then(traits),
         }
+        Ok(())
     }
 
     fn grant(
@@ -255,6 +258,7 @@ impl Changes for BalanceChanges {
                     opened_at: recorded.time,
                     credit_limit: e.credit_limit.micros(),
                     closed_at: None,
+                    thresholds: Vec::new(),
                     sums: nothing,
                 };
                 match self.opened.insert(account, row) {
@@ -378,50 +382,12 @@ impl Changes for BalanceChanges {
                     at,
                 )
             }
-            Event::AccountRenamed(e) => {
-                let name = Some(e.name.clone());
-                self.become_other(
-                    account,
-                    AccountTraits {
-                        name,
-                        ..AccountTraits::default()
-                    },
-                );
-                Ok(())
-            }
-            Event::ExternalRefChanged(e) => {
-                let external_ref = Some(e.external_ref.clone());
-                self.become_other(
-                    account,
-                    AccountTraits {
-                        external_ref,
-                        ..AccountTraits::default()
-                    },
-                );
-                Ok(())
-            }
-            Event::CreditLimitChanged(e) => {
-                let credit_limit = Some(e.credit_limit.micros());
-                self.become_other(
-                    account,
-                    AccountTraits {
-                        credit_limit,
-                        ..AccountTraits::default()
-                    },
-                );
-                Ok(())
-            }
-            Event::AccountClosed(_) => {
-                let closed_at = Some(recorded.time);
-                self.become_other(
-                    account,
-                    AccountTraits {
-                        closed_at,
-                        ..AccountTraits::default()
-                    },
-                );
-                Ok(())
-            }
+            Event::AccountRenamed(e) => self.become_other(account, AccountTraits::named(&e.name)),
+            Event::ExternalRefChanged(e) => self.become_other(account, AccountTraits::referred(e)),
+            Event::CreditLimitChanged(e) => self.become_other(account, AccountTraits::limited(e)),
+            Event::AccountClosed(_) => self.become_other(account, AccountTraits::closed(recorded.time)),
+            Event::ThresholdsSet(e) => self.become_other(account, AccountTraits::watched(e)),
+            Event::ThresholdReached(_) => Ok(()),
             Event::CreditsRefunded(e) => self.refunded(recorded, e),
             Event::CreditsCorrected(e) => {
                 self.parts(account, &e.from, Moved::Taken, at)?;

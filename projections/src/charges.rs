@@ -74,6 +74,8 @@ impl Changes for ChargesChanges {
                 add(sum, e.amount.micros(), recorded.position)
             }
             Event::AccountOpened(_)
+            | Event::ThresholdsSet(_)
+            | Event::ThresholdReached(_)
             | Event::PlanStarted(_)
             | Event::PlanEnded(_)
             | Event::GrantStarted(_)

@@ -128,6 +128,8 @@ impl Changes for KeyListChanges {
                 self.change(account, e.key, change, recorded)
             }
             Event::AccountOpened(_)
+            | Event::ThresholdsSet(_)
+            | Event::ThresholdReached(_)
             | Event::PlanStarted(_)
             | Event::PlanEnded(_)
             | Event::GrantStarted(_)

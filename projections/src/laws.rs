@@ -6,7 +6,7 @@ use keyledger_events::{
     AccountClosed, AccountName, AccountRenamed, CorrectionId, CreditLimitChanged, Credits, CreditsCharged,
     CreditsCorrected, CreditsExpired, CreditsGranted, CreditsReserved, DeleteReason, ExternalRefChanged, GrantId,
     GrantPart, GrantSource, GrantStarted, KeyDeleted, KeyName, KeyRenamed, PlanEnded, PlanId, Position, Reason,
-    Recorded, Timestamp,
+    Recorded, ThresholdsSet, Timestamp,
 };
 use makings::*;
 use proptest::prelude::*;
@@ -76,6 +76,8 @@ fn history() -> impl Strategy<Value = Vec<Recorded>> {
                     history.add(n, ExternalRefChanged { external_ref });
                     let credit_limit = credits(if even { 1 } else { 0 });
                     history.add(n, CreditLimitChanged { credit_limit });
+                    let thresholds = vec![credits(i64::try_from(next).unwrap() + 1); usize::from(even)];
+                    history.add(n, ThresholdsSet { thresholds });
                 }
                 (9, last) => {
                     open.extend(last);

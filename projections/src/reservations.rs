@@ -68,6 +68,8 @@ impl Changes for ReservationsChanges {
             Event::CreditsCharged(e) => self.close(recorded, e.reservation),
             Event::CreditsReleased(e) => self.close(recorded, e.reservation),
             Event::AccountOpened(_)
+            | Event::ThresholdsSet(_)
+            | Event::ThresholdReached(_)
             | Event::PlanStarted(_)
             | Event::PlanEnded(_)
             | Event::GrantStarted(_)

@@ -35,6 +35,7 @@ mod reservations;
 mod routes;
 mod serve;
 mod settlements;
+mod thresholds;
 mod usage;
 mod words;
 

@@ -7,6 +7,7 @@ mod key;
 mod keys;
 mod plans;
 mod refunds;
+mod thresholds;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use credits::{Grant, Hold, Outcome, Settled};
 pub use key::{Key, KeyLimits};
 pub use keys::Keys;
+pub use thresholds::Threshold;
 
 use super::paid_results::PaidResults;
 use super::plan::Plan;
@@ -54,6 +56,8 @@ pub struct Account {
     pub plans: Vec<Plan>,
     /// The last plans that ended.
     pub ended_plans: VecDeque<PlanId>,
+    /// Balances at which to tell, the highest first.
+    pub thresholds: Vec<Threshold>,
     pub totals: Totals,
     /// Charged on the credit limit and not yet repaid by a grant.
     pub owed: Credits,
@@ -120,6 +124,7 @@ impl Account {
             refunds: RefundedCharges::default(),
             plans: Vec::new(),
             ended_plans: VecDeque::new(),
+            thresholds: Vec::new(),
             totals: Totals::default(),
             owed: Credits::ZERO,
             scopes_named: 0,
@@ -178,6 +183,7 @@ impl Account {
             position,
             why,
         })?;
+        self.arm_thresholds();
         self.remembered.note(recorded);
         self.forget_settled(recorded.time);
         self.refunds.forget(recorded.time);
@@ -231,6 +237,8 @@ impl Account {
             Event::GrantStarted(e) => self.started(e)?,
             Event::PlanStarted(e) => self.plan_started(e, at)?,
             Event::PlanEnded(e) => self.plan_ended(e)?,
+            Event::ThresholdsSet(e) => self.thresholds_set(e)?,
+            Event::ThresholdReached(e) => self.threshold_reached(e)?,
             Event::CreditsReserved(e) => self.reserved(e, at)?,
             Event::CreditsCharged(e) => self.charged(e, at)?,
             Event::CreditsReleased(e) => self.released(e, at)?,

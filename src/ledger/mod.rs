@@ -36,7 +36,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use account::{
-    Account, Grant, Hold, Inconsistent, Key, KeyLimits, Keys, Opened, Outcome, STATE_FORMAT, Settled, Totals,
+    Account, Grant, Hold, Inconsistent, Key, KeyLimits, Keys, Opened, Outcome, STATE_FORMAT, Settled, Threshold, Totals,
 };
 pub use charged::Charged;
 pub use command::{Answer, By, Command, Limits, SubmitError, Target};
@@ -50,7 +50,7 @@ pub use rules::{
     AccountFacts, Beyond, ChangeAccount, Charge, ChargeAtOnce, ChargeDelivered, ChargeReservation, CloseAccount,
     CorrectCredits, Corrected, CorrectionFacts, CreateKey, DeleteKey, DeliveryCharge, EndPlan, GrantCredits,
     GrantFacts, Held, KeyFacts, OpenAccount, PLANS_MAX, Payer, PlanFacts, Price, RefundCharge, RefundFacts, Release,
-    ReleaseReservation, RenameKey, ReserveCredits, SettleDue, StartPlan, Usage,
+    ReleaseReservation, RenameKey, ReserveCredits, SetThresholds, SettleDue, StartPlan, THRESHOLDS_MAX, Usage,
 };
 pub use signals::{KeySignals, Working};
 

@@ -112,6 +112,8 @@ impl Remembered {
                 correction: e.correction,
             },
             Event::AccountOpened(_)
+            | Event::ThresholdsSet(_)
+            | Event::ThresholdReached(_)
             | Event::PlanEnded(_)
             | Event::GrantStarted(_)
             | Event::AccountClosed(_)

@@ -123,6 +123,7 @@ impl Round {
             }
             self.write(desk, id, due, Actor::System, &by_time)?;
         }
+        self.tell_of_crossings(desk, id, &by_time)?;
         let Some(account) = desk.cache.get(id) else {
             return Ok(Verdict::Broken);
         };
@@ -147,7 +148,22 @@ impl Round {
         if let Some(account) = desk.cache.get(id) {
             job.note_reply(account);
         }
+        self.tell_of_crossings(desk, id, &by_time)?;
         Ok(verdict)
+    }
+
+    /// Says of a balance that came down that it is low.
+    fn tell_of_crossings(
+        &mut self,
+        desk: &mut Desk<'_>,
+        id: AccountId,
+        by_time: &CommandId,
+    ) -> Result<(), Inconsistent> {
+        let crossed = desk.cache.get(id).map(rules::crossings).unwrap_or_default();
+        if crossed.is_empty() {
+            return Ok(());
+        }
+        self.write(desk, id, crossed, Actor::System, by_time)
     }
 
     /// Gives events their places, folds them, and adds them to the batch: all of them, or none.

@@ -1,6 +1,7 @@
 //! Accounts and their balances.
 
 use keyledger_events::{AccountId, Credits, Timestamp};
+use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
 use super::available::{available, set_aside};
@@ -69,6 +70,20 @@ impl Views {
     /// An account's balance, if there is such an account.
     pub async fn balance(&self, id: AccountId) -> Result<At<Option<Balance>>, ViewError> {
         self.one_account(id, balance).await
+    }
+
+    /// The balances that an account is watched for, the highest first.
+    pub async fn thresholds(&self, id: AccountId) -> Result<At<Option<Vec<Credits>>>, ViewError> {
+        self.one_account(id, |row| {
+            let amounts: Vec<i64> = row.try_get("thresholds")?;
+            let amounts = amounts.into_iter().map(|micros| {
+                Credits::from_micros(micros).ok_or(ViewError::Corrupt {
+                    what: "an amount out of bounds",
+                })
+            });
+            amounts.collect()
+        })
+        .await
     }
 
     async fn one_account<T>(

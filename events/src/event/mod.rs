@@ -6,6 +6,7 @@ mod credits;
 mod keys;
 mod plans;
 mod refunds;
+mod thresholds;
 
 pub use accounts::{AccountClosed, AccountOpened, AccountRenamed, CreditLimitChanged, ExternalRefChanged};
 pub use corrections::CreditsCorrected;
@@ -16,6 +17,7 @@ pub use credits::{
 pub use keys::{DeleteReason, KeyCreated, KeyDeleted, KeyRenamed, KeyUsed};
 pub use plans::{Period, PlanEnded, PlanPeriod, PlanStarted};
 pub use refunds::{CreditsRefunded, GrantTerms};
+pub use thresholds::{ThresholdReached, ThresholdsSet};
 
 use crate::ids::KeyId;
 use crate::key::KeyDigest;
@@ -82,6 +84,8 @@ events! {
     GrantStarted => "keyledger.GrantStarted.v1",
     PlanStarted => "keyledger.PlanStarted.v1",
     PlanEnded => "keyledger.PlanEnded.v1",
+    ThresholdsSet => "keyledger.ThresholdsSet.v1",
+    ThresholdReached => "keyledger.ThresholdReached.v1",
 }
 
 impl Event {
@@ -104,6 +108,8 @@ impl Event {
             Event::CreditsReleased(e) => e.work.key,
             Event::CreditsRefunded(e) => e.work.key,
             Event::AccountOpened(_)
+            | Event::ThresholdsSet(_)
+            | Event::ThresholdReached(_)
             | Event::PlanStarted(_)
             | Event::PlanEnded(_)
             | Event::GrantStarted(_)
@@ -122,6 +128,8 @@ impl Event {
         match self {
             Event::KeyCreated(e) => Some(e.digest),
             Event::AccountOpened(_)
+            | Event::ThresholdsSet(_)
+            | Event::ThresholdReached(_)
             | Event::PlanStarted(_)
             | Event::PlanEnded(_)
             | Event::GrantStarted(_)

@@ -63,6 +63,9 @@ enum Step {
     WaitDays {
         days: u32,
     },
+    Watch {
+        amounts: Vec<u32>,
+    },
     Close,
     DeleteKey,
     Wait {
@@ -87,6 +90,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (1u8..5, 1u32..3_000_000, 0u32..2_000_000).prop_map(|(n, amount, cap)| Step::Plan { n, amount, cap }),
         1 => (1u8..5).prop_map(|n| Step::EndPlan { n }),
         1 => (1u32..4).prop_map(|days| Step::WaitDays { days }),
+        1 => prop::collection::vec(0u32..8_000_000, 0..3).prop_map(|amounts| Step::Watch { amounts }),
         1 => Just(Step::DeleteKey),
         1 => (0u8..9).prop_map(|n| if n == 0 { Step::Close } else { Step::Due }),
         4 => (0u32..300).prop_map(|seconds| Step::Wait { seconds }),
@@ -182,6 +186,11 @@ fn take_step(s: &mut Scenario, step: &Step, used_grants: &mut Vec<u8>) -> Option
         Step::WaitDays { days } => {
             s.later(*days * 86_400 / 2);
             return None;
+        }
+        Step::Watch { amounts } => {
+            let amounts: Vec<String> = amounts.iter().map(|amount| micros(*amount)).collect();
+            let amounts: Vec<&str> = amounts.iter().map(String::as_str).collect();
+            s.when(thresholds(&amounts))
         }
         Step::Close => s.when(close_account()),
         Step::DeleteKey => s.when(delete_key()),

@@ -27,6 +27,7 @@ mod scenario;
 #[cfg(test)]
 mod set_aside;
 mod settle;
+mod thresholds;
 
 pub use accounts::{AccountFacts, OpenAccount};
 pub use change_account::ChangeAccount;
@@ -43,3 +44,4 @@ pub use refund::{RefundCharge, RefundFacts};
 pub use release::ReleaseReservation;
 pub use reserve::{Held, Payer, Price, ReserveCredits, Usage};
 pub use settle::{Charge, Release};
+pub use thresholds::{SetThresholds, THRESHOLDS_MAX, crossings};

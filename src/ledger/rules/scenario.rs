@@ -149,6 +149,7 @@ impl Scenario {
             }
             written.extend(self.write(due, &by));
         }
+        written.extend(self.write(crossings(&self.account), &by));
         let given = Given {
             account: &self.account,
             by: &by,
@@ -162,6 +163,7 @@ impl Scenario {
                 command.reply(&self.account, &by).is_some(),
                 "a command that was not refused has a reply"
             );
+            written.extend(self.write(crossings(&self.account), &by));
         });
         Tried { written, answer }
     }

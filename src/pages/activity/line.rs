@@ -87,6 +87,8 @@ pub(super) fn reservation(event: &Event) -> Option<ReservationId> {
         Event::CreditsReleased(e) => Some(e.reservation),
         Event::CreditsRefunded(e) => Some(e.reservation),
         Event::AccountOpened(_)
+        | Event::ThresholdsSet(_)
+        | Event::ThresholdReached(_)
         | Event::PlanStarted(_)
         | Event::PlanEnded(_)
         | Event::GrantStarted(_)
@@ -113,6 +115,8 @@ pub(super) fn later_steps(events: &[Recorded]) -> Vec<Step> {
         Event::CreditsRefunded(_)
         | Event::KeyUsed(_)
         | Event::AccountOpened(_)
+        | Event::ThresholdsSet(_)
+        | Event::ThresholdReached(_)
         | Event::PlanStarted(_)
         | Event::PlanEnded(_)
         | Event::GrantStarted(_)

@@ -190,6 +190,18 @@ pub(super) fn tell(recorded: &Recorded, names: &Names, now: Timestamp) -> Told {
             ))
             .by_somebody(),
         Event::PlanEnded(_) => who().say(" ended a plan").by_somebody(),
+        Event::ThresholdsSet(e) if e.thresholds.is_empty() => {
+            who().say(" watches for no balance any more").by_somebody()
+        }
+        Event::ThresholdsSet(e) => {
+            let amounts: Vec<String> = e.thresholds.iter().map(Credits::to_string).collect();
+            who()
+                .say(format!(" watches for a balance of {}", amounts.join(" or ")))
+                .by_somebody()
+        }
+        Event::ThresholdReached(e) => Sentence::new()
+            .say(format!("The balance has come down to {}", amount(e.threshold)))
+            .by_nobody(),
         Event::GrantStarted(e) => {
             let told = Sentence::new().say(format!("{} can be used from now on", amount(e.amount)));
             Told {

@@ -73,9 +73,14 @@ async fn insert_accounts(
     if rows.is_empty() {
         return Ok(());
     }
-    sqlx::query(generation.sql("insert into views.balance (account_id, name, external_ref, opened_at, credit_limit, granted, charged, refunded, expired, reserved, closed_at, corrected)
-         select * from unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::bigint[], $6::bigint[],
-             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::timestamptz[], $12::bigint[])"))
+    sqlx::query(generation.sql("insert into views.balance (account_id, name, external_ref, opened_at, credit_limit, granted, charged, refunded, expired, reserved, closed_at, corrected,
+             thresholds)
+         select o.account_id, o.name, o.external_ref, o.opened_at, o.credit_limit, o.granted, o.charged, o.refunded, o.expired,
+             o.reserved, o.closed_at, o.corrected, string_to_array(o.thresholds, ',')::bigint[]
+         from unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::bigint[], $6::bigint[],
+             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::timestamptz[], $12::bigint[], $13::text[])
+             as o (account_id, name, external_ref, opened_at, credit_limit, granted, charged, refunded, expired, reserved, closed_at,
+                 corrected, thresholds)"))
     .bind(rows.iter().map(|r| Uuid::from_bytes(r.account.to_bytes())).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.name.as_str().to_owned()).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.external_ref.clone()).collect::<Vec<_>>())
@@ -88,6 +93,7 @@ async fn insert_accounts(
     .bind(rows.iter().map(|r| r.sums.reserved).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.closed_at.map(time_column)).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.sums.corrected).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| listed(&r.thresholds)).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())
@@ -139,9 +145,10 @@ async fn change_traits(
         "update views.balance b
          set name = coalesce(c.name, b.name), credit_limit = coalesce(c.credit_limit, b.credit_limit),
              closed_at = coalesce(b.closed_at, c.closed_at),
+             thresholds = coalesce(string_to_array(c.thresholds, ',')::bigint[], b.thresholds),
              external_ref = case when c.refers then c.external_ref else b.external_ref end
-         from unnest($1::uuid[], $2::text[], $3::boolean[], $4::text[], $5::bigint[], $6::timestamptz[])
-             as c (account_id, name, refers, external_ref, credit_limit, closed_at)
+         from unnest($1::uuid[], $2::text[], $3::boolean[], $4::text[], $5::bigint[], $6::timestamptz[], $7::text[])
+             as c (account_id, name, refers, external_ref, credit_limit, closed_at, thresholds)
          where b.account_id = c.account_id",
     ))
     .bind(
@@ -173,6 +180,12 @@ async fn change_traits(
         changes
             .iter()
             .map(|(_, c)| c.closed_at.map(time_column))
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        changes
+            .iter()
+            .map(|(_, c)| c.thresholds.as_deref().map(listed))
             .collect::<Vec<_>>(),
     )
     .execute(connection)
@@ -248,4 +261,10 @@ async fn change_grants(
     .execute(connection)
     .await?;
     all_met(met.rows_affected(), changes.len(), "grants")
+}
+
+/// Lists of different lengths cannot be one array of arrays.
+fn listed(amounts: &[i64]) -> String {
+    let texts: Vec<String> = amounts.iter().map(i64::to_string).collect();
+    texts.join(",")
 }

@@ -399,3 +399,10 @@ pub(crate) fn end_plan(n: u8) -> EndPlan {
         plan,
     }
 }
+
+pub(crate) fn thresholds(amounts: &[&str]) -> SetThresholds {
+    SetThresholds {
+        account: account_id(),
+        thresholds: amounts.iter().map(|amount| credits(amount)).collect(),
+    }
+}

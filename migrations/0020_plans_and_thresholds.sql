@@ -21,3 +21,6 @@ create table views.plans (
 create index plans_due_idx on views.plans (next_at) where next_at is not null;
 
 grant select, insert, update, delete, truncate on views.plans to keyledger_service;
+
+-- Balances at which to tell, in micro-credits, the highest first.
+alter table views.balance add column thresholds bigint[] not null default '{}';
