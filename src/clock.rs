@@ -5,8 +5,8 @@
 )]
 
 use keyledger_events::{
-    AccountId, CommandId, CorrectionId, EventId, GrantId, KeyId, PortalSessionId, RefundId, ReservationId, Timestamp,
-    TokenId,
+    AccountId, CommandId, CorrectionId, EventId, GrantId, KeyId, PlanId, PortalSessionId, RefundId, ReservationId,
+    Timestamp, TokenId,
 };
 
 /// The wall clock in whole microseconds. A machine that believes in a time before 1970 gets 1970.
@@ -44,6 +44,7 @@ fresh! {
     fresh_grant_id -> GrantId,
     fresh_reservation_id -> ReservationId,
     fresh_refund_id -> RefundId,
+    fresh_plan_id -> PlanId,
     fresh_correction_id -> CorrectionId,
     fresh_token_id -> TokenId,
     fresh_portal_session_id -> PortalSessionId,

@@ -9,4 +9,5 @@ mod key_use;
 mod keys;
 mod live;
 pub mod operator;
+mod plans;
 mod rounds;

@@ -5,10 +5,13 @@ mod account_changes;
 mod client_left;
 mod corrections;
 mod environment;
+mod grant_terms;
 mod key_limits;
 mod once;
+mod plans;
 mod refunds;
 mod rotated;
+mod thresholds;
 
 use std::fs;
 use std::path::PathBuf;
@@ -171,6 +174,10 @@ fn samples() -> Vec<(&'static str, Event)> {
                 expires_at: Some(time("2027-01-01T00:00:00.000001Z")),
                 source: GrantSource::Purchase,
                 reference: Some("INV-2026-001".into()),
+                starts_at: None,
+                endpoints: None,
+                period: None,
+                rolled_over: None,
                 reason: None,
                 repays: credits("2.5"),
             }
@@ -185,6 +192,10 @@ fn samples() -> Vec<(&'static str, Event)> {
                 expires_at: None,
                 source: GrantSource::Promotion,
                 reference: None,
+                starts_at: None,
+                endpoints: None,
+                period: None,
+                rolled_over: None,
                 reason: None,
                 repays: Credits::ZERO,
             }
@@ -347,6 +358,9 @@ fn canonical_bytes_are_the_released_ones() {
     types.extend(account_changes::TYPES);
     types.extend(corrections::TYPES);
     types.push(rotated::rotated().type_name());
+    types.extend(grant_terms::TYPES);
+    types.extend(plans::TYPES);
+    types.extend(thresholds::TYPES);
     assert_eq!(types, Event::TYPES, "every type has a sample");
 }
 

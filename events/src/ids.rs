@@ -119,6 +119,11 @@ id!(
     "corr_"
 );
 id!(
+    /// Credits that an account is given again and again.
+    PlanId,
+    "plan_"
+);
+id!(
     /// An access token of a caller of the HTTP API. Not its text.
     TokenId,
     "tok_"

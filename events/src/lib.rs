@@ -25,7 +25,8 @@ pub use credits::{Credits, CreditsError};
 pub use envelope::{Actor, CommandId, DecodeError, Position, Recorded, Seq, Shard};
 pub use event::*;
 pub use ids::{
-    AccountId, CorrectionId, EventId, GrantId, IdError, KeyId, PortalSessionId, RefundId, ReservationId, TokenId,
+    AccountId, CorrectionId, EventId, GrantId, IdError, KeyId, PlanId, PortalSessionId, RefundId, ReservationId,
+    TokenId,
 };
 pub use key::{Environment, KeyDigest, KeyPrefix, KeySecret, MalformedKey, base62_secret, is_base62_secret};
 pub use leaf::leaf_hash;

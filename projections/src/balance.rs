@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 
 use keyledger_events::{
-    AccountId, AccountName, Credits, CreditsRefunded, Event, GrantId, GrantPart, GrantSource, Position, Recorded,
-    Timestamp,
+    AccountId, AccountName, Credits, CreditsRefunded, Event, GrantId, GrantPart, GrantSource, PlanId, Position,
+    Recorded, Scopes, Timestamp,
 };
 
-use crate::{Changes, FoldError, Rows, add};
+use crate::{AccountTraits, Changes, FoldError, PlanChange, PlanRow, Rows, add};
 
 /// An account's sums, in micro-credits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct AccountRow {
     pub opened_at: Timestamp,
     pub credit_limit: i64,
     pub closed_at: Option<Timestamp>,
+    /// Balances at which to tell, in micro-credits, the highest first.
+    pub thresholds: Vec<i64>,
     pub sums: AccountChange,
 }
 
@@ -68,33 +70,6 @@ impl AccountChange {
     }
 }
 
-/// What an account is called and may, where that changes. What is `None` stays as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AccountTraits {
-    pub name: Option<AccountName>,
-    /// `Some(None)`: there is none any more.
-    pub external_ref: Option<Option<String>>,
-    pub credit_limit: Option<i64>,
-    pub closed_at: Option<Timestamp>,
-}
-
-impl AccountTraits {
-    /// Puts later changes on top of these.
-    fn then(&mut self, later: AccountTraits) {
-        self.name = later.name.or(self.name.take());
-        self.external_ref = later.external_ref.or(self.external_ref.take());
-        self.credit_limit = later.credit_limit.or(self.credit_limit);
-        self.closed_at = self.closed_at.or(later.closed_at);
-    }
-
-    fn change(self, row: &mut AccountRow) {
-        row.name = self.name.unwrap_or_else(|| row.name.clone());
-        row.external_ref = self.external_ref.unwrap_or_else(|| row.external_ref.take());
-        row.credit_limit = self.credit_limit.unwrap_or(row.credit_limit);
-        row.closed_at = row.closed_at.or(self.closed_at);
-    }
-}
-
 /// A grant, with what became of it, in micro-credits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrantRow {
@@ -106,6 +81,10 @@ pub struct GrantRow {
     pub source: GrantSource,
     pub reference: Option<String>,
     pub granted_at: Timestamp,
+    /// Where that is later than when it was given.
+    pub starts_at: Option<Timestamp>,
+    /// The endpoints that it burns on; `None`: all.
+    pub endpoints: Option<Scopes>,
     pub sums: GrantChange,
 }
 
@@ -117,6 +96,8 @@ pub struct GrantChange {
     /// What open reservations hold.
     pub held: i64,
     pub expired: i64,
+    /// It has taken effect.
+    pub started: bool,
 }
 
 impl GrantChange {
@@ -131,6 +112,7 @@ impl GrantChange {
 
     fn merge(&mut self, change: &GrantChange, at: Position) -> Result<(), FoldError> {
         add(&mut self.remaining, change.remaining, at)?;
+        self.started |= change.started;
         add(&mut self.held, change.held, at)?;
         add(&mut self.expired, change.expired, at)
     }
@@ -144,6 +126,8 @@ pub struct BalanceChanges {
     pub traits: BTreeMap<AccountId, AccountTraits>,
     pub granted: BTreeMap<(AccountId, GrantId), GrantRow>,
     pub grants: BTreeMap<(AccountId, GrantId), GrantChange>,
+    pub planned: BTreeMap<(AccountId, PlanId), PlanRow>,
+    pub plans: BTreeMap<(AccountId, PlanId), PlanChange>,
 }
 
 impl BalanceChanges {
@@ -154,11 +138,12 @@ impl BalanceChanges {
         }
     }
 
-    fn become_other(&mut self, account: AccountId, traits: AccountTraits) {
+    fn become_other(&mut self, account: AccountId, traits: AccountTraits) -> Result<(), FoldError> {
         match self.opened.get_mut(&account) {
             Some(row) => traits.change(row),
             None => self.traits.entry(account).or_default().then(traits),
         }
+        Ok(())
     }
 
     fn grant(
@@ -182,27 +167,27 @@ impl BalanceChanges {
                 Moved::Held => GrantChange {
                     remaining: -amount,
                     held: amount,
-                    expired: 0,
+                    ..GrantChange::default()
                 },
                 Moved::Spent => GrantChange {
                     remaining: 0,
                     held: -amount,
-                    expired: 0,
+                    ..GrantChange::default()
                 },
                 Moved::Back => GrantChange {
                     remaining: amount,
                     held: -amount,
-                    expired: 0,
+                    ..GrantChange::default()
                 },
                 Moved::Taken => GrantChange {
                     remaining: -amount,
                     held: 0,
-                    expired: 0,
+                    ..GrantChange::default()
                 },
                 Moved::Refunded => GrantChange {
                     remaining: amount,
                     held: 0,
-                    expired: 0,
+                    ..GrantChange::default()
                 },
             };
             self.grant(account, part.grant, change, at)?;
@@ -233,8 +218,11 @@ impl BalanceChanges {
                 source: GrantSource::Refund,
                 reference: None,
                 granted_at: recorded.time,
+                starts_at: None,
+                endpoints: None,
                 sums: GrantChange {
                     remaining: part.amount.micros(),
+                    started: true,
                     ..GrantChange::default()
                 },
             };
@@ -270,6 +258,7 @@ impl Changes for BalanceChanges {
                     opened_at: recorded.time,
                     credit_limit: e.credit_limit.micros(),
                     closed_at: None,
+                    thresholds: Vec::new(),
                     sums: nothing,
                 };
                 match self.opened.insert(account, row) {
@@ -290,21 +279,51 @@ impl Changes for BalanceChanges {
                     source: e.source,
                     reference: e.reference.clone(),
                     granted_at: recorded.time,
+                    starts_at: e.starts_at,
+                    endpoints: e.endpoints.clone(),
                     sums: GrantChange {
                         remaining: difference(e.amount, e.repays),
-                        held: 0,
-                        expired: 0,
+                        started: e.starts_at.is_none(),
+                        ..GrantChange::default()
                     },
                 };
                 self.new_grant(row, at)?;
+                if let Some(period) = e.period {
+                    let change = PlanChange {
+                        periods: 1,
+                        next_at: e.expires_at,
+                        ..PlanChange::default()
+                    };
+                    self.plan(account, period.plan, &change, at)?;
+                }
+                // What rolls over was given before.
+                let rolled = e.rolled_over.map_or(Credits::ZERO, |part| part.amount);
+                self.parts(account, e.rolled_over.as_slice(), Moved::Taken, at)?;
                 self.account(
                     account,
                     AccountChange {
-                        granted: e.amount.micros(),
+                        granted: difference(e.amount, rolled),
                         ..nothing
                     },
                     at,
                 )
+            }
+            Event::PlanStarted(e) => self.plan_started(recorded, e),
+            Event::PlanEnded(e) => {
+                let ended_at = Some(recorded.time);
+                let change = PlanChange {
+                    ended_at,
+                    ..PlanChange::default()
+                };
+                self.plan(account, e.plan, &change, at)
+            }
+            Event::GrantStarted(e) => {
+                let change = GrantChange {
+                    remaining: -e.repays.micros(),
+                    started: true,
+                    ..GrantChange::default()
+                };
+                self.grant(account, e.grant, change, at)
             }
             Event::CreditsExpired(e) => {
                 let amount = e.amount.micros();
@@ -313,8 +332,8 @@ impl Changes for BalanceChanges {
                     e.grant,
                     GrantChange {
                         remaining: -amount,
-                        held: 0,
                         expired: amount,
+                        ..GrantChange::default()
                     },
                     at,
                 )?;
@@ -363,50 +382,12 @@ impl Changes for BalanceChanges {
                     at,
                 )
             }
-            Event::AccountRenamed(e) => {
-                let name = Some(e.name.clone());
-                self.become_other(
-                    account,
-                    AccountTraits {
-                        name,
-                        ..AccountTraits::default()
-                    },
-                );
-                Ok(())
-            }
-            Event::ExternalRefChanged(e) => {
-                let external_ref = Some(e.external_ref.clone());
-                self.become_other(
-                    account,
-                    AccountTraits {
-                        external_ref,
-                        ..AccountTraits::default()
-                    },
-                );
-                Ok(())
-            }
-            Event::CreditLimitChanged(e) => {
-                let credit_limit = Some(e.credit_limit.micros());
-                self.become_other(
-                    account,
-                    AccountTraits {
-                        credit_limit,
-                        ..AccountTraits::default()
-                    },
-                );
-                Ok(())
-            }
-            Event::AccountClosed(_) => {
-                let closed_at = Some(recorded.time);
-                self.become_other(
-                    account,
-                    AccountTraits {
-                        closed_at,
-                        ..AccountTraits::default()
-                    },
-                );
-                Ok(())
-            }
+            Event::AccountRenamed(e) => self.become_other(account, AccountTraits::named(&e.name)),
+            Event::ExternalRefChanged(e) => self.become_other(account, AccountTraits::referred(e)),
+            Event::CreditLimitChanged(e) => self.become_other(account, AccountTraits::limited(e)),
+            Event::AccountClosed(_) => self.become_other(account, AccountTraits::closed(recorded.time)),
+            Event::ThresholdsSet(e) => self.become_other(account, AccountTraits::watched(e)),
+            Event::ThresholdReached(_) => Ok(()),
             Event::CreditsRefunded(e) => self.refunded(recorded, e),
             Event::CreditsCorrected(e) => {
                 self.parts(account, &e.from, Moved::Taken, at)?;
@@ -422,7 +403,13 @@ impl Changes for BalanceChanges {
     }
 
     fn rows(&self) -> usize {
-        self.opened.len() + self.accounts.len() + self.traits.len() + self.granted.len() + self.grants.len()
+        self.planned.len()
+            + self.plans.len()
+            + self.opened.len()
+            + self.accounts.len()
+            + self.traits.len()
+            + self.granted.len()
+            + self.grants.len()
     }
 }
 
@@ -435,6 +422,7 @@ fn difference(amount: Credits, part: Credits) -> i64 {
 pub struct BalanceRows {
     pub accounts: BTreeMap<AccountId, AccountRow>,
     pub grants: BTreeMap<(AccountId, GrantId), GrantRow>,
+    pub plans: BTreeMap<(AccountId, PlanId), PlanRow>,
 }
 
 impl Rows for BalanceRows {
@@ -466,6 +454,15 @@ impl Rows for BalanceRows {
             let row = self.grants.get_mut(&id).ok_or("there is no such grant")?;
             row.sums.merge(&change, Position::START).map_err(|_| SUM)?;
             row.sums.check()?;
+        }
+        for (id, row) in changes.planned {
+            if self.plans.insert(id, row).is_some() {
+                return Err("the plan is there already");
+            }
+        }
+        for (id, change) in changes.plans {
+            let row = self.plans.get_mut(&id).ok_or("there is no such plan")?;
+            row.change(&change, Position::START).map_err(|_| SUM)?;
         }
         Ok(())
     }

@@ -78,6 +78,11 @@ impl Changes for ChargesChanges {
                 add(sum, e.amount.micros(), recorded.position)
             }
             Event::AccountOpened(_)
+            | Event::ThresholdsSet(_)
+            | Event::ThresholdReached(_)
+            | Event::PlanStarted(_)
+            | Event::PlanEnded(_)
+            | Event::GrantStarted(_)
             | Event::CreditsCorrected(_)
             | Event::AccountClosed(_)
             | Event::AccountRenamed(_)

@@ -141,6 +141,11 @@ impl Changes for KeyListChanges {
                 self.change(account, e.key, change, recorded)
             }
             Event::AccountOpened(_)
+            | Event::ThresholdsSet(_)
+            | Event::ThresholdReached(_)
+            | Event::PlanStarted(_)
+            | Event::PlanEnded(_)
+            | Event::GrantStarted(_)
             | Event::CreditsCorrected(_)
             | Event::AccountClosed(_)
             | Event::AccountRenamed(_)

@@ -1,216 +1,22 @@
 //! Laws of every fold, over random histories that could be a log's.
 
+mod makings;
+
 use keyledger_events::{
-    AccountClosed, AccountId, AccountName, AccountOpened, AccountRenamed, Actor, Channel, CommandId, CorrectionId,
-    CreditLimitChanged, Credits, CreditsCharged, CreditsCorrected, CreditsExpired, CreditsGranted, CreditsRefunded,
-    CreditsReleased, CreditsReserved, DeleteReason, Endpoint, Environment, Event, EventId, ExternalRefChanged, GrantId,
-    GrantPart, GrantSource, KeyCreated, KeyDeleted, KeyDigest, KeyId, KeyName, KeyRenamed, KeyRotated, KeyUsed,
-    PaidWork, Position, Reason, Recorded, RefundId, ReleaseCause, ReservationId, Seq, Shard, Timestamp,
+    AccountClosed, AccountName, AccountRenamed, CorrectionId, CreditLimitChanged, Credits, CreditsCharged,
+    CreditsCorrected, CreditsExpired, CreditsGranted, CreditsReserved, DeleteReason, ExternalRefChanged, GrantId,
+    GrantPart, GrantSource, GrantStarted, KeyDeleted, KeyName, KeyRenamed, KeyRotated, PlanEnded, PlanId, Position,
+    Reason, Recorded, ThresholdsSet, Timestamp,
 };
+use makings::*;
 use proptest::prelude::*;
 
 use crate::{BalanceRows, Changes, ChargesRows, KeyListRows, ReservationsRows, Rows, UsageRows, replay};
 
-fn account(n: u8) -> AccountId {
-    AccountId::from_parts(1, u128::from(n))
-}
-
-fn key(n: u8) -> KeyId {
-    KeyId::from_parts(1, u128::from(n))
-}
-
-fn grant(n: u8) -> GrantId {
-    GrantId::from_parts(1, u128::from(n))
-}
-
-fn reservation(n: u64) -> ReservationId {
-    ReservationId::from_parts(1, u128::from(n))
-}
-
-fn credits(micros: i64) -> Credits {
-    Credits::from_micros(micros).unwrap()
-}
-
-fn work(n: u8) -> PaidWork {
-    PaidWork {
-        key: Some(key(n)),
-        channel: Channel::Api,
-        endpoint: Endpoint::parse("serp").unwrap(),
-        unit_price: credits(500_000),
-        price_version: 0,
-        environment: Environment::Live,
-    }
-}
-
-#[derive(Default)]
-struct History {
-    events: Vec<Recorded>,
-}
-
-impl History {
-    fn add(&mut self, n: u8, event: impl Into<Event>) {
-        let position = Position(u64::try_from(self.events.len()).unwrap() + 1);
-        self.events.push(Recorded {
-            id: EventId::from_parts(1, u128::from(position.0)),
-            shard: Shard(0),
-            position,
-            account: account(n),
-            seq: Seq(position.0),
-            time: Timestamp::from_micros(i64::try_from(position.0).unwrap()).unwrap(),
-            actor: Actor::System,
-            command: CommandId::parse("test").unwrap(),
-            event: event.into(),
-        });
-    }
-
-    fn open(&mut self, n: u8) {
-        let name = AccountName::parse("Acme").unwrap();
-        self.add(
-            n,
-            AccountOpened {
-                name,
-                external_ref: None,
-                credit_limit: Credits::ZERO,
-            },
-        );
-        self.add(
-            n,
-            KeyCreated {
-                key: key(n),
-                name: KeyName::parse("Looker Studio").unwrap(),
-                preview: "sk_live_abc...".into(),
-                digest: KeyDigest::from_bytes([n; 32]),
-                environment: Environment::Live,
-                expires_at: None,
-                replaces: None,
-                scopes: None,
-                rate_limit: None,
-            },
-        );
-        self.add(
-            n,
-            CreditsGranted {
-                grant: grant(n),
-                amount: credits(1_000_000_000),
-                priority: 0,
-                expires_at: None,
-                source: GrantSource::Purchase,
-                reference: None,
-                reason: None,
-                repays: Credits::ZERO,
-            },
-        );
-    }
-
-    fn hold(&mut self, n: u8, id: u64) {
-        let from = vec![GrantPart {
-            grant: grant(n),
-            amount: credits(1_000_000),
-        }];
-        let endpoint = Endpoint::parse("serp").unwrap();
-        let used = KeyUsed {
-            key: key(n),
-            endpoint,
-            reservation: reservation(id),
-            request: None,
-            // Some use a key from more networks than are remembered.
-            network: Some(format!("203.0.{}.0/24", id * 7 % 50)),
-            user_agent: None,
-            environment: Environment::Live,
-        };
-        self.add(n, used);
-        self.add(
-            n,
-            CreditsReserved {
-                reservation: reservation(id),
-                work: work(n),
-                quantity: 2,
-                amount: credits(1_000_000),
-                from,
-                on_limit: Credits::ZERO,
-                expires_at: Timestamp::MAX,
-                once: None,
-            },
-        );
-    }
-
-    fn charge(&mut self, n: u8, id: u64) {
-        let half = vec![GrantPart {
-            grant: grant(n),
-            amount: credits(500_000),
-        }];
-        self.add(
-            n,
-            CreditsCharged {
-                reservation: reservation(id),
-                work: work(n),
-                quantity: 1,
-                charged: credits(500_000),
-                returned: credits(500_000),
-                spent: half.clone(),
-                returned_to: half,
-                charged_on_limit: Credits::ZERO,
-                returned_to_limit: Credits::ZERO,
-                reserved_at: Timestamp::EPOCH,
-                client_left: None,
-            },
-        );
-    }
-
-    /// Half of what is charged for each; a refund without a grant is one of its own.
-    fn refund(&mut self, n: u8, id: u64, to_grant: bool) {
-        let refund = RefundId::from_parts(2, self.events.len().try_into().unwrap());
-        let amount = credits(250_000);
-        self.add(
-            n,
-            CreditsRefunded {
-                refund,
-                reservation: reservation(id),
-                work: work(n),
-                amount,
-                reason: Reason::parse("stale").unwrap(),
-                returned_to: to_grant
-                    .then_some(GrantPart {
-                        grant: grant(n),
-                        amount,
-                    })
-                    .into_iter()
-                    .collect(),
-                reopened: vec![],
-                repays: Credits::ZERO,
-                as_grant: (!to_grant).then(|| GrantPart {
-                    grant: GrantId::from_bytes(refund.to_bytes()),
-                    amount,
-                }),
-                charged_at: Timestamp::EPOCH,
-            },
-        );
-    }
-
-    fn release(&mut self, n: u8, id: u64) {
-        self.add(
-            n,
-            CreditsReleased {
-                reservation: reservation(id),
-                work: work(n),
-                returned: credits(1_000_000),
-                returned_to: vec![GrantPart {
-                    grant: grant(n),
-                    amount: credits(1_000_000),
-                }],
-                returned_to_limit: Credits::ZERO,
-                cause: ReleaseCause::Error,
-                reserved_at: Timestamp::EPOCH,
-                client_left: None,
-            },
-        );
-    }
-}
-
 /// Two accounts whose holds are settled one way or the other, or stay open; charges are taken back in halves;
 /// keys renamed, rotated and deleted in between.
 fn history() -> impl Strategy<Value = Vec<Recorded>> {
-    prop::collection::vec((0u8..2, 0u8..13), 0..60).prop_map(|steps| {
+    prop::collection::vec((0u8..2, 0u8..15), 0..60).prop_map(|steps| {
         let mut history = History::default();
         history.open(0);
         history.open(1);
@@ -270,11 +76,49 @@ fn history() -> impl Strategy<Value = Vec<Recorded>> {
                     history.add(n, ExternalRefChanged { external_ref });
                     let credit_limit = credits(if even { 1 } else { 0 });
                     history.add(n, CreditLimitChanged { credit_limit });
+                    let thresholds = vec![credits(i64::try_from(next).unwrap() + 1); usize::from(even)];
+                    history.add(n, ThresholdsSet { thresholds });
                 }
                 (9, last) => {
                     open.extend(last);
                     let reason = Reason::parse("over").unwrap();
                     history.add(n, AccountClosed { reason });
+                }
+                (12, last) => {
+                    open.extend(last);
+                    let plan = PlanId::from_parts(4, u128::from(next));
+                    history.plan(n, plan);
+                    if next % 2 == 0 {
+                        history.add(n, PlanEnded { plan });
+                    }
+                }
+                (11, last) => {
+                    open.extend(last);
+                    let id = GrantId::from_parts(3, u128::from(next));
+                    let later = CreditsGranted {
+                        grant: id,
+                        amount: credits(5),
+                        priority: 0,
+                        expires_at: None,
+                        source: GrantSource::Plan,
+                        reference: None,
+                        starts_at: Some(Timestamp::MAX),
+                        endpoints: None,
+                        period: None,
+                        rolled_over: None,
+                        reason: None,
+                        repays: Credits::ZERO,
+                    };
+                    history.add(n, later);
+                    let (amount, repays) = (credits(5), Credits::ZERO);
+                    history.add(
+                        n,
+                        GrantStarted {
+                            grant: id,
+                            amount,
+                            repays,
+                        },
+                    );
                 }
                 (10, last) => {
                     open.extend(last);
@@ -296,7 +140,7 @@ fn history() -> impl Strategy<Value = Vec<Recorded>> {
                         },
                     );
                 }
-                (11, last) => {
+                (13, last) => {
                     open.extend(last);
                     if !std::mem::replace(&mut rotated[usize::from(n)], true) {
                         history.add(
@@ -488,6 +332,10 @@ fn a_grant_that_repays_the_credit_limit_has_only_the_rest() {
             expires_at: None,
             source: GrantSource::Purchase,
             reference: None,
+            starts_at: None,
+            endpoints: None,
+            period: None,
+            rolled_over: None,
             reason: None,
             repays: credits(1_500_000),
         },

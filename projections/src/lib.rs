@@ -7,17 +7,21 @@
 //!
 //! Not here: SQL, checkpoints, and every rule about what may happen.
 
+mod account_traits;
 mod balance;
 mod charges;
 mod key_list;
 #[cfg(test)]
 mod laws;
+mod plans;
 mod reservations;
 mod usage;
 
-pub use balance::{AccountChange, AccountRow, AccountTraits, BalanceChanges, BalanceRows, GrantChange, GrantRow};
+pub use account_traits::AccountTraits;
+pub use balance::{AccountChange, AccountRow, BalanceChanges, BalanceRows, GrantChange, GrantRow};
 pub use charges::{ChargeRow, ChargesChanges, ChargesRows};
 pub use key_list::{KeyChange, KeyListChanges, KeyListRows, KeyRow};
+pub use plans::{PlanChange, PlanRow};
 pub use reservations::{ReservationRow, ReservationsChanges, ReservationsRows};
 pub use usage::{NETWORKS_A_KEY_MAX, Networks, Released, UsageChanges, UsageId, UsageRows, UsageSums};
 

@@ -68,6 +68,11 @@ impl Changes for ReservationsChanges {
             Event::CreditsCharged(e) => self.close(recorded, e.reservation),
             Event::CreditsReleased(e) => self.close(recorded, e.reservation),
             Event::AccountOpened(_)
+            | Event::ThresholdsSet(_)
+            | Event::ThresholdReached(_)
+            | Event::PlanStarted(_)
+            | Event::PlanEnded(_)
+            | Event::GrantStarted(_)
             | Event::CreditsCorrected(_)
             | Event::AccountClosed(_)
             | Event::AccountRenamed(_)

@@ -163,6 +163,11 @@ impl Changes for UsageChanges {
             Event::CreditsRefunded(e) => add(&mut self.sums_of(recorded, &e.work).refunded, e.amount.micros(), at),
             Event::CreditsReleased(e) => add(self.sums_of(recorded, &e.work).released.of(e.cause), 1, at),
             Event::AccountOpened(_)
+            | Event::ThresholdsSet(_)
+            | Event::ThresholdReached(_)
+            | Event::PlanStarted(_)
+            | Event::PlanEnded(_)
+            | Event::GrantStarted(_)
             | Event::CreditsCorrected(_)
             | Event::AccountClosed(_)
             | Event::AccountRenamed(_)

@@ -219,6 +219,8 @@ impl Customer {
             expires_at: None,
             source: GrantSource::Promotion,
             reference: None,
+            starts_at: None,
+            endpoints: None,
             reason: None,
         };
         ledger.submit(grant, by()?).await?;

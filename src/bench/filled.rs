@@ -205,6 +205,10 @@ impl Scribe {
             expires_at: None,
             source: GrantSource::Purchase,
             reference: None,
+            starts_at: None,
+            endpoints: None,
+            period: None,
+            rolled_over: None,
             reason: None,
             repays: Credits::ZERO,
         };

@@ -156,6 +156,11 @@ impl Book {
             }
             Event::CreditsReleased(e) => self.given_back = self.given_back.plus(e.returned)?,
             Event::AccountOpened(_)
+            | Event::ThresholdsSet(_)
+            | Event::ThresholdReached(_)
+            | Event::PlanStarted(_)
+            | Event::PlanEnded(_)
+            | Event::GrantStarted(_)
             | Event::CreditsCorrected(_)
             | Event::AccountClosed(_)
             | Event::AccountRenamed(_)

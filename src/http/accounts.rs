@@ -10,7 +10,7 @@ use super::answer::{Answered, Failure, List, found, refused};
 use super::extract::{Allowed, InPath, InQuery, Json, Manage, One, Read};
 use super::look::{list, read_cursor, wait_for};
 use super::place::Place;
-use super::words::{CreditLimit, Limit, Reference, Sought};
+use super::words::{Least, Limit, Reference, Sought};
 use crate::clock;
 use crate::ledger::{AccountFacts, ChangeAccount, CloseAccount, OpenAccount};
 use crate::problem::Problem;
@@ -27,7 +27,7 @@ pub(super) struct OpenAccountBody {
     external_ref: Option<Reference>,
     /// How far available may go below zero; 0 unless said.
     #[schema(value_type = Option<String>, example = "0")]
-    credit_limit: Option<CreditLimit>,
+    credit_limit: Option<Least>,
 }
 
 /// What to change of an account. What is not said stays as it is.
@@ -42,7 +42,7 @@ pub(super) struct ChangeAccountBody {
     external_ref: Option<Option<Reference>>,
     /// How far available may go below zero. Less than is used already is allowed: nothing new is held then.
     #[schema(value_type = Option<String>, example = "25")]
-    credit_limit: Option<CreditLimit>,
+    credit_limit: Option<Least>,
 }
 
 /// Tells a member that is `null` from one that is not there.
@@ -109,7 +109,7 @@ pub(super) async fn open_account(
         account: clock::fresh_account_id(),
         name: body.name,
         external_ref: body.external_ref.map(String::from),
-        credit_limit: body.credit_limit.unwrap_or(CreditLimit::NONE).get(),
+        credit_limit: body.credit_limit.unwrap_or(Least::ZERO).get(),
     };
     let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
     Ok(Answered::created(answer, AccountBody::from))
@@ -132,7 +132,7 @@ pub(super) async fn change_account(
         account,
         name: body.name,
         external_ref: body.external_ref.map(|reference| reference.map(String::from)),
-        credit_limit: body.credit_limit.map(CreditLimit::get),
+        credit_limit: body.credit_limit.map(Least::get),
     };
     let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
     Ok(Answered::done(answer, AccountBody::from))

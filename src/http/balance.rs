@@ -13,12 +13,18 @@ use super::place::Place;
 use crate::problem::Problem;
 use crate::views::{self, ViewName};
 
-/// `granted` = `available` + `reserved` + `charged` − `refunded` + `expired` + `corrected`.
+/// `granted` = `available` + `bound` + `later` + `reserved` + `charged` − `refunded` + `expired` + `corrected`.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct BalanceBody {
-    /// What can be held now. Below zero on a credit limit.
+    /// What any endpoint can use now. Below zero on a credit limit.
     #[schema(value_type = String, example = "99.5")]
     available: Credits,
+    /// What is left of grants that burn on some endpoints only.
+    #[schema(value_type = String, example = "0")]
+    bound: Credits,
+    /// What grants hold that take effect later.
+    #[schema(value_type = String, example = "0")]
+    later: Credits,
     #[schema(value_type = String, example = "0")]
     reserved: Credits,
     #[schema(value_type = String, example = "100")]
@@ -41,6 +47,8 @@ impl BalanceBody {
     fn new(balance: views::Balance, position: Place) -> BalanceBody {
         let views::Balance {
             available,
+            bound,
+            later,
             reserved,
             granted,
             charged,
@@ -50,6 +58,8 @@ impl BalanceBody {
         } = balance;
         BalanceBody {
             available,
+            bound,
+            later,
             reserved,
             granted,
             charged,

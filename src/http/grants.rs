@@ -1,7 +1,7 @@
 //! Credits given to an account.
 
 use axum::extract::State;
-use keyledger_events::{AccountId, Credits, GrantId, GrantSource, Reason, Timestamp};
+use keyledger_events::{AccountId, Credits, GrantId, GrantSource, Reason, Scopes, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -32,8 +32,17 @@ pub(super) struct GrantBody {
     /// Your own name of what this is for, such as an invoice.
     #[schema(value_type = Option<String>, min_length = 1, max_length = 128, example = "invoice-2026-117")]
     reference: Option<Reference>,
+    /// From this moment on it can be used; at once, unless it is still to come. `expires_at` has to be later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime, example = "2027-01-01T00:00:00Z")]
+    starts_at: Option<Timestamp>,
+    /// The endpoints that it burns on, as the price book names them: 1 to 64, each once. There it burns before other
+    /// grants. All of them, unless said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 64, example = json!(["serp"]))]
+    endpoints: Option<Scopes>,
     /// Why, shown to the customer: 1 to 200 characters.
-    // Absent from what names a repeated request, as it was before there were reasons.
+    // These three are absent from what names a repeated request, as it was before there were any.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 200, example = "An outage of 2 h")]
     reason: Option<Reason>,
@@ -92,9 +101,15 @@ pub(super) struct GivenBody {
     #[schema(value_type = SourceName)]
     source: GrantSource,
     reference: Option<String>,
+    /// When it takes effect, where that is later than when it was given.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    starts_at: Option<Timestamp>,
+    /// The endpoints that it burns on; `null` means all of them.
+    #[schema(value_type = Option<Vec<String>>)]
+    endpoints: Option<Scopes>,
     #[schema(value_type = String, format = DateTime)]
     granted_at: Timestamp,
-    /// What the account can hold now, all grants together.
+    /// What any endpoint can use now, all grants together.
     #[schema(value_type = String, example = "100")]
     available: Credits,
 }
@@ -114,6 +129,12 @@ pub(super) struct GrantRow {
     #[schema(value_type = SourceName)]
     source: String,
     reference: Option<String>,
+    /// When it takes effect, where that is later than when it was given.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    starts_at: Option<Timestamp>,
+    /// The endpoints that it burns on; `null` means all of them.
+    #[schema(value_type = Option<Vec<String>>)]
+    endpoints: Option<Scopes>,
     #[schema(value_type = String, format = DateTime)]
     granted_at: Timestamp,
     #[schema(value_type = String, example = "99.5")]
@@ -134,6 +155,8 @@ impl GivenBody {
             expires_at: facts.expires_at,
             source: facts.source,
             reference: facts.reference,
+            starts_at: facts.starts_at,
+            endpoints: facts.endpoints,
             granted_at: facts.granted_at,
             available: facts.available,
         }
@@ -150,6 +173,8 @@ impl From<views::Grant> for GrantRow {
             expires_at: grant.expires_at,
             source: grant.source,
             reference: grant.reference,
+            starts_at: grant.starts_at,
+            endpoints: grant.endpoints,
             granted_at: grant.granted_at,
             remaining: grant.remaining,
             held: grant.held,
@@ -158,7 +183,7 @@ impl From<views::Grant> for GrantRow {
     }
 }
 
-/// Gives an account credits at once.
+/// Gives an account credits, at once or for later.
 ///
 /// 201 given; again with `Idempotent-Replayed: true` when this key came with this request before. 400 an
 /// `Idempotency-Key` that cannot be taken. 404 no such account. 422 an amount or another member is not acceptable, the
@@ -190,6 +215,8 @@ pub(super) async fn grant_credits(
         expires_at: body.expires_at,
         source: body.source.into(),
         reference: body.reference.map(String::from),
+        starts_at: body.starts_at,
+        endpoints: body.endpoints,
         reason: body.reason,
     };
     let answer = app.ledger.submit(command, by).await.map_err(refused)?;

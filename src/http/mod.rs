@@ -28,6 +28,7 @@ mod openapi;
 mod operator_sessions;
 mod pages;
 mod place;
+mod plans;
 mod portal_sessions;
 mod prices;
 mod problems;
@@ -37,6 +38,7 @@ mod rotations;
 mod routes;
 mod serve;
 mod settlements;
+mod thresholds;
 mod usage;
 mod words;
 

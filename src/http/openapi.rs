@@ -151,6 +151,7 @@ fn ids_in(path: &str) -> impl Iterator<Item = Parameter> {
             "key" => ("key", "key_"),
             "reservation" => ("reservation", "rsv_"),
             "charge" => ("charge", "rsv_"),
+            "plan" => ("plan", "plan_"),
             _ => return None,
         };
         let schema = ObjectBuilder::new()

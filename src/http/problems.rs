@@ -15,7 +15,7 @@ const RETRY_AFTER_SECONDS: u32 = 1;
 /// A member's name says what it holds, all over the API.
 fn kind_of_member(field: Option<&str>) -> &'static Kind {
     match field {
-        Some("amount" | "credit_limit") => INVALID_AMOUNT,
+        Some("amount" | "credit_limit" | "rollover_cap") => INVALID_AMOUNT,
         Some("name") => INVALID_NAME,
         Some(_) | None => INVALID_BODY,
     }

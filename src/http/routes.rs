@@ -16,7 +16,8 @@ use super::measure::measure;
 use super::openapi::{finish, head};
 use super::{
     App, Served, accounts, balance, charges, corrections, events, forward_auth, grants, health, keys, leaks,
-    operator_sessions, pages, portal_sessions, prices, problems, refunds, reservations, rotations, settlements, usage,
+    operator_sessions, pages, plans, portal_sessions, prices, problems, refunds, reservations, rotations, settlements,
+    thresholds, usage,
 };
 
 fn all() -> OpenApiRouter<App> {
@@ -33,6 +34,9 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(operator_sessions::invite_operator))
         .routes(routes!(grants::grant_credits, grants::list_grants))
         .routes(routes!(corrections::correct_credits))
+        .routes(routes!(plans::start_plan, plans::list_plans))
+        .routes(routes!(plans::end_plan))
+        .routes(routes!(thresholds::set_thresholds, thresholds::show_thresholds))
         .routes(routes!(balance::show_balance))
         .routes(routes!(reservations::reserve))
         .routes(routes!(reservations::list_reservations))

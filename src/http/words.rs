@@ -123,33 +123,33 @@ impl From<Difference> for Credits {
     }
 }
 
-/// How far an account may go below zero.
+/// Credits that may be none: zero or more. How far an account may go below zero, how much of something goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Credits", into = "Credits")]
-pub(crate) struct CreditLimit(Credits);
+pub(crate) struct Least(Credits);
 
-impl CreditLimit {
-    pub(crate) const NONE: CreditLimit = CreditLimit(Credits::ZERO);
+impl Least {
+    pub(crate) const ZERO: Least = Least(Credits::ZERO);
 
     pub(crate) const fn get(self) -> Credits {
         self.0
     }
 }
 
-impl TryFrom<Credits> for CreditLimit {
+impl TryFrom<Credits> for Least {
     type Error = Unfit;
 
-    fn try_from(credits: Credits) -> Result<CreditLimit, Unfit> {
+    fn try_from(credits: Credits) -> Result<Least, Unfit> {
         if credits.is_negative() {
             Err(Unfit("must be zero or more"))
         } else {
-            Ok(CreditLimit(credits))
+            Ok(Least(credits))
         }
     }
 }
 
-impl From<CreditLimit> for Credits {
-    fn from(limit: CreditLimit) -> Credits {
+impl From<Least> for Credits {
+    fn from(limit: Least) -> Credits {
         limit.0
     }
 }

@@ -5,20 +5,24 @@
 mod credits;
 mod key;
 mod keys;
+mod plans;
 mod refunds;
+mod thresholds;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use keyledger_events::{
-    AccountId, AccountName, Credits, Event, KeyId, Position, Recorded, ReservationId, Seq, Timestamp,
+    AccountId, AccountName, Credits, Event, KeyId, PlanId, Position, Recorded, ReservationId, Seq, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
 pub use credits::{Grant, Hold, Outcome, Settled};
 pub use key::{Key, KeyLimits, Rotated};
 pub use keys::Keys;
+pub use thresholds::Threshold;
 
 use super::paid_results::PaidResults;
+use super::plan::Plan;
 use super::refunded_charges::RefundedCharges;
 use super::remembered::Remembered;
 
@@ -48,6 +52,12 @@ pub struct Account {
     pub paid: PaidResults,
     /// Charges that something was refunded of, for as long as more could be.
     pub refunds: RefundedCharges,
+    /// Plans that go on.
+    pub plans: Vec<Plan>,
+    /// The last plans that ended.
+    pub ended_plans: VecDeque<PlanId>,
+    /// Balances at which to tell, the highest first.
+    pub thresholds: Vec<Threshold>,
     pub totals: Totals,
     /// Charged on the credit limit and not yet repaid by a grant.
     pub owed: Credits,
@@ -114,6 +124,9 @@ impl Account {
             remembered: Remembered::default(),
             paid: PaidResults::default(),
             refunds: RefundedCharges::default(),
+            plans: Vec::new(),
+            ended_plans: VecDeque::new(),
+            thresholds: Vec::new(),
             totals: Totals::default(),
             owed: Credits::ZERO,
             scopes_named: 0,
@@ -124,13 +137,15 @@ impl Account {
         }
     }
 
-    /// What may still be held: granted − charged + refunded − expired − reserved − corrected. Below zero only on a credit limit.
+    /// What a use of any endpoint may hold: granted − charged + refunded − expired − reserved − corrected, without what is
+    /// set aside. Below zero only on a credit limit.
     pub fn available(&self) -> Credits {
         let totals = &self.totals;
         let micros = totals.granted.micros() - totals.charged.micros() + totals.refunded.micros()
             - totals.expired.micros()
             - totals.reserved.micros()
-            - totals.corrected.micros();
+            - totals.corrected.micros()
+            - self.set_aside();
         Credits::from_micros(micros).unwrap_or(Credits::ZERO)
     }
 
@@ -146,6 +161,8 @@ impl Account {
             + self.remembered.len() * 300
             + self.paid.len() * 100
             + self.refunds.len() * 200
+            + self.plans.len() * 150
+            + self.ended_plans.len() * 16
     }
 
     /// Folds the next event of this account's history.
@@ -170,6 +187,7 @@ impl Account {
             position,
             why,
         })?;
+        self.arm_thresholds();
         self.remembered.note(recorded);
         self.forget_settled(recorded.time);
         self.refunds.forget(recorded.time);
@@ -235,6 +253,11 @@ impl Account {
             }
             Event::CreditsGranted(e) => self.granted(e, at)?,
             Event::CreditsExpired(e) => self.lapsed(e)?,
+            Event::GrantStarted(e) => self.started(e)?,
+            Event::PlanStarted(e) => self.plan_started(e, at)?,
+            Event::PlanEnded(e) => self.plan_ended(e)?,
+            Event::ThresholdsSet(e) => self.thresholds_set(e)?,
+            Event::ThresholdReached(e) => self.threshold_reached(e)?,
             Event::CreditsReserved(e) => self.reserved(e, at)?,
             Event::CreditsCharged(e) => self.charged(e, at)?,
             Event::CreditsReleased(e) => self.released(e, at)?,

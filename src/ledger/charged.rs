@@ -104,6 +104,7 @@ fn terms(recorded: &Recorded) -> Option<GrantTerms> {
             expires_at: e.expires_at,
             source: e.source,
             granted_at: recorded.time,
+            endpoints: e.endpoints.clone(),
         })
     } else if let Event::CreditsRefunded(e) = &recorded.event {
         e.as_grant.map(|part| of_refund(part.grant, part.amount, recorded.time))
@@ -121,5 +122,6 @@ pub(super) fn of_refund(grant: GrantId, amount: Credits, at: Timestamp) -> Grant
         expires_at: None,
         source: keyledger_events::GrantSource::Refund,
         granted_at: at,
+        endpoints: None,
     }
 }

@@ -20,8 +20,8 @@ use super::Ledger;
 use super::command::{By, SubmitError};
 use super::rules::{
     ChangeAccount, ChargeAtOnce, ChargeDelivered, ChargeReservation, CloseAccount, CorrectCredits, CreateKey,
-    DeleteKey, DeleteLeaked, GrantCredits, OpenAccount, RefundCharge, ReleaseReservation, RenameKey, ReserveCredits,
-    RotateKey, SettleDue,
+    DeleteKey, DeleteLeaked, EndPlan, GrantCredits, OpenAccount, RefundCharge, ReleaseReservation, RenameKey,
+    ReserveCredits, RotateKey, SetThresholds, SettleDue, StartPlan,
 };
 use super::work::{Heard, Job, Sheet, Work};
 
@@ -233,6 +233,9 @@ commands! {
     "close_account" => CloseAccount,
     "correct" => CorrectCredits,
     "refund" => RefundCharge,
+    "start_plan" => StartPlan,
+    "end_plan" => EndPlan,
+    "set_thresholds" => SetThresholds,
     "rotate_key" => RotateKey,
     "delete_leaked" => DeleteLeaked,
 }

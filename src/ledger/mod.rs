@@ -17,6 +17,7 @@ mod hang_ups;
 mod load;
 mod loading;
 mod paid_results;
+mod plan;
 mod refunded_charges;
 mod refusal;
 mod remembered;
@@ -36,21 +37,23 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use account::{
-    Account, Grant, Hold, Inconsistent, Key, KeyLimits, Keys, Opened, Outcome, STATE_FORMAT, Settled, Totals,
+    Account, Grant, Hold, Inconsistent, Key, KeyLimits, Keys, Opened, Outcome, STATE_FORMAT, Settled, Threshold, Totals,
 };
 pub use charged::Charged;
 pub use command::{Answer, By, Command, Limits, SubmitError, Target};
 pub use forwarded::{Forwarded, NotUnderstood, Outbox};
 pub use hang_ups::{HANG_UP_WINDOW_SECONDS_MAX, HANG_UPS_MAX, HangUps};
 pub use paid_results::PaidResults;
+pub use plan::Plan;
 pub use refunded_charges::{REFUNDABLE_DAYS, RefundedCharge, RefundedCharges};
 pub use refusal::Refusal;
 pub use remembered::idempotent_command_id;
 pub use rules::{
     AccountFacts, Beyond, ChangeAccount, Charge, ChargeAtOnce, ChargeDelivered, ChargeReservation, CloseAccount,
-    CorrectCredits, Corrected, CorrectionFacts, CreateKey, DeleteKey, DeleteLeaked, DeliveryCharge, GrantCredits,
-    GrantFacts, Held, KeyFacts, NewText, OVERLAP_SECONDS_MAX, OpenAccount, Payer, Price, RefundCharge, RefundFacts,
-    Release, ReleaseReservation, RenameKey, ReserveCredits, RotateKey, SettleDue, Usage,
+    CorrectCredits, Corrected, CorrectionFacts, CreateKey, DeleteKey, DeleteLeaked, DeliveryCharge, EndPlan,
+    GrantCredits, GrantFacts, Held, KeyFacts, NewText, OVERLAP_SECONDS_MAX, OpenAccount, PLANS_MAX, Payer, PlanFacts,
+    Price, RefundCharge, RefundFacts, Release, ReleaseReservation, RenameKey, ReserveCredits, RotateKey, SetThresholds,
+    SettleDue, StartPlan, THRESHOLDS_MAX, Usage,
 };
 pub use signals::{KeySignals, Working};
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use keyledger_events::{AccountId, Credits, Endpoint, KeyId, ReservationId};
+use keyledger_events::{AccountId, Credits, Endpoint, KeyId, PlanId, ReservationId};
 use serde::{Deserialize, Serialize};
 
 use super::account::KeyLimits;
@@ -74,6 +74,10 @@ pub enum Refusal {
     RefundExceedsCharge { asked: Credits, left: Credits },
     #[error("{asked} credits cannot be taken away, {reach} can be held")]
     CorrectionExceedsAvailable { asked: Credits, reach: Credits },
+    #[error("the account has no plan {plan}")]
+    UnknownPlan { plan: PlanId },
+    #[error("an account has at most {limit} plans that go on")]
+    TooManyPlans { limit: usize },
     #[error("a charge can be refunded for {REFUNDABLE_DAYS} days")]
     ChargeTooOld { reservation: ReservationId },
     #[error("at most {limit} reservations may be open for one {scope}")]

@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use keyledger_events::{CommandId, CorrectionId, Credits, CreditsGranted, Event, KeyId, Recorded, RefundId, Timestamp};
+use keyledger_events::{
+    CommandId, CorrectionId, Credits, CreditsGranted, Event, KeyId, PlanStarted, Recorded, RefundId, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 use super::refusal::Refusal;
@@ -38,6 +40,10 @@ pub enum Made {
         at: Timestamp,
         refund: RefundId,
         amount: Credits,
+    },
+    Plan {
+        at: Timestamp,
+        plan: PlanStarted,
     },
     Correction {
         at: Timestamp,
@@ -86,6 +92,8 @@ impl Remembered {
         }
         let made = match &recorded.event {
             Event::KeyCreated(e) => Made::Key(e.key),
+            // Beside its plan: that is what the command made.
+            Event::CreditsGranted(e) if e.period.is_some() => return,
             Event::CreditsGranted(e) => Made::Grant {
                 at: recorded.time,
                 grant: e.clone(),
@@ -95,11 +103,19 @@ impl Remembered {
                 refund: e.refund,
                 amount: e.amount,
             },
+            Event::PlanStarted(e) => Made::Plan {
+                at: recorded.time,
+                plan: e.clone(),
+            },
             Event::CreditsCorrected(e) => Made::Correction {
                 at: recorded.time,
                 correction: e.correction,
             },
             Event::AccountOpened(_)
+            | Event::ThresholdsSet(_)
+            | Event::ThresholdReached(_)
+            | Event::PlanEnded(_)
+            | Event::GrantStarted(_)
             | Event::AccountClosed(_)
             | Event::AccountRenamed(_)
             | Event::ExternalRefChanged(_)

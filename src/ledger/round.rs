@@ -112,11 +112,18 @@ impl Round {
         let Some(account) = desk.cache.get(id) else {
             return Ok(Verdict::Broken);
         };
-        let due = rules::due(account, now);
-        if !due.is_empty() {
-            let by_time = CommandId::parse("due").ok_or_else(|| broken(account, "no command id"))?;
+        let by_time = CommandId::parse("due").ok_or_else(|| broken(account, "no command id"))?;
+        loop {
+            let Some(account) = desk.cache.get(id) else {
+                return Ok(Verdict::Broken);
+            };
+            let due = rules::due(account, now);
+            if due.is_empty() {
+                break;
+            }
             self.write(desk, id, due, Actor::System, &by_time)?;
         }
+        self.tell_of_crossings(desk, id, &by_time)?;
         let Some(account) = desk.cache.get(id) else {
             return Ok(Verdict::Broken);
         };
@@ -141,7 +148,22 @@ impl Round {
         if let Some(account) = desk.cache.get(id) {
             job.note_reply(account);
         }
+        self.tell_of_crossings(desk, id, &by_time)?;
         Ok(verdict)
+    }
+
+    /// Says of a balance that came down that it is low.
+    fn tell_of_crossings(
+        &mut self,
+        desk: &mut Desk<'_>,
+        id: AccountId,
+        by_time: &CommandId,
+    ) -> Result<(), Inconsistent> {
+        let crossed = desk.cache.get(id).map(rules::crossings).unwrap_or_default();
+        if crossed.is_empty() {
+            return Ok(());
+        }
+        self.write(desk, id, crossed, Actor::System, by_time)
     }
 
     /// Gives events their places, folds them, and adds them to the batch: all of them, or none.

@@ -69,6 +69,9 @@ pub(super) struct Inside {
     pub(super) read_only: bool,
     pub(super) return_url: Option<String>,
     pub(super) available: Credits,
+    /// Left for some endpoints only, and given for later.
+    pub(super) bound: Credits,
+    pub(super) later: Credits,
     pub(super) held: Credits,
     pub(super) form_token: String,
     /// The account, where an operator looks at it.
@@ -142,6 +145,8 @@ impl<'a> Frame<'a> {
             read_only: viewer.session.read_only,
             return_url: viewer.session.return_url.clone(),
             available: balance.available,
+            bound: balance.bound,
+            later: balance.later,
             held: balance.reserved,
             form_token: viewer.cookie.form_token(),
             looked_at: viewer.operator.then_some(account),

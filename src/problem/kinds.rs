@@ -70,7 +70,7 @@ kinds! {
 
     // Credits and reservations
     INSUFFICIENT_CREDITS = PAYMENT_REQUIRED "insufficient-credits", "Not enough credits are available",
-        "The request may cost as many credits as `required` says, and the account has as many as `available` says. Nothing was charged. Add credits, or wait until requests under way have settled.";
+        "The request may cost as many credits as `required` says, and as many as `available` says are there for it: credits that are for other endpoints only, or for later, are not among them. Nothing was charged. Add credits, or wait until requests under way have settled.";
     UNKNOWN_RESERVATION = NOT_FOUND "unknown-reservation", "There is no such reservation",
         "The account has no reservation with this id, or it was settled so long ago that it is only in the history.";
     RESERVATION_CLOSED = CONFLICT "reservation-closed", "The reservation is closed",
@@ -89,6 +89,10 @@ kinds! {
         "All refunds of a charge together are never more than was charged. `detail` says what is left. Refund less, or leave `amount` out to refund all that is left.";
     CORRECTION_EXCEEDS_AVAILABLE = UNPROCESSABLE_ENTITY "correction-exceeds-available", "More is to be taken away than there is",
         "A correction takes away at most what could be held at the moment, the credit limit included; `detail` says how much that is. What is held for requests under way cannot be taken: wait until they have settled, or take less.";
+    UNKNOWN_PLAN = NOT_FOUND "unknown-plan", "There is no such plan",
+        "The account has no plan with this id.";
+    TOO_MANY_PLANS = CONFLICT "too-many-plans", "The account has too many plans",
+        "At most 20 plans of an account may go on at the same time. End those that are over.";
     CHARGE_TOO_OLD = CONFLICT "charge-too-old", "The charge is too old to be refunded",
         "A charge can be refunded for 400 days. Credits for what is older are given as a grant.";
     TOO_MANY_OPEN_RESERVATIONS = TOO_MANY_REQUESTS "too-many-open-reservations", "Too many requests are under way",

@@ -88,6 +88,11 @@ impl Problem {
         Problem::new(UNKNOWN_RESERVATION, "the account has no reservation with this id")
     }
 
+    /// See [`Problem::unknown_account`].
+    pub fn unknown_plan() -> Problem {
+        Problem::new(UNKNOWN_PLAN, "the account has no plan with this id")
+    }
+
     /// Names the field at fault.
     pub fn field(mut self, field: impl Into<String>) -> Problem {
         self.field = Some(field.into().chars().take(FIELD_CHARS_MAX).collect());
@@ -185,6 +190,8 @@ impl From<Refusal> for Problem {
             Refusal::CorrectionExceedsAvailable { .. } => {
                 Problem::new(CORRECTION_EXCEEDS_AVAILABLE, detail).field("amount")
             }
+            Refusal::UnknownPlan { .. } => Problem::unknown_plan(),
+            Refusal::TooManyPlans { .. } => Problem::new(TOO_MANY_PLANS, detail),
             Refusal::ChargeTooOld { .. } => Problem::new(CHARGE_TOO_OLD, detail),
             Refusal::TooManyOpenReservations { .. } => {
                 Problem::new(TOO_MANY_OPEN_RESERVATIONS, detail).retry_after_seconds(RETRY_AFTER_SECONDS)

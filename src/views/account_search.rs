@@ -5,7 +5,7 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::accounts::{account, balance};
-use super::available::available;
+use super::available::{available, set_aside};
 use super::{Account, At, Balance, Columns as _, Page, ViewError, Views, page, uuid_of};
 
 const PREFIX: &str = "acct_";
@@ -51,7 +51,9 @@ impl Views {
              left join lateral (
                  select b.*, ",
             available!(),
-            " as available from views.balance b
+            " as available, ",
+            set_aside!(),
+            " from views.balance b
                  where $2::uuid is null or account_id < $2
                  order by account_id desc limit $3
              ) b on true
@@ -77,7 +79,9 @@ impl Views {
              left join lateral (
                  select b.*, ",
             available!(),
-            " as available from (
+            " as available, ",
+            set_aside!(),
+            " from (
                      select * from views.balance
                      where lower(name) collate \"C\" >= lower($3) collate \"C\"
                        and lower(name) collate \"C\" < (lower($3) || chr(1114111)) collate \"C\"

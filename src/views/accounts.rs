@@ -1,9 +1,10 @@
 //! Accounts and their balances.
 
 use keyledger_events::{AccountId, Credits, Timestamp};
+use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
-use super::available::available;
+use super::available::{available, set_aside};
 use super::{At, Columns as _, ViewError, Views, uuid_of};
 
 /// An account.
@@ -17,11 +18,15 @@ pub struct Account {
     pub closed_at: Option<Timestamp>,
 }
 
-/// An account's sums. `granted` = `available` + `reserved` + `charged` − `refunded` + `expired` + `corrected`.
+/// An account's sums. `granted` = `available` + `bound` + `later` + `reserved` + `charged` − `refunded` + `expired` + `corrected`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Balance {
-    /// May be below zero on a credit limit.
+    /// What any endpoint can use. May be below zero on a credit limit.
     pub available: Credits,
+    /// Left of grants that burn on some endpoints only.
+    pub bound: Credits,
+    /// Of grants that take effect later.
+    pub later: Credits,
     pub reserved: Credits,
     pub granted: Credits,
     pub charged: Credits,
@@ -45,6 +50,8 @@ pub(super) fn account(row: &PgRow) -> Result<Account, ViewError> {
 pub(super) fn balance(row: &PgRow) -> Result<Balance, ViewError> {
     Ok(Balance {
         available: row.credits("available")?,
+        bound: row.credits("bound")?,
+        later: row.credits("later")?,
         reserved: row.credits("reserved")?,
         granted: row.credits("granted")?,
         charged: row.credits("charged")?,
@@ -65,6 +72,20 @@ impl Views {
         self.one_account(id, balance).await
     }
 
+    /// The balances that an account is watched for, the highest first.
+    pub async fn thresholds(&self, id: AccountId) -> Result<At<Option<Vec<Credits>>>, ViewError> {
+        self.one_account(id, |row| {
+            let amounts: Vec<i64> = row.try_get("thresholds")?;
+            let amounts = amounts.into_iter().map(|micros| {
+                Credits::from_micros(micros).ok_or(ViewError::Corrupt {
+                    what: "an amount out of bounds",
+                })
+            });
+            amounts.collect()
+        })
+        .await
+    }
+
     async fn one_account<T>(
         &self,
         id: AccountId,
@@ -73,7 +94,9 @@ impl Views {
         let row = sqlx::query(concat!(
             "select c.position as at, b.*, ",
             available!(),
-            " as available
+            " as available, ",
+            set_aside!(),
+            "
              from views.checkpoints c left join views.balance b on b.account_id = $2
              where c.projection = 'balance' and c.shard = $1"
         ))

@@ -5,7 +5,8 @@ use keyledger_events::{AccountId, Timestamp};
 use super::{Columns as _, ViewError, Views, time_column};
 
 impl Views {
-    /// At most `limit` accounts with a hold, a grant or a rotated key whose end has come by `now`.
+    /// At most `limit` accounts with a hold, a grant or a rotated key whose end has come by `now`, or a grant or a plan's
+    /// period that has to begin.
     pub async fn due_accounts(&self, now: Timestamp, limit: u32) -> Result<Vec<AccountId>, ViewError> {
         let rows = sqlx::query(
             "select distinct account_id from (
@@ -16,7 +17,11 @@ impl Views {
                  union all
                  (select account_id from views.key_list
                   where stops_at is not null and deleted_at is null and stops_at <= $1 order by stops_at limit $2)
-             ) due limit $2",
+                 union all
+                 (select account_id from views.grants where not started and starts_at <= $1 order by starts_at limit $2)
+                 union all
+                 (select account_id from views.plans where next_at <= $1 order by next_at limit $2)
+            ) due limit $2",
         )
         .bind(time_column(now))
         .bind(i64::from(limit))

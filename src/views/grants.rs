@@ -1,9 +1,10 @@
 //! Grants, with what is left of them.
 
-use keyledger_events::{AccountId, Credits, GrantId, Timestamp};
+use keyledger_events::{AccountId, Credits, GrantId, Scopes, Timestamp};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
+use super::keys::scopes;
 use super::{Columns as _, ListOf, ViewError, Views, list, uuid_of};
 
 /// A grant and what became of it.
@@ -17,6 +18,11 @@ pub struct Grant {
     pub source: String,
     pub reference: Option<String>,
     pub granted_at: Timestamp,
+    /// When it takes effect, where that is later than when it was given.
+    pub starts_at: Option<Timestamp>,
+    pub started: bool,
+    /// The endpoints that it burns on; `None`: all.
+    pub endpoints: Option<Scopes>,
     pub remaining: Credits,
     pub held: Credits,
     pub expired: Credits,
@@ -32,6 +38,9 @@ pub(super) fn grant(row: &PgRow) -> Result<Grant, ViewError> {
         source: row.text("source")?,
         reference: row.text_or_none("reference")?,
         granted_at: row.time("granted_at")?,
+        starts_at: row.time_or_none("starts_at")?,
+        started: row.try_get("started")?,
+        endpoints: scopes(row, "endpoints")?,
         remaining: row.credits("remaining")?,
         held: row.credits("held")?,
         expired: row.credits("expired")?,

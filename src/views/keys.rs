@@ -77,15 +77,15 @@ pub(super) fn key(row: &PgRow) -> Result<Key, ViewError> {
         delete_reason: row.text_or_none("delete_reason")?,
         replaces: row.key_or_none("replaces")?,
         rotated: row.key_or_none("successor")?.zip(row.time_or_none("stops_at")?),
-        scopes: scopes(row)?,
+        scopes: scopes(row, "scopes")?,
         rate_limit: rate_limit(row)?,
         last_used_at: row.time_or_none("last_used_at")?,
         uses: row.count("uses")?,
     })
 }
 
-fn scopes(row: &PgRow) -> Result<Option<Scopes>, ViewError> {
-    let names: Option<Vec<String>> = row.try_get("scopes")?;
+pub(super) fn scopes(row: &PgRow, column: &str) -> Result<Option<Scopes>, ViewError> {
+    let names: Option<Vec<String>> = row.try_get(column)?;
     let scopes = names.map(Scopes::try_from).transpose();
     scopes.map_err(|_| ViewError::Corrupt {
         what: "scopes that are none",

@@ -20,6 +20,7 @@ mod key_use;
 mod keys;
 mod live;
 mod open_grants;
+mod plans;
 mod reservations;
 mod runway;
 mod spending;
@@ -27,7 +28,7 @@ mod standing;
 mod usage;
 mod wait;
 
-use keyledger_events::{AccountId, Credits, GrantId, KeyId, Position, ReservationId, Shard, Timestamp};
+use keyledger_events::{AccountId, Credits, GrantId, KeyId, PlanId, Position, ReservationId, Shard, Timestamp};
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row as _};
 use uuid::Uuid;
@@ -42,6 +43,7 @@ pub use key_totals::{KeyTotal, KeyTotals};
 pub use key_use::{KeyDay, KeyPage, KeyUse};
 pub use keys::{Key, KeyState};
 pub use live::{LIVE_KEYS_MAX, Live, LiveKey};
+pub use plans::Plan;
 pub use reservations::Reservation;
 pub use runway::{Lot, Runway};
 pub use spending::Spending;
@@ -112,6 +114,7 @@ trait Columns {
     fn key(&self, column: &str) -> Result<KeyId, ViewError>;
     fn key_or_none(&self, column: &str) -> Result<Option<KeyId>, ViewError>;
     fn grant(&self, column: &str) -> Result<GrantId, ViewError>;
+    fn plan(&self, column: &str) -> Result<PlanId, ViewError>;
     fn reservation(&self, column: &str) -> Result<ReservationId, ViewError>;
     fn credits(&self, column: &str) -> Result<Credits, ViewError>;
     fn time(&self, column: &str) -> Result<Timestamp, ViewError>;
@@ -141,6 +144,10 @@ impl Columns for PgRow {
 
     fn grant(&self, column: &str) -> Result<GrantId, ViewError> {
         Ok(GrantId::from_bytes(self.try_get::<Uuid, _>(column)?.into_bytes()))
+    }
+
+    fn plan(&self, column: &str) -> Result<PlanId, ViewError> {
+        Ok(PlanId::from_bytes(self.try_get::<Uuid, _>(column)?.into_bytes()))
     }
 
     fn reservation(&self, column: &str) -> Result<ReservationId, ViewError> {

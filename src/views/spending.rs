@@ -18,7 +18,7 @@ pub struct Spending {
     pub charged_week: Credits,
     /// As the balance has it.
     pub available: Credits,
-    /// Grants that something is left of, in the order in which they burn.
+    /// Grants that something is left of and that every endpoint can use, in the order in which they burn.
     pub lots: Vec<Lot>,
 }
 
@@ -58,7 +58,7 @@ impl Views {
              ) u
              left join lateral (
                  select grant_id, remaining, priority, expires_at, granted_at from views.grants
-                 where account_id = $2 and remaining > 0 and (expires_at is null or expires_at > $5)
+                 where account_id = $2 and remaining > 0 and started and endpoints is null and (expires_at is null or expires_at > $5)
                  order by priority, expires_at nulls last, granted_at, grant_id limit $6
              ) g on true
              order by g.priority, g.expires_at nulls last, g.granted_at, g.grant_id"

@@ -80,6 +80,11 @@ impl Client {
         let json = [("content-type", "application/json")];
         self.send(Method::PATCH, path, &json, body.to_string()).await
     }
+
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        let json = [("content-type", "application/json")];
+        self.send(Method::PUT, path, &json, body.to_string()).await
+    }
 }
 
 impl Answer {

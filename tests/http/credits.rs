@@ -19,7 +19,7 @@ async fn half_a_credit_is_held_by_a_key_and_charged() {
     let balance = stage.operator.get(&format!("{account}/balance?after={after}")).await;
     let expected = json!({
         "available": "99.5", "reserved": "0", "granted": "100", "charged": "0.5", "refunded": "0", "expired": "0",
-        "corrected": "0",
+        "corrected": "0", "bound": "0", "later": "0",
         "position": balance.position(),
     });
     assert_eq!(balance.json(200), expected);

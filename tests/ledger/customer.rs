@@ -49,6 +49,8 @@ impl Customer {
             expires_at: None,
             source: GrantSource::Purchase,
             reference: None,
+            starts_at: None,
+            endpoints: None,
             reason: None,
         };
         ledger.submit(grant, by_system()).await.unwrap();

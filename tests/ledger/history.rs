@@ -37,6 +37,10 @@ fn granted(number: u64) -> Event {
         expires_at: None,
         source: GrantSource::Plan,
         reference: None,
+        starts_at: None,
+        endpoints: None,
+        period: None,
+        rolled_over: None,
         reason: None,
         repays: keyledger_events::Credits::ZERO,
     })

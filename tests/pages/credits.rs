@@ -432,3 +432,30 @@ async fn the_pages_of_a_closed_account_say_so_and_offer_nothing_to_change() {
         "{activity}"
     );
 }
+
+#[tokio::test]
+async fn what_is_set_aside_stands_beside_what_is_available() {
+    let stage = Stage::open().await;
+    let (account, _) = stage.customer("10").await;
+    let bound = json!({"amount": "5", "source": "promotion", "endpoints": ["serp", "echo"]});
+    stage.operator.post(&format!("{account}/grants"), bound).await.json(201);
+    let later = json!({"amount": "7", "source": "purchase", "starts_at": "2999-01-01T00:00:00Z"});
+    let later = stage.operator.post(&format!("{account}/grants"), later).await;
+    let position = later.position().to_owned();
+    let ada = Browser::inside(&stage, &account).await;
+    let page = ada.page(&format!("/portal/credits?after={position}")).await;
+    let figures = ["available", "aside"].map(|id| told(&page, id));
+    assert_eq!(figures, ["10", "5 for some endpoints only, 7 for later"]);
+    assert!(page.contains("<span class=\"tag\">only echo, serp</span>"));
+    let text = super::activity::read(&page);
+    assert!(text.contains("can be used from 1 Jan 2999"), "{text}");
+    let activity = super::activity::read(&ada.page("/portal/activity").await);
+    assert!(
+        activity.contains("5 credits were granted as a gift, for echo and serp only"),
+        "{activity}"
+    );
+    assert!(
+        activity.contains("7 credits were granted as a purchase, for use from 1 Jan 2999"),
+        "{activity}"
+    );
+}

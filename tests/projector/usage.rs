@@ -219,6 +219,8 @@ async fn what_was_spent_is_the_balances_charged_and_says_how_long_the_rest_lasts
         expires_at: Some(now.plus_seconds(7 * 86_400)),
         source: GrantSource::Promotion,
         reference: None,
+        starts_at: None,
+        endpoints: None,
         reason: None,
     };
     ledger.submit(ends_soon, by_system()).await.unwrap();

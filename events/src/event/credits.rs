@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::plans::PlanPeriod;
 use crate::credits::Credits;
 use crate::ids::{GrantId, KeyId, ReservationId};
 use crate::key::Environment;
 use crate::once::OnceMark;
+use crate::scopes::Scopes;
 use crate::text::{Endpoint, Reason};
 use crate::time::Timestamp;
 
@@ -23,9 +25,33 @@ pub struct CreditsGranted {
     pub source: GrantSource,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
+    /// When it takes effect, where that is not at once. `GrantStarted` says that it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_at: Option<Timestamp>,
+    /// The endpoints that it burns on; all of them where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Scopes>,
+    /// The period that a plan gives it for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period: Option<PlanPeriod>,
+    /// The part of `amount` that comes over from what was left of the grant of the plan's period before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolled_over: Option<GrantPart>,
     /// Why it was given, where somebody said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
+    /// The part that at once pays what had been charged on the account's credit limit.
+    #[serde(default = "zero", skip_serializing_if = "is_zero")]
+    pub repays: Credits,
+}
+
+/// A grant that was given for later can be used from now on, because its time came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantStarted {
+    pub grant: GrantId,
+    /// All that was given.
+    pub amount: Credits,
     /// The part that at once pays what had been charged on the account's credit limit.
     #[serde(default = "zero", skip_serializing_if = "is_zero")]
     pub repays: Credits,

@@ -4,16 +4,20 @@ mod accounts;
 mod corrections;
 mod credits;
 mod keys;
+mod plans;
 mod refunds;
+mod thresholds;
 
 pub use accounts::{AccountClosed, AccountOpened, AccountRenamed, CreditLimitChanged, ExternalRefChanged};
 pub use corrections::CreditsCorrected;
 pub use credits::{
     Channel, ClientLeft, CreditsCharged, CreditsExpired, CreditsGranted, CreditsReleased, CreditsReserved, GrantPart,
-    GrantSource, PaidWork, ReleaseCause,
+    GrantSource, GrantStarted, PaidWork, ReleaseCause,
 };
 pub use keys::{DeleteReason, KeyCreated, KeyDeleted, KeyRenamed, KeyRotated, KeyUsed};
+pub use plans::{Period, PlanEnded, PlanPeriod, PlanStarted};
 pub use refunds::{CreditsRefunded, GrantTerms};
+pub use thresholds::{ThresholdReached, ThresholdsSet};
 
 use crate::ids::KeyId;
 use crate::key::KeyDigest;
@@ -78,6 +82,11 @@ events! {
     AccountClosed => "keyledger.AccountClosed.v1",
     CreditsCorrected => "keyledger.CreditsCorrected.v1",
     KeyRotated => "keyledger.KeyRotated.v1",
+    GrantStarted => "keyledger.GrantStarted.v1",
+    PlanStarted => "keyledger.PlanStarted.v1",
+    PlanEnded => "keyledger.PlanEnded.v1",
+    ThresholdsSet => "keyledger.ThresholdsSet.v1",
+    ThresholdReached => "keyledger.ThresholdReached.v1",
 }
 
 impl Event {
@@ -101,6 +110,11 @@ impl Event {
             Event::CreditsReleased(e) => e.work.key,
             Event::CreditsRefunded(e) => e.work.key,
             Event::AccountOpened(_)
+            | Event::ThresholdsSet(_)
+            | Event::ThresholdReached(_)
+            | Event::PlanStarted(_)
+            | Event::PlanEnded(_)
+            | Event::GrantStarted(_)
             | Event::CreditsCorrected(_)
             | Event::AccountClosed(_)
             | Event::AccountRenamed(_)
@@ -116,6 +130,11 @@ impl Event {
         match self {
             Event::KeyCreated(e) => Some(e.digest),
             Event::AccountOpened(_)
+            | Event::ThresholdsSet(_)
+            | Event::ThresholdReached(_)
+            | Event::PlanStarted(_)
+            | Event::PlanEnded(_)
+            | Event::GrantStarted(_)
             | Event::CreditsCorrected(_)
             | Event::AccountClosed(_)
             | Event::AccountRenamed(_)

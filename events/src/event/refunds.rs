@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::credits::{GrantPart, GrantSource, PaidWork, is_zero, zero};
 use crate::credits::Credits;
 use crate::ids::{GrantId, RefundId, ReservationId};
+use crate::scopes::Scopes;
 use crate::text::Reason;
 use crate::time::Timestamp;
 
@@ -45,4 +46,7 @@ pub struct GrantTerms {
     pub expires_at: Option<Timestamp>,
     pub source: GrantSource,
     pub granted_at: Timestamp,
+    /// The endpoints that it burns on; all of them where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Scopes>,
 }

@@ -33,6 +33,7 @@ fn a_refund_says_where_its_credits_went() {
         expires_at: Some(time("2027-01-01T00:00:00.000001Z")),
         source: GrantSource::Plan,
         granted_at: time("2026-11-01T00:00:00Z"),
+        endpoints: None,
     };
     let full = CreditsRefunded {
         amount: credits("5.75"),

@@ -5,7 +5,8 @@
 
 use keyledger_events::{
     ClientLeft, Credits, CreditsCharged, CreditsCorrected, CreditsExpired, CreditsGranted, CreditsReleased,
-    CreditsReserved, GrantId, GrantPart, GrantSource, OnceMark, PaidWork, ReleaseCause, ReservationId, Timestamp,
+    CreditsReserved, Endpoint, GrantId, GrantPart, GrantSource, GrantStarted, OnceMark, PaidWork, ReleaseCause,
+    ReservationId, Scopes, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,10 @@ pub struct Grant {
     pub expires_at: Option<Timestamp>,
     pub source: GrantSource,
     pub granted_at: Timestamp,
+    /// It takes effect then, and has not yet.
+    pub starts_at: Option<Timestamp>,
+    /// The endpoints that it burns on; `None`: all.
+    pub endpoints: Option<Scopes>,
     /// What can still be held.
     pub remaining: Credits,
     /// What open reservations hold.
@@ -69,6 +74,10 @@ pub enum Outcome {
 
 impl Account {
     pub(super) fn granted(&mut self, e: &CreditsGranted, at: Timestamp) -> Folded {
+        let rolled = match e.period {
+            Some(period) => self.renewed(period, e.grant, e.rolled_over)?,
+            None => Credits::ZERO,
+        };
         let grant = Grant {
             id: e.grant,
             amount: e.amount,
@@ -76,11 +85,15 @@ impl Account {
             expires_at: e.expires_at,
             source: e.source,
             granted_at: at,
+            starts_at: e.starts_at,
+            endpoints: e.endpoints.clone(),
             remaining: e.amount.minus_within(e.repays).ok_or("more is repaid than granted")?,
             held: Credits::ZERO,
         };
         self.owed = self.owed.minus_within(e.repays).ok_or("more is repaid than owed")?;
-        self.totals.granted = self.totals.granted.plus(e.amount).ok_or(SUM)?;
+        // What rolls over was given before.
+        let new = e.amount.minus_within(rolled).ok_or("more rolls over than is granted")?;
+        self.totals.granted = self.totals.granted.plus(new).ok_or(SUM)?;
         self.place(grant);
         self.drop_used_up_grants();
         Ok(())
@@ -90,6 +103,26 @@ impl Account {
     pub(super) fn place(&mut self, grant: Grant) {
         let place = self.grants.partition_point(|other| other.burns_before(&grant));
         self.grants.insert(place, grant);
+    }
+
+    /// Micro-credits of grants that not every use may burn: those for some endpoints only, and those for later.
+    pub(super) fn set_aside(&self) -> i64 {
+        let aside = self.grants.iter().filter(|grant| !grant.is_for_all());
+        aside.map(|grant| grant.remaining.micros()).sum()
+    }
+
+    pub(super) fn started(&mut self, e: &GrantStarted) -> Folded {
+        let grant = self.grant_mut(e.grant)?;
+        if grant.starts_at.take().is_none() {
+            return Err("the grant has taken effect already");
+        }
+        grant.remaining = grant
+            .remaining
+            .minus_within(e.repays)
+            .ok_or("more is repaid than granted")?;
+        self.owed = self.owed.minus_within(e.repays).ok_or("more is repaid than owed")?;
+        self.drop_used_up_grants();
+        Ok(())
     }
 
     /// Takes out what is left of a grant whose time is over.
@@ -278,6 +311,20 @@ impl Account {
 }
 
 impl Grant {
+    /// Every use may burn it, now.
+    pub fn is_for_all(&self) -> bool {
+        self.starts_at.is_none() && self.endpoints.is_none()
+    }
+
+    /// It is set aside for some endpoints, and this is one of them.
+    pub fn is_bound_to(&self, endpoint: &Endpoint) -> bool {
+        let bound = self
+            .endpoints
+            .as_ref()
+            .is_some_and(|endpoints| endpoints.allow(endpoint));
+        bound && self.starts_at.is_none()
+    }
+
     pub fn expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|end| end <= now)
     }

@@ -44,6 +44,8 @@ impl Grant {
             expires_at: terms.expires_at,
             source: terms.source,
             granted_at: terms.granted_at,
+            starts_at: None,
+            endpoints: terms.endpoints.clone(),
             remaining: Credits::ZERO,
             held: Credits::ZERO,
         }

@@ -89,7 +89,7 @@ pub(super) fn hold_and_spend(
         field: "quantity".into(),
     };
     let amount = work.unit_price.times(quantity).ok_or(out_of_range)?;
-    let (from, on_limit) = take(given.account, amount)?;
+    let (from, on_limit) = take(given.account, Some(&work.endpoint), amount)?;
     let expires_at = given.now.plus_seconds(HOLD_SECONDS);
     let hold = Hold {
         work: work.clone(),

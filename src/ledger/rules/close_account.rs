@@ -1,6 +1,6 @@
 //! Closing an account: its keys are deleted and its holds released in the same append, so that no moment lies between.
 
-use keyledger_events::{AccountClosed, AccountId, DeleteReason, Event, KeyDeleted, Reason, ReleaseCause};
+use keyledger_events::{AccountClosed, AccountId, DeleteReason, Event, KeyDeleted, PlanEnded, Reason, ReleaseCause};
 use serde::{Deserialize, Serialize};
 
 use super::accounts::{AccountFacts, facts};
@@ -33,6 +33,8 @@ impl Command for CloseAccount {
         }
         let reason = self.reason.clone();
         let mut events: Vec<Event> = vec![AccountClosed { reason }.into()];
+        let plans = account.plans.iter();
+        events.extend(plans.map(|plan| Event::from(PlanEnded { plan: plan.id })));
         let alive = account.keys.values().filter(|key| key.deleted.is_none());
         events.extend(alive.map(|key| {
             Event::from(KeyDeleted {

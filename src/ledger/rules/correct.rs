@@ -54,6 +54,8 @@ impl CorrectCredits {
             expires_at: None,
             source: GrantSource::Correction,
             reference: None,
+            starts_at: None,
+            endpoints: None,
             reason: Some(self.reason.clone()),
         }
     }
@@ -65,7 +67,7 @@ impl CorrectCredits {
         if amount > reach {
             return Err(Refusal::CorrectionExceedsAvailable { asked: amount, reach });
         }
-        let (from, on_limit) = take(account, amount)?;
+        let (from, on_limit) = take(account, None, amount)?;
         Ok(vec![
             CreditsCorrected {
                 correction: self.correction,
@@ -101,7 +103,7 @@ impl Command for CorrectCredits {
         let (id, corrected_at) = match account.remembered.made_by(&by.command) {
             Ok(Some(Made::Grant { at, grant })) => (Corrected::Added(grant.grant), *at),
             Ok(Some(Made::Correction { at, correction })) => (Corrected::Taken(*correction), *at),
-            Ok(Some(Made::Key(_) | Made::Refund { .. })) | Err(_) => return None,
+            Ok(Some(Made::Key(_) | Made::Refund { .. } | Made::Plan { .. })) | Err(_) => return None,
             Ok(None) if self.amount.is_negative() => (Corrected::Taken(self.correction), account.touched_at),
             Ok(None) => (Corrected::Added(self.grant), account.touched_at),
         };

@@ -1,6 +1,6 @@
 //! Giving credits.
 
-use keyledger_events::{AccountId, Credits, CreditsGranted, Event, GrantId, GrantSource, Reason, Timestamp};
+use keyledger_events::{AccountId, Credits, CreditsGranted, Event, GrantId, GrantSource, Reason, Scopes, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::account::Account;
@@ -20,6 +20,10 @@ pub struct GrantCredits {
     pub expires_at: Option<Timestamp>,
     pub source: GrantSource,
     pub reference: Option<String>,
+    /// When it takes effect; at once, where that is not to come.
+    pub starts_at: Option<Timestamp>,
+    /// The endpoints that it burns on; all, unless said.
+    pub endpoints: Option<Scopes>,
     pub reason: Option<Reason>,
 }
 
@@ -32,6 +36,8 @@ pub struct GrantFacts {
     pub expires_at: Option<Timestamp>,
     pub source: GrantSource,
     pub reference: Option<String>,
+    pub starts_at: Option<Timestamp>,
+    pub endpoints: Option<Scopes>,
     pub reason: Option<Reason>,
     pub granted_at: Timestamp,
     pub available: Credits,
@@ -58,6 +64,16 @@ impl Command for GrantCredits {
                 field: "expires_at".into(),
             });
         }
+        let starts_at = self.starts_at.filter(|start| *start > given.now);
+        if let (Some(start), Some(end)) = (starts_at, self.expires_at)
+            && end <= start
+        {
+            return Err(Refusal::OutOfRange {
+                field: "expires_at".into(),
+            });
+        }
+        // What is set aside is not there to repay anything.
+        let for_all = starts_at.is_none() && self.endpoints.is_none();
         Ok(vec![
             CreditsGranted {
                 grant: self.grant,
@@ -66,8 +82,16 @@ impl Command for GrantCredits {
                 expires_at: self.expires_at,
                 source: self.source,
                 reference: self.reference.clone(),
+                starts_at,
+                endpoints: self.endpoints.clone(),
+                period: None,
+                rolled_over: None,
                 reason: self.reason.clone(),
-                repays: self.amount.min(given.account.owed),
+                repays: if for_all {
+                    self.amount.min(given.account.owed)
+                } else {
+                    Credits::ZERO
+                },
             }
             .into(),
         ])
@@ -76,7 +100,9 @@ impl Command for GrantCredits {
     fn reply(&self, account: &Account, by: &By) -> Option<GrantFacts> {
         let (grant, granted_at) = match account.remembered.made_by(&by.command) {
             Ok(Some(Made::Grant { at, grant })) => (grant.clone(), *at),
-            Ok(Some(Made::Key(_) | Made::Refund { .. } | Made::Correction { .. })) | Err(_) => return None,
+            Ok(Some(Made::Key(_) | Made::Refund { .. } | Made::Correction { .. } | Made::Plan { .. })) | Err(_) => {
+                return None;
+            }
             Ok(None) => {
                 let made = CreditsGranted {
                     grant: self.grant,
@@ -85,6 +111,14 @@ impl Command for GrantCredits {
                     expires_at: self.expires_at,
                     source: self.source,
                     reference: self.reference.clone(),
+                    starts_at: account
+                        .grants
+                        .iter()
+                        .find(|g| g.id == self.grant)
+                        .and_then(|g| g.starts_at),
+                    endpoints: self.endpoints.clone(),
+                    period: None,
+                    rolled_over: None,
                     reason: self.reason.clone(),
                     repays: Credits::ZERO,
                 };
@@ -106,6 +140,8 @@ impl Command for GrantCredits {
             expires_at: grant.expires_at,
             source: grant.source,
             reference: grant.reference,
+            starts_at: grant.starts_at,
+            endpoints: grant.endpoints,
             reason: grant.reason,
             granted_at,
             available: account.available(),

@@ -74,7 +74,9 @@ pub(super) fn room_for_another(given: &Given<'_>) -> Result<(), Refusal> {
 pub(super) fn made(account: &Account, by: &By, now: KeyId) -> Option<KeyId> {
     match account.remembered.made_by(&by.command) {
         Ok(Some(Made::Key(key))) => Some(*key),
-        Ok(Some(Made::Grant { .. } | Made::Refund { .. } | Made::Correction { .. })) | Err(_) => None,
+        Ok(Some(Made::Grant { .. } | Made::Refund { .. } | Made::Correction { .. } | Made::Plan { .. })) | Err(_) => {
+            None
+        }
         Ok(None) => Some(now),
     }
 }

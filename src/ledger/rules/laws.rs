@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use keyledger_events::{Credits, Event, Recorded, ReservationId};
+use keyledger_events::{Credits, Event, Period, PlanId, Recorded, ReservationId};
 use proptest::prelude::*;
 
 use super::scenario::*;
@@ -39,6 +39,8 @@ enum Step {
         amount: u32,
         priority: i32,
         until: Option<u32>,
+        from: Option<u32>,
+        bound: bool,
     },
     Refund {
         id: u8,
@@ -49,6 +51,20 @@ enum Step {
     },
     Correct {
         amount: i32,
+    },
+    Plan {
+        n: u8,
+        amount: u32,
+        cap: u32,
+    },
+    EndPlan {
+        n: u8,
+    },
+    WaitDays {
+        days: u32,
+    },
+    Watch {
+        amounts: Vec<u32>,
     },
     Close,
     DeleteKey,
@@ -69,11 +85,15 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (0u8..12, 0u64..9).prop_map(|(id, units)| Step::Delivered { id, units }),
         2 => (0u8..12).prop_map(|id| Step::Release { id }),
         2 => (0u8..12, 1u64..4, 1u32..3_000_000).prop_map(|(id, units, price)| Step::AtOnce { id, units, price }),
-        3 => (2u8..200, 1u32..5_000_000, -2i32..3, prop::option::of(1u32..400))
-            .prop_map(|(n, amount, priority, until)| Step::Grant { n, amount, priority, until }),
+        3 => (2u8..200, 1u32..5_000_000, -2i32..3, prop::option::of(1u32..400), prop::option::weighted(0.2, 1u32..400), prop::bool::weighted(0.2))
+            .prop_map(|(n, amount, priority, until, from, bound)| Step::Grant { n, amount, priority, until, from, bound }),
         3 => (0u8..12, prop::option::of(1u32..3_000_000)).prop_map(|(id, amount)| Step::Refund { id, amount }),
         1 => (0u32..4_000_000).prop_map(|limit| Step::Limit { limit }),
         2 => (-3_000_000i32..0).prop_map(|amount| Step::Correct { amount }),
+        1 => (1u8..5, 1u32..3_000_000, 0u32..2_000_000).prop_map(|(n, amount, cap)| Step::Plan { n, amount, cap }),
+        1 => (1u8..5).prop_map(|n| Step::EndPlan { n }),
+        1 => (1u32..4).prop_map(|days| Step::WaitDays { days }),
+        1 => prop::collection::vec(0u32..8_000_000, 0..3).prop_map(|amounts| Step::Watch { amounts }),
         1 => Just(Step::DeleteKey),
         1 => (0u8..9).prop_map(|n| if n == 0 { Step::Close } else { Step::Due }),
         1 => (0u32..300).prop_map(|overlap| Step::Rotate { overlap }),
@@ -128,12 +148,20 @@ fn take_step(s: &mut Scenario, step: &Step, used_grants: &mut Vec<u8>) -> Option
             amount,
             priority,
             until,
+            from,
+            bound,
         } => {
             if used_grants.contains(n) {
                 return None;
             }
             used_grants.push(*n);
-            let made = grant(*n, &micros(*amount)).priority(*priority);
+            let mut made = grant(*n, &micros(*amount)).priority(*priority);
+            if let Some(from) = from {
+                made = made.from(*from);
+            }
+            if *bound {
+                made = made.only_on(&["serp", "ai_visibility"]);
+            }
             s.when(if let Some(seconds) = until {
                 made.until(*seconds)
             } else {
@@ -152,6 +180,22 @@ fn take_step(s: &mut Scenario, step: &Step, used_grants: &mut Vec<u8>) -> Option
             let amount = Credits::from_micros(i64::from(*amount)).unwrap();
             s.when(correct(&amount.to_string()))
         }
+        Step::Plan { n, amount, cap } => {
+            if used_plans(&s.history).contains(&plan_id(*n)) {
+                return None;
+            }
+            s.when(plan(*n, &micros(*amount), Period::Day).rolling(&micros(*cap)))
+        }
+        Step::EndPlan { n } => s.when(end_plan(*n)),
+        Step::WaitDays { days } => {
+            s.later(*days * 86_400 / 2);
+            return None;
+        }
+        Step::Watch { amounts } => {
+            let amounts: Vec<String> = amounts.iter().map(|amount| micros(*amount)).collect();
+            let amounts: Vec<&str> = amounts.iter().map(String::as_str).collect();
+            s.when(thresholds(&amounts))
+        }
         Step::Close => s.when(close_account()),
         Step::DeleteKey => s.when(delete_key()),
         Step::Rotate { overlap } => s.when(rotate(9, *overlap)),
@@ -161,6 +205,17 @@ fn take_step(s: &mut Scenario, step: &Step, used_grants: &mut Vec<u8>) -> Option
         }
         Step::Due => s.when(settle_due()),
     })
+}
+
+fn used_plans(history: &[Recorded]) -> Vec<PlanId> {
+    let started = history.iter().filter_map(|recorded| {
+        if let Event::PlanStarted(e) = &recorded.event {
+            Some(e.plan)
+        } else {
+            None
+        }
+    });
+    started.collect()
 }
 
 fn refold(history: &[Recorded]) -> Account {
@@ -196,7 +251,8 @@ fn on_limit(account: &Account) -> i64 {
 /// `owed`: how much was on the credit limit before the last step.
 fn laws_hold(account: &Account, owed: i64) {
     let t = &account.totals;
-    let free = sum(account.grants.iter().map(|g| g.remaining));
+    let all = sum(account.grants.iter().map(|g| g.remaining));
+    let free = sum(account.grants.iter().filter(|g| g.is_for_all()).map(|g| g.remaining));
     let held_on_limit = sum(account.open.values().map(|h| h.on_limit));
     let available = account.available().micros();
     assert_eq!(
@@ -206,7 +262,7 @@ fn laws_hold(account: &Account, owed: i64) {
     );
     assert_eq!(
         t.granted.micros(),
-        available + t.reserved.micros() + t.charged.micros() - t.refunded.micros()
+        available + (all - free) + t.reserved.micros() + t.charged.micros() - t.refunded.micros()
             + t.expired.micros()
             + t.corrected.micros()
     );
@@ -260,7 +316,7 @@ proptest! {
         let mut grants = Vec::new();
         for step in &steps {
             let first = take_step(&mut s, step, &mut grants);
-            if first.is_some_and(|tried| !tried.was_refused()) && !matches!(step, Step::Grant { .. } | Step::Refund { .. } | Step::Correct { .. }) {
+            if first.is_some_and(|tried| !tried.was_refused()) && !matches!(step, Step::Grant { .. } | Step::Refund { .. } | Step::Correct { .. } | Step::Plan { .. }) {
                 let again = take_step(&mut s, step, &mut grants).unwrap();
                 prop_assert!(again.wrote_nothing(), "{step:?} wrote {again:?}");
             }

@@ -19,13 +19,17 @@ mod laws;
 mod leak;
 #[cfg(test)]
 mod once;
+mod plans;
 mod refund;
 mod release;
 mod reserve;
 mod rotate;
 #[cfg(test)]
 mod scenario;
+#[cfg(test)]
+mod set_aside;
 mod settle;
+mod thresholds;
 
 pub use accounts::{AccountFacts, OpenAccount};
 pub use change_account::ChangeAccount;
@@ -38,8 +42,10 @@ pub use due::{SettleDue, due};
 pub use grants::{GrantCredits, GrantFacts};
 pub use keys::{CreateKey, DeleteKey, KeyFacts, RenameKey};
 pub use leak::DeleteLeaked;
+pub use plans::{EndPlan, PLANS_MAX, PlanFacts, StartPlan};
 pub use refund::{RefundCharge, RefundFacts};
 pub use release::ReleaseReservation;
 pub use reserve::{Held, Payer, Price, ReserveCredits, Usage};
 pub use rotate::{NewText, OVERLAP_SECONDS_MAX, RotateKey};
 pub use settle::{Charge, Release};
+pub use thresholds::{SetThresholds, THRESHOLDS_MAX, crossings};

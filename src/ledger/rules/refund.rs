@@ -148,7 +148,9 @@ impl Command for RefundCharge {
     fn reply(&self, account: &Account, by: &By) -> Option<RefundFacts> {
         let (refund, amount, refunded_at) = match account.remembered.made_by(&by.command) {
             Ok(Some(Made::Refund { at, refund, amount })) => (*refund, *amount, *at),
-            Ok(Some(Made::Key(_) | Made::Grant { .. } | Made::Correction { .. })) | Err(_) => return None,
+            Ok(Some(Made::Key(_) | Made::Grant { .. } | Made::Correction { .. } | Made::Plan { .. })) | Err(_) => {
+                return None;
+            }
             Ok(None) => {
                 let last = account.refunds.get(self.reservation())?;
                 (last.last, last.last_amount, account.touched_at)

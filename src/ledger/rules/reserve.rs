@@ -165,7 +165,7 @@ pub(super) fn room_for_new(given: &Given<'_>, reservation: ReservationId, key: O
     Ok(())
 }
 
-/// What can be held at most: all that is available, and the credit limit.
+/// What work of any endpoint can hold at most: all that is available, and the credit limit.
 pub(super) fn reach(account: &Account) -> Credits {
     let limit = account
         .opened
@@ -174,20 +174,51 @@ pub(super) fn reach(account: &Account) -> Credits {
     account.available().plus(limit).unwrap_or(Credits::MAX)
 }
 
-/// Takes an amount from the grants in burn order, and what is lacking from the credit limit.
-pub(super) fn take(account: &Account, amount: Credits) -> Result<(Vec<GrantPart>, Credits), Refusal> {
+/// What is set aside for an endpoint, among others or alone.
+fn bound_to(account: &Account, endpoint: Option<&Endpoint>) -> Credits {
+    let bound = account
+        .grants
+        .iter()
+        .filter(|grant| endpoint.is_some_and(|endpoint| grant.is_bound_to(endpoint)));
+    bound.fold(Credits::ZERO, |sum, grant| {
+        sum.plus(grant.remaining).unwrap_or(Credits::MAX)
+    })
+}
+
+/// The same for work of one endpoint: what is set aside for it as well. That can be held too where others are over the
+/// credit limit.
+fn reach_of(account: &Account, endpoint: Option<&Endpoint>) -> Credits {
+    let bound = bound_to(account, endpoint);
+    if bound.is_zero() {
+        return reach(account);
+    }
+    bound.plus(reach(account).max(Credits::ZERO)).unwrap_or(Credits::MAX)
+}
+
+/// Takes an amount from the grants, those that are set aside for the endpoint first and each kind in burn order, and what
+/// is lacking from the credit limit. Without an endpoint it leaves alone what is set aside.
+pub(super) fn take(
+    account: &Account,
+    endpoint: Option<&Endpoint>,
+    amount: Credits,
+) -> Result<(Vec<GrantPart>, Credits), Refusal> {
     let available = account.available();
+    let available = available.plus(bound_to(account, endpoint)).unwrap_or(available);
     let insufficient = Refusal::InsufficientCredits {
         required: amount,
         available,
     };
     // What costs nothing needs nothing, also where a credit limit was lowered below what is used of it.
-    if !amount.is_zero() && reach(account) < amount {
+    if !amount.is_zero() && reach_of(account, endpoint) < amount {
         return Err(insufficient);
     }
     let mut lacking = amount;
     let mut from = Vec::new();
-    for grant in &account.grants {
+    let bound = account
+        .grants
+        .iter()
+        .filter(|grant| endpoint.is_some_and(|endpoint| grant.is_bound_to(endpoint)));
+    for grant in bound.chain(account.grants.iter().filter(|grant| grant.is_for_all())) {
         let part = grant.remaining.min(lacking);
         if !part.is_zero() {
             lacking = lacking.minus_within(part).ok_or_else(|| insufficient.clone())?;
@@ -239,7 +270,7 @@ impl Command for ReserveCredits {
             return Err(closed(self.reservation, settled));
         }
         room_for_new(&given, self.reservation, key)?;
-        let (from, on_limit) = take(account, amount)?;
+        let (from, on_limit) = take(account, Some(&self.endpoint), amount)?;
         let used = key.map(|key| {
             Event::from(KeyUsed {
                 key: key.id,
@@ -289,7 +320,7 @@ impl Command for ReserveCredits {
             amount: hold.amount,
             expires_at: hold.expires_at,
             available: account.available(),
-            reach: reach(account),
+            reach: reach_of(account, Some(&hold.work.endpoint)),
             paid: hold.paid,
             key_limits: key.map(|key| key.limits.clone()).unwrap_or_default(),
             hang_ups: key.map(|key| key.hang_ups.clone()).unwrap_or_default(),

@@ -143,7 +143,15 @@ impl Scenario {
             actor: Actor::System,
             command: self.name.take().unwrap_or(unique),
         };
-        let mut written = self.write(due(&self.account, self.now), &by);
+        let mut written = Vec::new();
+        loop {
+            let due = due(&self.account, self.now);
+            if due.is_empty() {
+                break;
+            }
+            written.extend(self.write(due, &by));
+        }
+        written.extend(self.write(crossings(&self.account), &by));
         let given = Given {
             account: &self.account,
             by: &by,
@@ -155,6 +163,7 @@ impl Scenario {
             written.extend(self.write(events, &by));
             let reply = command.reply(&self.account, &by);
             travelled(&reply.expect("a command that was not refused has a reply"));
+            written.extend(self.write(crossings(&self.account), &by));
         });
         if let Err(refusal) = &answer {
             assert_eq!(travelled(refusal), *refusal);

@@ -152,6 +152,8 @@ fn expiring_at_once(account: &Account, returned_to: &[GrantPart], now: Timestamp
                 .grants
                 .iter()
                 .any(|grant| grant.id == part.grant && grant.expired(now))
+                // Of a plan's last grant the next period decides, which is due at the same moment.
+                && !account.is_of_running_plan(part.grant)
         })
         .map(|part| {
             CreditsExpired {

@@ -92,6 +92,11 @@ fn kind_of(type_name: &str) -> Option<Kind> {
         | "keyledger.CreditLimitChanged.v1"
         | "keyledger.CreditsGranted.v1"
         | "keyledger.CreditsExpired.v1"
+        | "keyledger.GrantStarted.v1"
+        | "keyledger.PlanStarted.v1"
+        | "keyledger.PlanEnded.v1"
+        | "keyledger.ThresholdsSet.v1"
+        | "keyledger.ThresholdReached.v1"
         | "keyledger.CreditsRefunded.v1"
         | "keyledger.CreditsCorrected.v1" => Some(Kind::Credits),
         "keyledger.KeyUsed.v1" => Some(Kind::Requests),

@@ -87,6 +87,11 @@ pub(super) fn reservation(event: &Event) -> Option<ReservationId> {
         Event::CreditsReleased(e) => Some(e.reservation),
         Event::CreditsRefunded(e) => Some(e.reservation),
         Event::AccountOpened(_)
+        | Event::ThresholdsSet(_)
+        | Event::ThresholdReached(_)
+        | Event::PlanStarted(_)
+        | Event::PlanEnded(_)
+        | Event::GrantStarted(_)
         | Event::CreditsCorrected(_)
         | Event::AccountClosed(_)
         | Event::AccountRenamed(_)

@@ -6,6 +6,7 @@ mod list;
 mod names;
 mod pretty;
 mod show;
+mod why;
 mod words;
 
 pub(super) use list::list;

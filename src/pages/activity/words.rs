@@ -1,11 +1,11 @@
 //! Events in plain words: one sentence each, that says who did it where that is somebody.
 
 use keyledger_events::{
-    Channel, ClientLeft, Credits, CreditsRefunded, DeleteReason, Environment, Event, GrantSource, PaidWork, Recorded,
-    ReleaseCause, Timestamp,
+    Channel, Credits, CreditsRefunded, Endpoint, Environment, Event, PaidWork, Recorded, Scopes, Timestamp,
 };
 
 use super::names::Names;
+use super::why::{source, why_deleted, why_free};
 use crate::pages::moment::{Moment, thousands};
 use crate::pages::name::Shown;
 
@@ -167,6 +167,52 @@ pub(super) fn tell(recorded: &Recorded, names: &Names, now: Timestamp) -> Told {
                 Some(end) => told.say(format!(", good until {}", Moment::new(end, now).day)),
                 None => told,
             };
+            let told = match &e.endpoints {
+                Some(endpoints) => told.say(format!(", for {} only", and(endpoints))),
+                None => told,
+            };
+            let told = match e.rolled_over {
+                Some(part) => told.say(format!(", {} of it left of the period before", part.amount)),
+                None => told,
+            };
+            let before = e.rolled_over.map_or(Credits::ZERO, |part| part.amount);
+            let new = e.amount.minus(before).unwrap_or(e.amount);
+            let now_there = if e.starts_at.is_none() { new } else { Credits::ZERO };
+            match e.starts_at {
+                Some(start) => Told {
+                    credits: change(PLUS, now_there),
+                    ..told
+                        .say(format!(", for use from {}", Moment::new(start, now).day))
+                        .by_nobody()
+                },
+                None => Told {
+                    credits: change(PLUS, now_there),
+                    ..told.by_nobody()
+                },
+            }
+        }
+        Event::PlanStarted(e) => who()
+            .say(format!(
+                " started a plan: {} every {}",
+                amount(e.amount),
+                e.period.as_str()
+            ))
+            .by_somebody(),
+        Event::PlanEnded(_) => who().say(" ended a plan").by_somebody(),
+        Event::ThresholdsSet(e) if e.thresholds.is_empty() => {
+            who().say(" watches for no balance any more").by_somebody()
+        }
+        Event::ThresholdsSet(e) => {
+            let amounts: Vec<String> = e.thresholds.iter().map(Credits::to_string).collect();
+            who()
+                .say(format!(" watches for a balance of {}", amounts.join(" or ")))
+                .by_somebody()
+        }
+        Event::ThresholdReached(e) => Sentence::new()
+            .say(format!("The balance has come down to {}", amount(e.threshold)))
+            .by_nobody(),
+        Event::GrantStarted(e) => {
+            let told = Sentence::new().say(format!("{} can be used from now on", amount(e.amount)));
             Told {
                 credits: change(PLUS, e.amount),
                 ..told.by_nobody()
@@ -249,6 +295,16 @@ fn of_request(told: Sentence, request: &str, work: &PaidWork, names: &Names) -> 
     .by_somebody()
 }
 
+/// `serp`, `echo and serp`, `ai_visibility, echo and serp`.
+fn and(endpoints: &Scopes) -> String {
+    let names: Vec<&str> = endpoints.endpoints().iter().map(Endpoint::as_str).collect();
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, first)) => format!("{} and {last}", first.join(", ")),
+        None => String::new(),
+    }
+}
+
 fn units(quantity: u64) -> String {
     if quantity == 1 {
         String::new()
@@ -257,47 +313,13 @@ fn units(quantity: u64) -> String {
     }
 }
 
-const fn source(source: GrantSource) -> &'static str {
-    match source {
-        GrantSource::Purchase => "a purchase",
-        GrantSource::Plan => "part of the plan",
-        GrantSource::Promotion => "a gift",
-        GrantSource::Correction => "a correction",
-        GrantSource::Refund => "a refund",
-    }
-}
-
-const fn why_deleted(reason: DeleteReason) -> &'static str {
-    match reason {
-        DeleteReason::Requested => "",
-        DeleteReason::Compromised => ", because it was compromised",
-        DeleteReason::Rotated => ", which another key has replaced",
-        DeleteReason::Expired => ", whose time was over",
-        DeleteReason::Leaked => ", because it was found in public",
-        DeleteReason::AccountClosed => ", as the account was closed",
-    }
-}
-
-const fn why_free(cause: ReleaseCause, client_left: Option<ClientLeft>) -> &'static str {
-    match cause {
-        ReleaseCause::Requested => "there was nothing to pay for",
-        ReleaseCause::Queued => "the data was not ready yet",
-        ReleaseCause::Error => "it failed",
-        ReleaseCause::ClientGone if matches!(client_left, Some(ClientLeft::NearEnd)) => {
-            "the client left just before the end"
-        }
-        ReleaseCause::ClientGone => "the client left before all of it was there",
-        ReleaseCause::Expired => "nobody finished it in time",
-        ReleaseCause::AccountClosed => "the account was closed",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use keyledger_events::{
-        AccountId, Actor, CommandId, CreditsCharged, CreditsExpired, CreditsGranted, CreditsReleased, EventId, GrantId,
-        KeyDeleted, KeyId, KeyRenamed, PortalSessionId, Position, ReservationId, Seq, Shard, TokenId,
+        AccountId, Actor, ClientLeft, CommandId, CreditsCharged, CreditsExpired, CreditsGranted, CreditsReleased,
+        DeleteReason, EventId, GrantId, GrantSource, KeyDeleted, KeyId, KeyRenamed, PortalSessionId, Position,
+        ReleaseCause, ReservationId, Seq, Shard, TokenId,
     };
 
     const NOW: Timestamp = Timestamp::EPOCH;
@@ -457,7 +479,11 @@ mod tests {
             expires_at: None,
             source: GrantSource::Promotion,
             reference: Some("<b>\u{202E}welcome".to_owned()),
+            period: None,
+            rolled_over: None,
             reason: None,
+            starts_at: None,
+            endpoints: None,
             repays: Credits::ZERO,
         };
         assert_eq!(

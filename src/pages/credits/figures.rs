@@ -10,6 +10,8 @@ use crate::views::Spending;
 #[derive(Debug)]
 pub(super) struct Figures {
     pub(super) available: String,
+    /// `5 for some endpoints only, 10 for later`: what is not in it.
+    pub(super) aside: Option<String>,
     pub(super) held: String,
     pub(super) used: String,
     /// What was taken back in the same time, of use of any time.
@@ -30,6 +32,7 @@ impl Figures {
         let (lasts, because) = runway(spending, now);
         Figures {
             available: amount(inside.map_or(spending.available, |inside| inside.available)),
+            aside: inside.and_then(aside),
             held: amount(sum(inside.map(|inside| inside.held))),
             used: amount(spending.charged),
             refunded: (!spending.refunded.is_zero()).then(|| amount(spending.refunded)),
@@ -38,6 +41,15 @@ impl Figures {
             because,
         }
     }
+}
+
+fn aside(inside: &Inside) -> Option<String> {
+    let parts = [(inside.bound, "for some endpoints only"), (inside.later, "for later")];
+    let told = parts.into_iter().filter(|(credits, _)| !credits.is_zero());
+    let told: Vec<String> = told
+        .map(|(credits, what)| format!("{} {what}", amount(credits)))
+        .collect();
+    (!told.is_empty()).then(|| told.join(", "))
 }
 
 /// How long the credits last, and why we think so.

@@ -1,6 +1,6 @@
 //! What credits came from, what is left of each, and until when.
 
-use keyledger_events::{Credits, Timestamp};
+use keyledger_events::{Credits, Endpoint, Timestamp};
 
 use crate::pages::amount::{amount, sum};
 use crate::pages::chart::Share;
@@ -19,6 +19,10 @@ pub(super) struct GrantRow {
     pub(super) part_left: Share,
     pub(super) held: Option<String>,
     pub(super) expires: Option<Expiry>,
+    /// When it takes effect, where that is still to come.
+    pub(super) starts: Option<Moment>,
+    /// `serp, echo`: the endpoints that it is for, where it is not for all.
+    pub(super) only_on: Option<String>,
 }
 
 #[derive(Debug)]
@@ -49,6 +53,14 @@ impl GrantRow {
             part_left: Share::of(micros(sum([grant.remaining, grant.held])), micros(grant.amount)),
             held: (!grant.held.is_zero()).then(|| amount(grant.held)),
             expires: grant.expires_at.map(|at| Expiry::new(at, now)),
+            starts: grant
+                .starts_at
+                .filter(|_| !grant.started)
+                .map(|at| Moment::new(at, now)),
+            only_on: grant.endpoints.as_ref().map(|endpoints| {
+                let names: Vec<&str> = endpoints.endpoints().iter().map(Endpoint::as_str).collect();
+                names.join(", ")
+            }),
         }
     }
 }

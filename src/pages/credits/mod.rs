@@ -10,6 +10,7 @@ mod filter;
 mod grants;
 mod lines;
 mod page;
+mod plans;
 mod prices;
 mod used;
 

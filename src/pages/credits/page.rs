@@ -11,6 +11,7 @@ use super::figures::Figures;
 use super::filter::{Look, Wrong};
 use super::grants::GrantRow;
 use super::lines::LineRow;
+use super::plans::PlanRow;
 use super::prices::Prices;
 use super::used;
 use crate::clock;
@@ -23,7 +24,7 @@ use crate::pages::frame::{Around, Frame, Root};
 use crate::pages::moment::start_of_month;
 use crate::pages::name::Shown;
 use crate::views::{
-    ChargeLine, ChargeSearch, Grant, Key, KeyTotals, Lines, Page, Point, Range, Spending, ViewName, Views,
+    ChargeLine, ChargeSearch, Grant, Key, KeyTotals, Lines, Page, Plan, Point, Range, Spending, ViewName, Views,
 };
 
 /// As many as weigh little and are read at once.
@@ -45,6 +46,7 @@ struct CreditsPage<'a> {
     keys: Ranks,
     grants: Vec<GrantRow>,
     more_grants: bool,
+    plans: Vec<PlanRow>,
     prices: Prices,
     look: Look,
     wrong: Option<Wrong>,
@@ -90,6 +92,7 @@ pub(in crate::pages) async fn show(
         points,
         totals,
         grants,
+        plans,
         lines,
         chosen,
     } = found;
@@ -112,6 +115,7 @@ pub(in crate::pages) async fn show(
             .take(most)
             .map(|grant| GrantRow::new(grant, now))
             .collect(),
+        plans: plans.into_iter().map(|plan| PlanRow::new(plan, now)).collect(),
         prices: Prices::of(&pages.prices),
         wrong: search.as_ref().err().copied(),
         offered,
@@ -132,6 +136,7 @@ struct Found {
     points: Vec<Point>,
     totals: KeyTotals,
     grants: Vec<Grant>,
+    plans: Vec<Plan>,
     lines: Option<Page<ChargeLine, Position>>,
     chosen: Option<Key>,
 }
@@ -146,11 +151,12 @@ impl Found {
         search: Option<&ChargeSearch>,
         before: Option<u64>,
     ) -> Result<Found, Fault> {
-        let (spending, points, totals, grants, lines, chosen) = tokio::try_join!(
+        let (spending, points, totals, grants, plans, lines, chosen) = tokio::try_join!(
             views.spending(account, start_of_month(now), now),
             views.usage(account, range, Lines::Endpoint),
             views.key_totals(account, range.from(), KEYS_OFFERED),
             views.open_grants(account, now, GRANTS_MAX + 1),
+            views.running_plans(account),
             async {
                 match search {
                     Some(search) => {
@@ -175,6 +181,7 @@ impl Found {
             points: points.value.unwrap_or_default(),
             totals,
             grants,
+            plans,
             lines,
             chosen,
         })

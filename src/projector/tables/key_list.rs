@@ -101,7 +101,7 @@ fn count_column(count: u32) -> i32 {
 }
 
 /// Lists of different lengths cannot be one array of arrays; no endpoint's name has a comma.
-fn joined(scopes: &Scopes) -> String {
+pub(super) fn joined(scopes: &Scopes) -> String {
     let names: Vec<&str> = scopes.endpoints().iter().map(Endpoint::as_str).collect();
     names.join(",")
 }

@@ -3,6 +3,7 @@
 mod balance;
 mod charges;
 mod key_list;
+mod plans;
 mod reservations;
 mod usage;
 

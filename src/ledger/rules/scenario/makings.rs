@@ -2,7 +2,8 @@
 
 use keyledger_events::{
     AccountName, CorrectionId, Credits, DeleteReason, Endpoint, Environment, Event, GrantId, GrantSource, KeyDigest,
-    KeyId, KeyName, OnceMark, Reason, Recorded, RefundId, ReleaseCause, ReservationId, Scopes, Timestamp,
+    KeyId, KeyName, OnceMark, Period, PlanId, Reason, Recorded, RefundId, ReleaseCause, ReservationId, Scopes,
+    Timestamp,
 };
 
 use super::super::*;
@@ -161,6 +162,8 @@ pub(crate) struct GrantMakings {
     amount: Credits,
     priority: i32,
     until: Option<u32>,
+    from: Option<u32>,
+    endpoints: Option<Scopes>,
 }
 
 impl GrantMakings {
@@ -169,6 +172,18 @@ impl GrantMakings {
             until: Some(seconds),
             ..self
         }
+    }
+
+    /// Takes effect so many seconds later.
+    pub(crate) fn from(self, seconds: u32) -> GrantMakings {
+        let from = Some(seconds);
+        GrantMakings { from, ..self }
+    }
+
+    /// Burns on these endpoints only.
+    pub(crate) fn only_on(self, endpoints: &[&str]) -> GrantMakings {
+        let endpoints = Some(scopes(endpoints));
+        GrantMakings { endpoints, ..self }
     }
 
     pub(crate) fn priority(self, priority: i32) -> GrantMakings {
@@ -187,6 +202,8 @@ impl Sent for GrantMakings {
             expires_at: self.until.map(|seconds| now.plus_seconds(seconds)),
             source: GrantSource::Purchase,
             reference: None,
+            starts_at: self.from.map(|seconds| now.plus_seconds(seconds)),
+            endpoints: self.endpoints,
             reason: None,
         }
     }
@@ -198,6 +215,8 @@ pub(crate) fn grant(n: u8, amount: &str) -> GrantMakings {
         amount: credits(amount),
         priority: 0,
         until: None,
+        from: None,
+        endpoints: None,
     }
 }
 
@@ -352,5 +371,68 @@ impl Sent for CorrectMakings {
             amount: self.0,
             reason: Reason::parse("Granted twice").unwrap(),
         }
+    }
+}
+
+pub(crate) struct PlanMakings {
+    n: u8,
+    amount: Credits,
+    period: Period,
+    from: Option<u32>,
+    rollover_cap: Credits,
+}
+
+impl PlanMakings {
+    pub(crate) fn rolling(self, cap: &str) -> PlanMakings {
+        let rollover_cap = credits(cap);
+        PlanMakings { rollover_cap, ..self }
+    }
+
+    pub(crate) fn from(self, seconds: u32) -> PlanMakings {
+        let from = Some(seconds);
+        PlanMakings { from, ..self }
+    }
+}
+
+impl Sent for PlanMakings {
+    type C = StartPlan;
+    fn at(self, now: Timestamp) -> StartPlan {
+        StartPlan {
+            account: account_id(),
+            plan: plan_id(self.n),
+            amount: self.amount,
+            period: self.period,
+            starts_at: self.from.map(|seconds| now.plus_seconds(seconds)),
+            rollover_cap: self.rollover_cap,
+        }
+    }
+}
+
+pub(crate) fn plan_id(n: u8) -> PlanId {
+    PlanId::from_parts(START_MS, u128::from(n) << 40)
+}
+
+pub(crate) fn plan(n: u8, amount: &str, period: Period) -> PlanMakings {
+    PlanMakings {
+        n,
+        amount: credits(amount),
+        period,
+        from: None,
+        rollover_cap: Credits::ZERO,
+    }
+}
+
+pub(crate) fn end_plan(n: u8) -> EndPlan {
+    let plan = plan_id(n);
+    EndPlan {
+        account: account_id(),
+        plan,
+    }
+}
+
+pub(crate) fn thresholds(amounts: &[&str]) -> SetThresholds {
+    SetThresholds {
+        account: account_id(),
+        thresholds: amounts.iter().map(|amount| credits(amount)).collect(),
     }
 }
