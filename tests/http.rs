@@ -3,6 +3,7 @@
 mod access;
 pub mod client;
 mod credits;
+mod denials;
 mod environments;
 mod forward_auth;
 mod key_limits;

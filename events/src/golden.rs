@@ -2,6 +2,7 @@
 //! auditors hold hashes of. `KEYLEDGER_WRITE_GOLDEN=1` writes the samples that do not exist yet.
 
 mod client_left;
+mod denied;
 mod environment;
 mod key_limits;
 mod once;
@@ -338,6 +339,7 @@ fn canonical_bytes_are_the_released_ones() {
     }
     // Those that came later have files of their own.
     types.push(rotated::rotated().type_name());
+    types.push(denied::denied(DenyReason::Scope).type_name());
     types.dedup();
     assert_eq!(types, Event::TYPES, "every type has a sample");
 }

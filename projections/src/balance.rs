@@ -275,6 +275,7 @@ impl Changes for BalanceChanges {
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)
             | Event::KeyRotated(_)
+            | Event::KeyUseDenied(_)
             | Event::KeyUsed(_) => Ok(()),
         }
     }

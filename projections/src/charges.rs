@@ -70,6 +70,7 @@ impl Changes for ChargesChanges {
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)
             | Event::KeyRotated(_)
+            | Event::KeyUseDenied(_)
             | Event::KeyUsed(_)
             | Event::CreditsGranted(_)
             | Event::CreditsExpired(_)

@@ -2,9 +2,9 @@
 
 use keyledger_events::{
     AccountId, AccountName, AccountOpened, Actor, Channel, CommandId, Credits, CreditsCharged, CreditsExpired,
-    CreditsGranted, CreditsReleased, CreditsReserved, DeleteReason, Endpoint, Environment, Event, EventId, GrantId,
-    GrantPart, GrantSource, KeyCreated, KeyDeleted, KeyDigest, KeyId, KeyName, KeyRenamed, KeyRotated, KeyUsed,
-    PaidWork, Position, Recorded, ReleaseCause, ReservationId, Seq, Shard, Timestamp,
+    CreditsGranted, CreditsReleased, CreditsReserved, DeleteReason, DenyReason, Endpoint, Environment, Event, EventId,
+    GrantId, GrantPart, GrantSource, KeyCreated, KeyDeleted, KeyDigest, KeyId, KeyName, KeyRenamed, KeyRotated,
+    KeyUseDenied, KeyUsed, PaidWork, Position, Recorded, ReleaseCause, ReservationId, Seq, Shard, Timestamp,
 };
 use proptest::prelude::*;
 
@@ -177,7 +177,7 @@ impl History {
 
 /// Two accounts whose holds are settled one way or the other, or stay open; keys renamed, rotated and deleted in between.
 fn history() -> impl Strategy<Value = Vec<Recorded>> {
-    prop::collection::vec((0u8..2, 0u8..7), 0..60).prop_map(|steps| {
+    prop::collection::vec((0u8..2, 0u8..8), 0..60).prop_map(|steps| {
         let mut history = History::default();
         history.open(0);
         history.open(1);
@@ -231,6 +231,17 @@ fn history() -> impl Strategy<Value = Vec<Recorded>> {
                             },
                         );
                     }
+                }
+                (6, last) => {
+                    open.extend(last);
+                    history.add(
+                        n,
+                        KeyUseDenied {
+                            key: key(n),
+                            reason: DenyReason::Scope,
+                            count: next + 1,
+                        },
+                    );
                 }
                 (_, last) => {
                     open.extend(last);
@@ -400,4 +411,25 @@ fn a_grant_that_repays_the_credit_limit_has_only_the_rest() {
     assert_eq!(rows.accounts[&account(1)].sums.available(), 3_500_000);
     let before = rows.grants[&(account(1), grant(1))].sums;
     assert_eq!((before.remaining, before.held), (0, 0));
+}
+
+#[test]
+fn refused_uses_are_counted_for_the_last_day_that_had_any() {
+    let denied = |count| KeyUseDenied {
+        key: key(1),
+        reason: DenyReason::Deleted,
+        count,
+    };
+    let mut history = History::default();
+    history.open(1);
+    for count in [2, 3, 5] {
+        history.add(1, denied(count));
+    }
+    let day = Timestamp::from_micros(86_400_000_000).unwrap();
+    history.events.last_mut().unwrap().time = day;
+    for batches in [&[1][..], &[4, 1], &[5, 1], &[6]] {
+        let rows = in_batches::<KeyListRows>(&history.events, batches);
+        let row = &rows.0[&(account(1), key(1))];
+        assert_eq!(row.denied, Some(crate::Denied { day, count: 5 }), "{batches:?}");
+    }
 }

@@ -72,6 +72,7 @@ impl Changes for ReservationsChanges {
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)
             | Event::KeyRotated(_)
+            | Event::KeyUseDenied(_)
             | Event::KeyUsed(_)
             | Event::CreditsGranted(_)
             | Event::CreditsExpired(_) => Ok(()),

@@ -163,6 +163,7 @@ impl Changes for UsageChanges {
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)
             | Event::KeyRotated(_)
+            | Event::KeyUseDenied(_)
             | Event::CreditsGranted(_)
             | Event::CreditsExpired(_) => Ok(()),
         }

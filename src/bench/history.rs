@@ -160,6 +160,7 @@ impl Book {
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)
             | Event::KeyRotated(_)
+            | Event::KeyUseDenied(_)
             | Event::KeyUsed(_)
             | Event::CreditsGranted(_)
             | Event::CreditsExpired(_) => {}

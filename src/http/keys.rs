@@ -179,6 +179,9 @@ pub(super) struct KeyBody {
     /// How often it was let through. Not in the answer to a change either.
     #[serde(skip_serializing_if = "Option::is_none")]
     uses: Option<u64>,
+    /// How often it was refused today, UTC, as far as it is written down: a minute late. Not in the answer to a change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    denied_today: Option<u64>,
 }
 
 impl KeyBody {
@@ -210,12 +213,14 @@ impl KeyBody {
             rate_limit: key.limits.rate.map(KeyRateLimit::from),
             last_used_at: None,
             uses: None,
+            denied_today: None,
         }
     }
 
     fn seen(key: views::Key, now: Timestamp) -> KeyBody {
         KeyBody {
             state: key.state(now).as_str(),
+            denied_today: Some(key.denied_on(now)),
             id: key.id,
             account: key.account,
             name: key.name,

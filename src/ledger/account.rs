@@ -210,6 +210,7 @@ impl Account {
             Event::KeyUsed(e) => {
                 self.key_mut(e.key)?;
             }
+            Event::KeyUseDenied(e) => _ = self.key_mut(e.key)?.denied_at.insert(e.reason, at),
             Event::CreditsGranted(e) => self.granted(e, at)?,
             Event::CreditsExpired(e) => self.lapsed(e)?,
             Event::CreditsReserved(e) => self.reserved(e, at)?,

@@ -10,6 +10,7 @@ mod account;
 mod answers;
 mod cache;
 mod command;
+mod denials;
 mod flight;
 mod hang_ups;
 mod load;
@@ -36,14 +37,15 @@ pub use account::{
     Account, Grant, Hold, Inconsistent, Key, KeyLimits, Keys, Opened, Outcome, STATE_FORMAT, Settled, Totals,
 };
 pub use command::{Answer, By, Command, Limits, SubmitError, Target};
+pub use denials::Denials;
 pub use hang_ups::{HANG_UP_WINDOW_SECONDS_MAX, HANG_UPS_MAX, HangUps};
 pub use paid_results::PaidResults;
 pub use refusal::Refusal;
 pub use remembered::idempotent_command_id;
 pub use rules::{
     AccountFacts, Beyond, Charge, ChargeAtOnce, ChargeDelivered, ChargeReservation, CreateKey, DeleteKey, DeleteLeaked,
-    DeliveryCharge, GrantCredits, GrantFacts, Held, KeyFacts, NewText, OVERLAP_SECONDS_MAX, OpenAccount, Payer, Price,
-    Release, ReleaseReservation, RenameKey, ReserveCredits, RotateKey, SettleDue, Usage,
+    DeliveryCharge, GrantCredits, GrantFacts, Held, KeyFacts, NewText, NoteDenied, OVERLAP_SECONDS_MAX, OpenAccount,
+    Payer, Price, Release, ReleaseReservation, RenameKey, ReserveCredits, RotateKey, SettleDue, Usage,
 };
 pub use signals::{KeySignals, Working};
 
@@ -131,12 +133,17 @@ impl Ledger {
     /// Sends a command and waits for its answer. When the future is dropped, the command may still happen, whole.
     pub async fn submit<C: Command>(&self, command: C, by: By) -> Result<Answer<C::Reply>, SubmitError> {
         let (tell, told) = oneshot::channel();
+        let shown = command.shown_key();
         let job: Box<dyn Work> = Box::new(Job::new(command, by, tell));
         self.queue.try_send(job).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => SubmitError::Busy,
             mpsc::error::TrySendError::Closed(_) => SubmitError::Unavailable,
         })?;
-        told.await.unwrap_or(Err(SubmitError::OutcomeUnknown))
+        let answer = told.await.unwrap_or(Err(SubmitError::OutcomeUnknown));
+        if let (Some(key), Err(SubmitError::Refused { refusal, .. })) = (shown, &answer) {
+            self.signals.denials().note(key, refusal);
+        }
+        answer
     }
 
     /// Who has to know at once when a key is deleted asks here.

@@ -82,6 +82,7 @@ impl Remembered {
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)
             | Event::KeyRotated(_)
+            | Event::KeyUseDenied(_)
             | Event::KeyUsed(_)
             | Event::CreditsExpired(_)
             | Event::CreditsReserved(_)

@@ -29,6 +29,8 @@ pub struct Key {
     /// When the key was last let through to fetch data.
     pub last_used_at: Option<Timestamp>,
     pub uses: u64,
+    /// The last day, UTC, on which uses were refused, and how many on it.
+    pub denied: Option<(Timestamp, u64)>,
 }
 
 /// Whether a key is let through.
@@ -50,6 +52,12 @@ impl KeyState {
 }
 
 impl Key {
+    /// How many uses were refused on the day of a moment, UTC.
+    pub fn denied_on(&self, now: Timestamp) -> u64 {
+        let today = self.denied.filter(|(day, _)| *day == now.start_of_day());
+        today.map_or(0, |(_, count)| count)
+    }
+
     /// The key's state at a moment.
     pub fn state(&self, now: Timestamp) -> KeyState {
         let stopped = self.rotated.is_some_and(|(_, end)| end <= now);
@@ -81,7 +89,15 @@ pub(super) fn key(row: &PgRow) -> Result<Key, ViewError> {
         rate_limit: rate_limit(row)?,
         last_used_at: row.time_or_none("last_used_at")?,
         uses: row.count("uses")?,
+        denied: denied(row)?,
     })
+}
+
+fn denied(row: &PgRow) -> Result<Option<(Timestamp, u64)>, ViewError> {
+    match row.time_or_none("denied_day")? {
+        Some(day) => Ok(Some((day, row.count("denied_count")?))),
+        None => Ok(None),
+    }
 }
 
 fn scopes(row: &PgRow) -> Result<Option<Scopes>, ViewError> {

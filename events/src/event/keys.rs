@@ -81,6 +81,38 @@ impl DeleteReason {
     }
 }
 
+/// Uses of a known key were refused, since the last such event of the key and reason. A summary: at most one a minute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyUseDenied {
+    pub key: KeyId,
+    pub reason: DenyReason,
+    /// 1 or more.
+    pub count: u64,
+}
+
+/// Why a use of a key was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DenyReason {
+    Deleted,
+    Expired,
+    /// The key is for other endpoints.
+    Scope,
+    NoCredits,
+}
+
+impl DenyReason {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            DenyReason::Deleted => "deleted",
+            DenyReason::Expired => "expired",
+            DenyReason::Scope => "scope",
+            DenyReason::NoCredits => "no-credits",
+        }
+    }
+}
+
 /// A key was used to ask for data, and the use was let through.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

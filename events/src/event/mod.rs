@@ -9,7 +9,7 @@ pub use credits::{
     Channel, ClientLeft, CreditsCharged, CreditsExpired, CreditsGranted, CreditsReleased, CreditsReserved, GrantPart,
     GrantSource, PaidWork, ReleaseCause,
 };
-pub use keys::{DeleteReason, KeyCreated, KeyDeleted, KeyRenamed, KeyRotated, KeyUsed};
+pub use keys::{DeleteReason, DenyReason, KeyCreated, KeyDeleted, KeyRenamed, KeyRotated, KeyUseDenied, KeyUsed};
 
 use crate::ids::KeyId;
 use crate::key::KeyDigest;
@@ -68,6 +68,7 @@ events! {
     CreditsCharged => "keyledger.CreditsCharged.v1",
     CreditsReleased => "keyledger.CreditsReleased.v1",
     KeyRotated => "keyledger.KeyRotated.v1",
+    KeyUseDenied => "keyledger.KeyUseDenied.v1",
 }
 
 impl Event {
@@ -85,6 +86,7 @@ impl Event {
             Event::KeyRenamed(e) => Some(e.key),
             Event::KeyDeleted(e) => Some(e.key),
             Event::KeyRotated(e) => Some(e.key),
+            Event::KeyUseDenied(e) => Some(e.key),
             Event::KeyUsed(e) => Some(e.key),
             Event::CreditsReserved(e) => e.work.key,
             Event::CreditsCharged(e) => e.work.key,
@@ -101,6 +103,7 @@ impl Event {
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)
             | Event::KeyRotated(_)
+            | Event::KeyUseDenied(_)
             | Event::KeyUsed(_)
             | Event::CreditsGranted(_)
             | Event::CreditsExpired(_)

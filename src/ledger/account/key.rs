@@ -1,7 +1,9 @@
 //! A key as its account knows it, and what it is limited to.
 
+use std::collections::BTreeMap;
+
 use keyledger_events::{
-    CallRate, DeleteReason, Endpoint, Environment, KeyCreated, KeyDigest, KeyId, KeyName, Scopes, Timestamp,
+    CallRate, DeleteReason, DenyReason, Endpoint, Environment, KeyCreated, KeyDigest, KeyId, KeyName, Scopes, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +23,8 @@ pub struct Key {
     pub deleted: Option<(Timestamp, DeleteReason)>,
     /// Who takes its place, and when it stops.
     pub rotated: Option<Rotated>,
+    /// When it was last written down that its uses were refused, by reason.
+    pub denied_at: BTreeMap<DenyReason, Timestamp>,
     /// Open reservations of this key.
     pub open: u32,
     /// When its clients left just before the end of an answer.
@@ -61,6 +65,7 @@ impl Key {
             },
             deleted: None,
             rotated: None,
+            denied_at: BTreeMap::new(),
             open: 0,
             hang_ups: HangUps::default(),
         }

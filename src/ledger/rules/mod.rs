@@ -6,6 +6,7 @@ mod accounts;
 mod charge;
 mod charge_at_once;
 mod charge_delivered;
+mod denied;
 mod due;
 #[cfg(test)]
 mod free_riders;
@@ -27,6 +28,7 @@ pub use accounts::{AccountFacts, OpenAccount};
 pub use charge::ChargeReservation;
 pub use charge_at_once::ChargeAtOnce;
 pub use charge_delivered::{Beyond, ChargeDelivered, DeliveryCharge};
+pub use denied::NoteDenied;
 pub use due::{SettleDue, due};
 pub use grants::{GrantCredits, GrantFacts};
 pub use keys::{CreateKey, DeleteKey, KeyFacts, RenameKey};

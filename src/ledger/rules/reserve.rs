@@ -282,6 +282,13 @@ impl Command for ReserveCredits {
         })
     }
 
+    fn shown_key(&self) -> Option<KeyDigest> {
+        match self.payer {
+            Payer::Key(digest) => Some(digest),
+            Payer::Account(_) => None,
+        }
+    }
+
     fn actor(&self, account: &Account, by: &By) -> Actor {
         match self.payer {
             Payer::Account(_) => by.actor,

@@ -84,7 +84,7 @@ fn kind_of(type_name: &str) -> Option<Kind> {
         | "keyledger.KeyRotated.v1"
         | "keyledger.KeyDeleted.v1" => Some(Kind::Keys),
         "keyledger.CreditsCharged.v1" => Some(Kind::Charges),
-        "keyledger.CreditsReleased.v1" => Some(Kind::Free),
+        "keyledger.CreditsReleased.v1" | "keyledger.KeyUseDenied.v1" => Some(Kind::Free),
         "keyledger.AccountOpened.v1" | "keyledger.CreditsGranted.v1" | "keyledger.CreditsExpired.v1" => {
             Some(Kind::Credits)
         }

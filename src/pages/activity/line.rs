@@ -90,6 +90,7 @@ pub(super) fn reservation(event: &Event) -> Option<ReservationId> {
         | Event::KeyRenamed(_)
         | Event::KeyDeleted(_)
         | Event::KeyRotated(_)
+        | Event::KeyUseDenied(_)
         | Event::CreditsGranted(_)
         | Event::CreditsExpired(_) => None,
     }

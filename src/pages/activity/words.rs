@@ -1,8 +1,8 @@
 //! Events in plain words: one sentence each, that says who did it where that is somebody.
 
 use keyledger_events::{
-    Channel, ClientLeft, Credits, DeleteReason, Environment, Event, GrantSource, PaidWork, Recorded, ReleaseCause,
-    Timestamp,
+    Channel, ClientLeft, Credits, DeleteReason, DenyReason, Environment, Event, GrantSource, PaidWork, Recorded,
+    ReleaseCause, Timestamp,
 };
 
 use super::names::Names;
@@ -123,6 +123,18 @@ pub(super) fn tell(recorded: &Recorded, names: &Names, now: Timestamp) -> Told {
             };
             told.by_somebody()
         }
+        Event::KeyUseDenied(e) => {
+            let (times, were) = if e.count == 1 {
+                ("A request", "was")
+            } else {
+                ("Requests", "were")
+            };
+            let told = Sentence::new()
+                .say(format!("{times} with the key "))
+                .name(names.key(e.key));
+            let told = told.say(format!(" {were} refused {}: {}", often(e.count), why_denied(e.reason)));
+            told.by_somebody()
+        }
         Event::KeyUsed(e) => {
             let key = Sentence::new().name(names.key(e.key));
             key.say(format!(" asked for {}", e.endpoint)).by_somebody()
@@ -227,6 +239,23 @@ const fn why_deleted(reason: DeleteReason) -> &'static str {
         DeleteReason::Expired => ", whose time was over",
         DeleteReason::Leaked => ", because it was found in public",
         DeleteReason::AccountClosed => ", as the account was closed",
+    }
+}
+
+fn often(count: u64) -> String {
+    match count {
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        count => format!("{} times", thousands(count)),
+    }
+}
+
+const fn why_denied(reason: DenyReason) -> &'static str {
+    match reason {
+        DenyReason::Deleted => "it is deleted",
+        DenyReason::Expired => "its time is over",
+        DenyReason::Scope => "it is for other endpoints",
+        DenyReason::NoCredits => "there were not enough credits",
     }
 }
 

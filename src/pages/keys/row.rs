@@ -25,6 +25,8 @@ pub(super) struct Row {
     /// What the key is limited to, in words.
     pub(super) limits: Option<String>,
     pub(super) stops: Option<Stops>,
+    /// How often it was refused today.
+    pub(super) denied: Option<String>,
 }
 
 /// The end of a key that was rotated.
@@ -60,6 +62,7 @@ impl Row {
         let since = key.last_used_at.unwrap_or(key.created_at);
         Row {
             limits: limits(&key),
+            denied: Some(key.denied_on(now)).filter(|count| *count > 0).map(thousands),
             stops: key.rotated.map(|(successor, at)| Stops {
                 successor,
                 at: Moment::new(at, now),
@@ -108,6 +111,7 @@ mod tests {
             rate_limit: None,
             last_used_at: used_days_ago.map(back),
             uses: 0,
+            denied: None,
         };
         Row::new(key, now)
     }
