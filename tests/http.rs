@@ -12,5 +12,6 @@ mod leaks;
 mod proxies;
 mod rotation;
 mod service;
+mod spending;
 pub mod stage;
 mod usage;

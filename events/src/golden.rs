@@ -7,6 +7,7 @@ mod environment;
 mod key_limits;
 mod once;
 mod rotated;
+mod spending;
 
 use std::fs;
 use std::path::PathBuf;
@@ -100,6 +101,7 @@ fn samples() -> Vec<(&'static str, Event)> {
                 replaces: Some(KeyId::from_parts(1_763_000_000_000, 9)),
                 scopes: None,
                 rate_limit: None,
+                spending_limit: None,
             }
             .into(),
         ),
@@ -115,6 +117,7 @@ fn samples() -> Vec<(&'static str, Event)> {
                 replaces: None,
                 scopes: None,
                 rate_limit: None,
+                spending_limit: None,
             }
             .into(),
         ),
@@ -340,6 +343,7 @@ fn canonical_bytes_are_the_released_ones() {
     // Those that came later have files of their own.
     types.push(rotated::rotated().type_name());
     types.push(denied::denied(DenyReason::Scope).type_name());
+    types.push(spending::limited(None).type_name());
     types.dedup();
     assert_eq!(types, Event::TYPES, "every type has a sample");
 }

@@ -276,6 +276,7 @@ impl Changes for BalanceChanges {
             | Event::KeyDeleted(_)
             | Event::KeyRotated(_)
             | Event::KeyUseDenied(_)
+            | Event::KeySpendingLimited(_)
             | Event::KeyUsed(_) => Ok(()),
         }
     }

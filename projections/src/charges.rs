@@ -71,6 +71,7 @@ impl Changes for ChargesChanges {
             | Event::KeyDeleted(_)
             | Event::KeyRotated(_)
             | Event::KeyUseDenied(_)
+            | Event::KeySpendingLimited(_)
             | Event::KeyUsed(_)
             | Event::CreditsGranted(_)
             | Event::CreditsExpired(_)

@@ -4,7 +4,8 @@ use keyledger_events::{
     AccountId, AccountName, AccountOpened, Actor, Channel, CommandId, Credits, CreditsCharged, CreditsExpired,
     CreditsGranted, CreditsReleased, CreditsReserved, DeleteReason, DenyReason, Endpoint, Environment, Event, EventId,
     GrantId, GrantPart, GrantSource, KeyCreated, KeyDeleted, KeyDigest, KeyId, KeyName, KeyRenamed, KeyRotated,
-    KeyUseDenied, KeyUsed, PaidWork, Position, Recorded, ReleaseCause, ReservationId, Seq, Shard, Timestamp,
+    KeySpendingLimited, KeyUseDenied, KeyUsed, PaidWork, Period, Position, Recorded, ReleaseCause, ReservationId, Seq,
+    Shard, SpendingLimit, Timestamp,
 };
 use proptest::prelude::*;
 
@@ -84,6 +85,7 @@ impl History {
                 replaces: None,
                 scopes: None,
                 rate_limit: None,
+                spending_limit: None,
             },
         );
         self.add(
@@ -177,7 +179,7 @@ impl History {
 
 /// Two accounts whose holds are settled one way or the other, or stay open; keys renamed, rotated and deleted in between.
 fn history() -> impl Strategy<Value = Vec<Recorded>> {
-    prop::collection::vec((0u8..2, 0u8..8), 0..60).prop_map(|steps| {
+    prop::collection::vec((0u8..2, 0u8..9), 0..60).prop_map(|steps| {
         let mut history = History::default();
         history.open(0);
         history.open(1);
@@ -242,6 +244,15 @@ fn history() -> impl Strategy<Value = Vec<Recorded>> {
                             count: next + 1,
                         },
                     );
+                }
+                (7, last) => {
+                    open.extend(last);
+                    let limit = SpendingLimit {
+                        amount: credits(1),
+                        per: Period::Day,
+                    };
+                    let limit = Some(limit).filter(|_| next % 2 == 0);
+                    history.add(n, KeySpendingLimited { key: key(n), limit });
                 }
                 (_, last) => {
                     open.extend(last);

@@ -73,6 +73,7 @@ impl Changes for ReservationsChanges {
             | Event::KeyDeleted(_)
             | Event::KeyRotated(_)
             | Event::KeyUseDenied(_)
+            | Event::KeySpendingLimited(_)
             | Event::KeyUsed(_)
             | Event::CreditsGranted(_)
             | Event::CreditsExpired(_) => Ok(()),

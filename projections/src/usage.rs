@@ -164,6 +164,7 @@ impl Changes for UsageChanges {
             | Event::KeyDeleted(_)
             | Event::KeyRotated(_)
             | Event::KeyUseDenied(_)
+            | Event::KeySpendingLimited(_)
             | Event::CreditsGranted(_)
             | Event::CreditsExpired(_) => Ok(()),
         }

@@ -221,6 +221,7 @@ impl Scribe {
             replaces: None,
             scopes: None,
             rate_limit: None,
+            spending_limit: None,
         };
         self.note(key, created)
     }

@@ -161,6 +161,7 @@ impl Book {
             | Event::KeyDeleted(_)
             | Event::KeyRotated(_)
             | Event::KeyUseDenied(_)
+            | Event::KeySpendingLimited(_)
             | Event::KeyUsed(_)
             | Event::CreditsGranted(_)
             | Event::CreditsExpired(_) => {}

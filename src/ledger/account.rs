@@ -5,6 +5,7 @@
 mod credits;
 mod key;
 mod keys;
+mod spending;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use credits::{Grant, Hold, Outcome, Settled};
 pub use key::{Key, KeyLimits, Rotated};
 pub use keys::Keys;
+pub use spending::Spending;
 
 use super::paid_results::PaidResults;
 use super::remembered::Remembered;
@@ -123,7 +125,7 @@ impl Account {
 
     /// Bytes that the state takes, roughly: what the cache is bounded by.
     pub fn weight(&self) -> usize {
-        512 + self.keys.len() * 400
+        512 + self.keys.len() * 450
             + self.scopes_named * 64
             + self.hang_ups_kept * 8
             + self.stopping.len() * 40
@@ -210,6 +212,7 @@ impl Account {
             Event::KeyUsed(e) => {
                 self.key_mut(e.key)?;
             }
+            Event::KeySpendingLimited(e) => self.key_mut(e.key)?.limits.spending = e.limit,
             Event::KeyUseDenied(e) => _ = self.key_mut(e.key)?.denied_at.insert(e.reason, at),
             Event::CreditsGranted(e) => self.granted(e, at)?,
             Event::CreditsExpired(e) => self.lapsed(e)?,

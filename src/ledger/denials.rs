@@ -30,6 +30,8 @@ fn reason(refusal: &Refusal) -> Option<DenyReason> {
         Some(DenyReason::Scope)
     } else if matches!(refusal, Refusal::InsufficientCredits { .. }) {
         Some(DenyReason::NoCredits)
+    } else if matches!(refusal, Refusal::KeySpendingLimit { .. }) {
+        Some(DenyReason::SpendingLimit)
     } else {
         None
     }

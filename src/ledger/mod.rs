@@ -44,8 +44,8 @@ pub use refusal::Refusal;
 pub use remembered::idempotent_command_id;
 pub use rules::{
     AccountFacts, Beyond, Charge, ChargeAtOnce, ChargeDelivered, ChargeReservation, CreateKey, DeleteKey, DeleteLeaked,
-    DeliveryCharge, GrantCredits, GrantFacts, Held, KeyFacts, NewText, NoteDenied, OVERLAP_SECONDS_MAX, OpenAccount,
-    Payer, Price, Release, ReleaseReservation, RenameKey, ReserveCredits, RotateKey, SettleDue, Usage,
+    DeliveryCharge, GrantCredits, GrantFacts, Held, KeyFacts, LimitSpending, NewText, NoteDenied, OVERLAP_SECONDS_MAX,
+    OpenAccount, Payer, Price, Release, ReleaseReservation, RenameKey, ReserveCredits, RotateKey, SettleDue, Usage,
 };
 pub use signals::{KeySignals, Working};
 

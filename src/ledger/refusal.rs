@@ -1,6 +1,6 @@
 //! Refusals: the rules said no. A value, not a fault; nothing was written for it.
 
-use keyledger_events::{AccountId, Credits, Endpoint, KeyId, ReservationId};
+use keyledger_events::{AccountId, Credits, Endpoint, KeyId, ReservationId, SpendingLimit, Timestamp};
 
 use super::account::KeyLimits;
 
@@ -41,6 +41,17 @@ pub enum Refusal {
         account: AccountId,
         key: KeyId,
         limits: KeyLimits,
+    },
+    /// The key has spent what it may. `spent` is charged in the period or held now.
+    #[error(
+        "{required} credits are needed, and the key has spent {spent} of the {} that it may in a {}, until {resets_at}",
+        limit.amount, limit.per.as_str()
+    )]
+    KeySpendingLimit {
+        limit: SpendingLimit,
+        required: Credits,
+        spent: Credits,
+        resets_at: Timestamp,
     },
     #[error("{required} credits are needed and {available} are available")]
     InsufficientCredits { required: Credits, available: Credits },

@@ -83,6 +83,7 @@ impl Remembered {
             | Event::KeyDeleted(_)
             | Event::KeyRotated(_)
             | Event::KeyUseDenied(_)
+            | Event::KeySpendingLimited(_)
             | Event::KeyUsed(_)
             | Event::CreditsExpired(_)
             | Event::CreditsReserved(_)

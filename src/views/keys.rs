@@ -1,6 +1,6 @@
 //! The key list.
 
-use keyledger_events::{AccountId, CallRate, KeyId, Scopes, Timestamp};
+use keyledger_events::{AccountId, CallRate, KeyId, Period, Scopes, SpendingLimit, Timestamp};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
@@ -26,6 +26,8 @@ pub struct Key {
     pub scopes: Option<Scopes>,
     /// How often the key may call. `None`: as often as any.
     pub rate_limit: Option<CallRate>,
+    /// What the key may spend. `None`: all there is.
+    pub spending_limit: Option<SpendingLimit>,
     /// When the key was last let through to fetch data.
     pub last_used_at: Option<Timestamp>,
     pub uses: u64,
@@ -87,6 +89,7 @@ pub(super) fn key(row: &PgRow) -> Result<Key, ViewError> {
         rotated: row.key_or_none("successor")?.zip(row.time_or_none("stops_at")?),
         scopes: scopes(row)?,
         rate_limit: rate_limit(row)?,
+        spending_limit: spending_limit(row)?,
         last_used_at: row.time_or_none("last_used_at")?,
         uses: row.count("uses")?,
         denied: denied(row)?,
@@ -119,6 +122,17 @@ fn rate_limit(row: &PgRow) -> Result<Option<CallRate>, ViewError> {
     rate.map(Some).map_err(|_| ViewError::Corrupt {
         what: "a rate that is none",
     })
+}
+
+fn spending_limit(row: &PgRow) -> Result<Option<SpendingLimit>, ViewError> {
+    let Some(per) = row.text_or_none("spending_per")? else {
+        return Ok(None);
+    };
+    let per = Period::parse(&per).ok_or(ViewError::Corrupt {
+        what: "a period that is none",
+    })?;
+    let amount = row.credits("spending_amount")?;
+    Ok(Some(SpendingLimit { amount, per }))
 }
 
 impl Views {

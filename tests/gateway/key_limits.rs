@@ -18,6 +18,7 @@ async fn key_for(stage: &Stage, endpoints: &[&str]) -> (KeyId, String) {
     let limits = KeyLimits {
         scopes: Some(names.try_into().unwrap()),
         rate: None,
+        spending: None,
     };
     limited_key(&stage.ledger, stage.customer.account, limits).await
 }
@@ -26,6 +27,7 @@ async fn key_at(stage: &Stage, per_second: u64, burst: u64) -> String {
     let limits = KeyLimits {
         scopes: None,
         rate: Some(CallRate::new(per_second, burst).unwrap()),
+        spending: None,
     };
     limited_key(&stage.ledger, stage.customer.account, limits).await.1
 }

@@ -247,14 +247,15 @@ async fn what_a_key_is_limited_to_stands_under_its_name() {
     let limited = json!({
         "name": "Limited",
         "scopes": ["serp", "echo", "conversions", "ai_visibility"],
-        "rate_limit": {"per_second": 1_000, "burst": 5}
+        "rate_limit": {"per_second": 1_000, "burst": 5},
+        "spending_limit": {"amount": "12.5", "per": "month"}
     });
     let made = stage.operator.post(&format!("{account}/keys"), limited).await;
     let after = made.position().to_owned();
     made.json(201);
     let ada = Browser::inside(&stage, &account).await;
     let list = ada.page(&format!("/portal/keys?after={after}")).await;
-    let said = "Only for ai_visibility, conversions, echo and 1 more. Up to 1,000 calls a second.";
+    let said = "Only for ai_visibility, conversions, echo and 1 more. Up to 1,000 calls a second. May spend 12.5 credits a month.";
     assert_eq!(list.matches(said).count(), 1, "{list}");
     assert_eq!(list.matches("Only for").count(), 1);
 }

@@ -296,7 +296,7 @@ async fn a_database_of_before_the_view_is_caught_up_with() {
         "delete from views.checkpoints where projection = 'usage'",
         "alter table views.charges drop column environment",
         "alter table views.key_list drop column successor, drop column stops_at, drop column denied_day,
-         drop column denied_count",
+         drop column denied_count, drop column spending_amount, drop column spending_per",
         "delete from _sqlx_migrations where version in (6, 17)",
     ] {
         sqlx::query(statement).execute(&mut owner).await.unwrap();

@@ -9,7 +9,9 @@ pub use credits::{
     Channel, ClientLeft, CreditsCharged, CreditsExpired, CreditsGranted, CreditsReleased, CreditsReserved, GrantPart,
     GrantSource, PaidWork, ReleaseCause,
 };
-pub use keys::{DeleteReason, DenyReason, KeyCreated, KeyDeleted, KeyRenamed, KeyRotated, KeyUseDenied, KeyUsed};
+pub use keys::{
+    DeleteReason, DenyReason, KeyCreated, KeyDeleted, KeyRenamed, KeyRotated, KeySpendingLimited, KeyUseDenied, KeyUsed,
+};
 
 use crate::ids::KeyId;
 use crate::key::KeyDigest;
@@ -69,6 +71,7 @@ events! {
     CreditsReleased => "keyledger.CreditsReleased.v1",
     KeyRotated => "keyledger.KeyRotated.v1",
     KeyUseDenied => "keyledger.KeyUseDenied.v1",
+    KeySpendingLimited => "keyledger.KeySpendingLimited.v1",
 }
 
 impl Event {
@@ -87,6 +90,7 @@ impl Event {
             Event::KeyDeleted(e) => Some(e.key),
             Event::KeyRotated(e) => Some(e.key),
             Event::KeyUseDenied(e) => Some(e.key),
+            Event::KeySpendingLimited(e) => Some(e.key),
             Event::KeyUsed(e) => Some(e.key),
             Event::CreditsReserved(e) => e.work.key,
             Event::CreditsCharged(e) => e.work.key,
@@ -104,6 +108,7 @@ impl Event {
             | Event::KeyDeleted(_)
             | Event::KeyRotated(_)
             | Event::KeyUseDenied(_)
+            | Event::KeySpendingLimited(_)
             | Event::KeyUsed(_)
             | Event::CreditsGranted(_)
             | Event::CreditsExpired(_)

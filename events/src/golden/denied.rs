@@ -19,6 +19,7 @@ fn denials_say_why_and_how_often() {
         DenyReason::Expired,
         DenyReason::Scope,
         DenyReason::NoCredits,
+        DenyReason::SpendingLimit,
     ];
     for (n, reason) in (130..).zip(reasons) {
         let name = format!("key-use-denied-{}", reason.as_str());

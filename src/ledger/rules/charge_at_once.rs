@@ -8,6 +8,7 @@ use super::charge::charge_facts;
 use super::keys::key_of;
 use super::reserve::{Price, room_for_new, take};
 use super::settle::{Charge, closed, spend};
+use super::spending::may_spend;
 use crate::ledger::account::{Account, Hold, Outcome};
 use crate::ledger::command::{By, Command, Given, Target};
 use crate::ledger::refusal::Refusal;
@@ -82,6 +83,9 @@ pub(super) fn hold_and_spend(
 ) -> Result<Vec<Event>, Refusal> {
     let out_of_range = Refusal::OutOfRange { field: "quantity" };
     let amount = work.unit_price.times(quantity).ok_or(out_of_range)?;
+    if let Some(key) = work.key {
+        may_spend(key_of(given.account, key)?, amount, given.now)?;
+    }
     let (from, on_limit) = take(given.account, amount)?;
     let expires_at = given.now.plus_seconds(HOLD_SECONDS);
     let hold = Hold {

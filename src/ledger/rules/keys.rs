@@ -102,6 +102,7 @@ impl Command for CreateKey {
                 replaces: None,
                 scopes: self.limits.scopes.clone(),
                 rate_limit: self.limits.rate,
+                spending_limit: self.limits.spending,
             }
             .into(),
         ])
@@ -224,6 +225,7 @@ mod tests {
             limits: KeyLimits {
                 scopes: Some(scopes(&["serp", "echo"])),
                 rate: None,
+                spending: None,
             },
         }
     }

@@ -23,6 +23,7 @@ mod rotate;
 #[cfg(test)]
 mod scenario;
 mod settle;
+mod spending;
 
 pub use accounts::{AccountFacts, OpenAccount};
 pub use charge::ChargeReservation;
@@ -37,3 +38,4 @@ pub use release::ReleaseReservation;
 pub use reserve::{Held, Payer, Price, ReserveCredits, Usage};
 pub use rotate::{NewText, OVERLAP_SECONDS_MAX, RotateKey};
 pub use settle::{Charge, Release};
+pub use spending::LimitSpending;

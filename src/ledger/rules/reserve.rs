@@ -7,6 +7,7 @@ use keyledger_events::{
 
 use super::charge_delivered::beside;
 use super::settle::closed;
+use super::spending::may_spend;
 use crate::ledger::account::{Account, Hold, Key, KeyLimits};
 use crate::ledger::command::{By, Command, Given, Target};
 use crate::ledger::hang_ups::HangUps;
@@ -225,6 +226,9 @@ impl Command for ReserveCredits {
             return Err(closed(self.reservation, settled));
         }
         room_for_new(&given, self.reservation, key)?;
+        if let Some(key) = key {
+            may_spend(key, amount, given.now)?;
+        }
         let (from, on_limit) = take(account, amount)?;
         let used = key.map(|key| {
             Event::from(KeyUsed {

@@ -91,6 +91,7 @@ pub(super) fn reservation(event: &Event) -> Option<ReservationId> {
         | Event::KeyDeleted(_)
         | Event::KeyRotated(_)
         | Event::KeyUseDenied(_)
+        | Event::KeySpendingLimited(_)
         | Event::CreditsGranted(_)
         | Event::CreditsExpired(_) => None,
     }

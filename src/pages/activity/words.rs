@@ -123,6 +123,18 @@ pub(super) fn tell(recorded: &Recorded, names: &Names, now: Timestamp) -> Told {
             };
             told.by_somebody()
         }
+        Event::KeySpendingLimited(e) => match e.limit {
+            Some(limit) => who().say(" lets the key ").name(names.key(e.key)).say(format!(
+                " spend {} a {} at most",
+                amount(limit.amount),
+                limit.per.as_str()
+            )),
+            None => who()
+                .say(" lets the key ")
+                .name(names.key(e.key))
+                .say(" spend all there is"),
+        }
+        .by_somebody(),
         Event::KeyUseDenied(e) => {
             let (times, were) = if e.count == 1 {
                 ("A request", "was")
@@ -256,6 +268,7 @@ const fn why_denied(reason: DenyReason) -> &'static str {
         DenyReason::Expired => "its time is over",
         DenyReason::Scope => "it is for other endpoints",
         DenyReason::NoCredits => "there were not enough credits",
+        DenyReason::SpendingLimit => "it has spent what it may",
     }
 }
 
