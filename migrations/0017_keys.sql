@@ -17,3 +17,18 @@ alter table views.usage
 alter table views.usage_by_endpoint
     add column test_uses bigint not null default 0
         constraint usage_by_endpoint_test_uses_are_uses check (test_uses between 0 and uses);
+
+-- Uses that were refused: the last day on which there were any, and how many on it.
+alter table views.key_list
+    add column denied_day timestamptz,
+    add column denied_count bigint
+        constraint key_list_denied_count_from_one check (denied_count >= 1),
+    add constraint key_list_denied_whole check ((denied_day is null) = (denied_count is null));
+
+-- What a key may spend: micro-credits in each day or month, UTC.
+alter table views.key_list
+    add column spending_amount bigint
+        constraint key_list_spending_amount_from_one check (spending_amount >= 1),
+    add column spending_per text
+        constraint key_list_spending_per_known check (spending_per in ('day', 'month')),
+    add constraint key_list_spending_whole check ((spending_amount is null) = (spending_per is null));

@@ -53,6 +53,7 @@ async fn history(ledger: &Ledger, customers: usize) -> Vec<Customer> {
         let limits = KeyLimits {
             scopes: Some(vec!["serp".to_owned(), "echo".to_owned()].try_into().unwrap()),
             rate: Some(CallRate::new(10, 30).unwrap()),
+            spending: None,
         };
         limited_key(ledger, customer.account, limits).await;
         for turn in 0..20 {

@@ -4,6 +4,7 @@
 mod account_changes;
 mod client_left;
 mod corrections;
+mod denied;
 mod environment;
 mod grant_terms;
 mod key_limits;
@@ -11,6 +12,7 @@ mod once;
 mod plans;
 mod refunds;
 mod rotated;
+mod spending;
 mod thresholds;
 
 use std::fs;
@@ -105,6 +107,7 @@ fn samples() -> Vec<(&'static str, Event)> {
                 replaces: Some(KeyId::from_parts(1_763_000_000_000, 9)),
                 scopes: None,
                 rate_limit: None,
+                spending_limit: None,
             }
             .into(),
         ),
@@ -120,6 +123,7 @@ fn samples() -> Vec<(&'static str, Event)> {
                 replaces: None,
                 scopes: None,
                 rate_limit: None,
+                spending_limit: None,
             }
             .into(),
         ),
@@ -361,6 +365,8 @@ fn canonical_bytes_are_the_released_ones() {
     types.extend(grant_terms::TYPES);
     types.extend(plans::TYPES);
     types.extend(thresholds::TYPES);
+    types.push(denied::denied(DenyReason::Scope).type_name());
+    types.push(spending::limited(None).type_name());
     assert_eq!(types, Event::TYPES, "every type has a sample");
 }
 

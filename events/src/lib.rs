@@ -17,6 +17,7 @@ mod key;
 mod leaf;
 mod once;
 mod scopes;
+mod spending;
 mod text;
 mod time;
 
@@ -32,5 +33,6 @@ pub use key::{Environment, KeyDigest, KeyPrefix, KeySecret, MalformedKey, base62
 pub use leaf::leaf_hash;
 pub use once::{MalformedMark, OnceMark};
 pub use scopes::{Scopes, ScopesError};
+pub use spending::{SpendingLimit, SpendingPeriod};
 pub use text::{AccountName, Endpoint, KeyName, Reason, TextError};
 pub use time::{TimeError, Timestamp};

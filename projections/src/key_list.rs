@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use keyledger_events::{
     AccountId, Actor, CallRate, DeleteReason, Environment, Event, KeyCreated, KeyId, KeyName, Recorded, Scopes,
-    Timestamp,
+    SpendingLimit, Timestamp,
 };
 
 use crate::{Changes, FoldError, Rows, add};
@@ -28,9 +28,34 @@ pub struct KeyRow {
     pub scopes: Option<Scopes>,
     /// How often the key may call. `None`: as often as any.
     pub rate_limit: Option<CallRate>,
+    /// What the key may spend. `None`: all there is.
+    pub spending_limit: Option<SpendingLimit>,
     /// When the key was last let through to fetch data.
     pub last_used_at: Option<Timestamp>,
     pub uses: i64,
+    pub denied: Option<Denied>,
+}
+
+/// Uses that were refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Denied {
+    /// The last day, UTC, on which one was written down, and how many on it.
+    pub day: Timestamp,
+    pub count: i64,
+}
+
+/// A later day begins anew; time does not run backwards in a shard.
+fn denied(before: Option<Denied>, more: Option<Denied>) -> Result<Option<Denied>, &'static str> {
+    match (before, more) {
+        (Some(before), Some(more)) if before.day == more.day => {
+            let count = before
+                .count
+                .checked_add(more.count)
+                .ok_or("a count leaves its bounds")?;
+            Ok(Some(Denied { count, ..more }))
+        }
+        (before, more) => Ok(more.or(before)),
+    }
 }
 
 /// What changes in a key's row.
@@ -41,6 +66,9 @@ pub struct KeyChange {
     pub rotated: Option<(KeyId, Timestamp)>,
     pub last_used_at: Option<Timestamp>,
     pub uses: i64,
+    pub denied: Option<Denied>,
+    /// What it may spend from now on, where that changed.
+    pub spending_limit: Option<Option<SpendingLimit>>,
 }
 
 /// New rows, and changes to rows that were there before.
@@ -63,6 +91,11 @@ impl KeyListChanges {
         before.deleted = before.deleted.or(change.deleted);
         before.rotated = before.rotated.or(change.rotated);
         before.last_used_at = before.last_used_at.max(change.last_used_at);
+        before.spending_limit = change.spending_limit.or(before.spending_limit);
+        before.denied = denied(before.denied, change.denied).map_err(|why| FoldError {
+            position: at.position,
+            why,
+        })?;
         add(&mut before.uses, change.uses, at.position)
     }
 }
@@ -74,6 +107,8 @@ fn merge_into_row(row: &mut KeyRow, change: KeyChange) -> Result<(), &'static st
     row.deleted = row.deleted.or(change.deleted);
     row.rotated = row.rotated.or(change.rotated);
     row.last_used_at = row.last_used_at.max(change.last_used_at);
+    row.spending_limit = change.spending_limit.unwrap_or(row.spending_limit);
+    row.denied = denied(row.denied, change.denied)?;
     row.uses = row.uses.checked_add(change.uses).ok_or("a count leaves its bounds")?;
     Ok(())
 }
@@ -93,8 +128,10 @@ fn row(account: AccountId, created: &KeyCreated, recorded: &Recorded) -> KeyRow 
         rotated: None,
         scopes: created.scopes.clone(),
         rate_limit: created.rate_limit,
+        spending_limit: created.spending_limit,
         last_used_at: None,
         uses: 0,
+        denied: None,
     }
 }
 
@@ -136,6 +173,28 @@ impl Changes for KeyListChanges {
                 let change = KeyChange {
                     last_used_at: Some(at),
                     uses: 1,
+                    ..KeyChange::default()
+                };
+                self.change(account, e.key, change, recorded)
+            }
+            Event::KeySpendingLimited(e) => {
+                let change = KeyChange {
+                    spending_limit: Some(e.limit),
+                    ..KeyChange::default()
+                };
+                self.change(account, e.key, change, recorded)
+            }
+            Event::KeyUseDenied(e) => {
+                let count = i64::try_from(e.count).map_err(|_| FoldError {
+                    position: recorded.position,
+                    why: "a count leaves its bounds",
+                })?;
+                let denied = Denied {
+                    day: at.start_of_day(),
+                    count,
+                };
+                let change = KeyChange {
+                    denied: Some(denied),
                     ..KeyChange::default()
                 };
                 self.change(account, e.key, change, recorded)

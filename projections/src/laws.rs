@@ -4,9 +4,10 @@ mod makings;
 
 use keyledger_events::{
     AccountClosed, AccountName, AccountRenamed, CorrectionId, CreditLimitChanged, Credits, CreditsCharged,
-    CreditsCorrected, CreditsExpired, CreditsGranted, CreditsReserved, DeleteReason, ExternalRefChanged, GrantId,
-    GrantPart, GrantSource, GrantStarted, KeyDeleted, KeyName, KeyRenamed, KeyRotated, PlanEnded, PlanId, Position,
-    Reason, Recorded, ThresholdsSet, Timestamp,
+    CreditsCorrected, CreditsExpired, CreditsGranted, CreditsReserved, DeleteReason, DenyReason, ExternalRefChanged,
+    GrantId, GrantPart, GrantSource, GrantStarted, KeyDeleted, KeyName, KeyRenamed, KeyRotated, KeySpendingLimited,
+    KeyUseDenied, PlanEnded, PlanId, Position, Reason, Recorded, SpendingLimit, SpendingPeriod, ThresholdsSet,
+    Timestamp,
 };
 use makings::*;
 use proptest::prelude::*;
@@ -14,9 +15,9 @@ use proptest::prelude::*;
 use crate::{BalanceRows, Changes, ChargesRows, KeyListRows, ReservationsRows, Rows, UsageRows, replay};
 
 /// Two accounts whose holds are settled one way or the other, or stay open; charges are taken back in halves;
-/// keys renamed, rotated and deleted in between.
+/// keys renamed, rotated, refused and deleted in between.
 fn history() -> impl Strategy<Value = Vec<Recorded>> {
-    prop::collection::vec((0u8..2, 0u8..15), 0..60).prop_map(|steps| {
+    prop::collection::vec((0u8..2, 0u8..17), 0..60).prop_map(|steps| {
         let mut history = History::default();
         history.open(0);
         history.open(1);
@@ -152,6 +153,26 @@ fn history() -> impl Strategy<Value = Vec<Recorded>> {
                             },
                         );
                     }
+                }
+                (14, last) => {
+                    open.extend(last);
+                    history.add(
+                        n,
+                        KeyUseDenied {
+                            key: key(n),
+                            reason: DenyReason::Scope,
+                            count: next + 1,
+                        },
+                    );
+                }
+                (15, last) => {
+                    open.extend(last);
+                    let limit = SpendingLimit {
+                        amount: credits(1),
+                        per: SpendingPeriod::Day,
+                    };
+                    let limit = Some(limit).filter(|_| next % 2 == 0);
+                    history.add(n, KeySpendingLimited { key: key(n), limit });
                 }
                 (_, last) => {
                     open.extend(last);
@@ -346,4 +367,25 @@ fn a_grant_that_repays_the_credit_limit_has_only_the_rest() {
     assert_eq!(rows.accounts[&account(1)].sums.available(), 3_500_000);
     let before = rows.grants[&(account(1), grant(1))].sums;
     assert_eq!((before.remaining, before.held), (0, 0));
+}
+
+#[test]
+fn refused_uses_are_counted_for_the_last_day_that_had_any() {
+    let denied = |count| KeyUseDenied {
+        key: key(1),
+        reason: DenyReason::Deleted,
+        count,
+    };
+    let mut history = History::default();
+    history.open(1);
+    for count in [2, 3, 5] {
+        history.add(1, denied(count));
+    }
+    let day = Timestamp::from_micros(86_400_000_000).unwrap();
+    history.events.last_mut().unwrap().time = day;
+    for batches in [&[1][..], &[4, 1], &[5, 1], &[6]] {
+        let rows = in_batches::<KeyListRows>(&history.events, batches);
+        let row = &rows.0[&(account(1), key(1))];
+        assert_eq!(row.denied, Some(crate::Denied { day, count: 5 }), "{batches:?}");
+    }
 }

@@ -20,7 +20,7 @@ mod usage;
 pub use account_traits::AccountTraits;
 pub use balance::{AccountChange, AccountRow, BalanceChanges, BalanceRows, GrantChange, GrantRow};
 pub use charges::{ChargeRow, ChargesChanges, ChargesRows};
-pub use key_list::{KeyChange, KeyListChanges, KeyListRows, KeyRow};
+pub use key_list::{Denied, KeyChange, KeyListChanges, KeyListRows, KeyRow};
 pub use plans::{PlanChange, PlanRow};
 pub use reservations::{ReservationRow, ReservationsChanges, ReservationsRows};
 pub use usage::{NETWORKS_A_KEY_MAX, Networks, Released, UsageChanges, UsageId, UsageRows, UsageSums};

@@ -177,6 +177,8 @@ impl Changes for UsageChanges {
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)
             | Event::KeyRotated(_)
+            | Event::KeyUseDenied(_)
+            | Event::KeySpendingLimited(_)
             | Event::CreditsGranted(_)
             | Event::CreditsExpired(_) => Ok(()),
         }

@@ -226,6 +226,7 @@ impl Scribe {
             replaces: None,
             scopes: None,
             rate_limit: None,
+            spending_limit: None,
         };
         self.note(key, created)
     }

@@ -3,19 +3,21 @@
 use axum::extract::State;
 use axum::response::IntoResponse;
 use http::header::CACHE_CONTROL;
-use keyledger_events::{AccountId, DeleteReason, Environment, KeyId, KeyName, KeySecret, Scopes, Timestamp};
-use serde::{Deserialize, Serialize, Serializer};
+use keyledger_events::{
+    AccountId, DeleteReason, Environment, KeyId, KeyName, KeySecret, Scopes, SpendingLimit, Timestamp,
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::{IntoParams, ToSchema};
 
-use super::App;
 use super::answer::{Answered, Failure, List, found, refused};
 use super::extract::{Allowed, IdempotencyKey, InPath, InQuery, Json, Manage, Read, Scope};
-use super::key_limits::{self, KeyRateLimit};
+use super::key_limits::{self, KeyRateLimit, KeySpendingLimit};
 use super::look::{list, read_cursor, wait_for_list};
 use super::place::Place;
 use super::words::{Limit, Sought};
+use super::{App, problems};
 use crate::clock;
-use crate::ledger::{CreateKey, DeleteKey, KeyFacts, RenameKey};
+use crate::ledger::{CreateKey, DeleteKey, KeyFacts, LimitSpending, RenameKey};
 use crate::problem::Problem;
 use crate::views::{self, KeySearch, ViewName};
 
@@ -42,6 +44,10 @@ pub(super) struct CreateKeyBody {
     /// endpoints hold beside.
     #[serde(skip_serializing_if = "Option::is_none")]
     rate_limit: Option<KeyRateLimit>,
+    /// What the key may spend in each day or month; beyond it is refused with 402 `key-spending-limit`. All there is,
+    /// unless said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spending_limit: Option<KeySpendingLimit>,
 }
 
 /// What a key is for: real work, or trying out.
@@ -56,12 +62,21 @@ enum EnvironmentName {
     Test,
 }
 
-/// A key's new name.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+/// What to change of a key: one of both.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RenameKeyBody {
-    #[schema(value_type = String, min_length = 1, max_length = 80, example = "Looker Studio, finance")]
-    name: KeyName,
+pub(super) struct ChangeKeyBody {
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 80, example = "Looker Studio, finance")]
+    name: Option<KeyName>,
+    /// What the key may spend from now on; what it has spent in the period counts. `null`: all there is.
+    #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = Option<KeySpendingLimit>)]
+    spending_limit: Option<Option<KeySpendingLimit>>,
+}
+
+/// A member that says `null` says something.
+fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<KeySpendingLimit>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// Why a key is deleted, where a person says so.
@@ -172,6 +187,9 @@ pub(super) struct KeyBody {
     scopes: Option<Scopes>,
     /// `null`: as often as the gateway allows every key.
     rate_limit: Option<KeyRateLimit>,
+    /// `null`: all there is.
+    #[schema(value_type = Option<KeySpendingLimit>)]
+    spending_limit: Option<SpendingLimit>,
     /// When the key was last let through to fetch data. Not in the answer to a change, which does not know it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -179,6 +197,9 @@ pub(super) struct KeyBody {
     /// How often it was let through. Not in the answer to a change either.
     #[serde(skip_serializing_if = "Option::is_none")]
     uses: Option<u64>,
+    /// How often it was refused today, UTC, as far as it is written down: a minute late. Not in the answer to a change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    denied_today: Option<u64>,
 }
 
 impl KeyBody {
@@ -208,14 +229,17 @@ impl KeyBody {
             stops_at: key.rotated.map(|rotated| rotated.stops_at),
             scopes: key.limits.scopes,
             rate_limit: key.limits.rate.map(KeyRateLimit::from),
+            spending_limit: key.limits.spending,
             last_used_at: None,
             uses: None,
+            denied_today: None,
         }
     }
 
     fn seen(key: views::Key, now: Timestamp) -> KeyBody {
         KeyBody {
             state: key.state(now).as_str(),
+            denied_today: Some(key.denied_on(now)),
             id: key.id,
             account: key.account,
             name: key.name,
@@ -230,6 +254,7 @@ impl KeyBody {
             stops_at: key.rotated.map(|(_, end)| end),
             scopes: key.scopes,
             rate_limit: key.rate_limit.map(KeyRateLimit::from),
+            spending_limit: key.spending_limit,
             last_used_at: Some(key.last_used_at),
             uses: Some(key.uses),
         }
@@ -296,7 +321,7 @@ pub(super) async fn create_key(
         route: "keys",
     };
     let by = caller.by_command(idempotency.command_id(scope, &body)?);
-    let limits = key_limits::asked(body.scopes, body.rate_limit)?;
+    let limits = key_limits::asked(body.scopes, body.rate_limit, body.spending_limit)?;
     let environment = body.environment.unwrap_or(Environment::Live);
     let secret = KeySecret::from_random(&app.key_prefix, environment, clock::random_secret_bits());
     let key = clock::fresh_key_id();
@@ -347,26 +372,34 @@ pub(super) async fn list_keys(
     })
 }
 
-/// Renames a key.
+/// Renames a key, or sets what it may spend.
 ///
-/// 200 renamed, also when that was its name. 404 no such account or key. 409 the key is deleted. 422 the name cannot be
-/// taken. 503 nothing was written; send it again.
-#[utoipa::path(patch, path = "/v1/accounts/{account}/keys/{key}", tag = "keys", request_body = RenameKeyBody, responses(
-    (status = 200, description = "Renamed.", body = KeyBody),
+/// 200 changed, also when it was so before. 404 no such account or key. 409 the key is deleted. 422 the name or the limit
+/// cannot be taken, or not exactly one of them is there. 503 nothing was written; send it again.
+#[utoipa::path(patch, path = "/v1/accounts/{account}/keys/{key}", tag = "keys", request_body = ChangeKeyBody, responses(
+    (status = 200, description = "Changed.", body = KeyBody),
     (status = 409, response = Problem),
 ))]
-pub(super) async fn rename_key(
+pub(super) async fn change_key(
     State(app): State<App>,
     caller: Allowed<Manage>,
     InPath((account, key)): InPath<(AccountId, KeyId)>,
-    Json(body): Json<RenameKeyBody>,
+    Json(body): Json<ChangeKeyBody>,
 ) -> Result<Answered<KeyBody>, Failure> {
-    let command = RenameKey {
-        account,
-        key,
-        name: body.name,
+    let by = caller.by();
+    let answer = match (body.name, body.spending_limit) {
+        (Some(name), None) => app.ledger.submit(RenameKey { account, key, name }, by).await,
+        (None, Some(limit)) => {
+            let limit = limit.map(SpendingLimit::from);
+            app.ledger.submit(LimitSpending { account, key, limit }, by).await
+        }
+        (None, None) => return Err(problems::invalid_body("name", "name or spending_limit is needed").into()),
+        (Some(_), Some(_)) => {
+            let detail = "only one of name and spending_limit is taken";
+            return Err(problems::invalid_body("spending_limit", detail).into());
+        }
     };
-    let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
+    let answer = answer.map_err(refused)?;
     Ok(Answered::done(answer, KeyBody::changed))
 }
 
@@ -398,7 +431,7 @@ mod tests {
 
     #[test]
     fn a_creation_without_limits_is_named_as_it_was_before_there_were_any() {
-        let sent = r#"{"name":"CI","scopes":null,"rate_limit":null}"#;
+        let sent = r#"{"name":"CI","scopes":null,"rate_limit":null,"spending_limit":null}"#;
         let body: CreateKeyBody = serde_json::from_str(sent).unwrap();
         let named = serde_json::to_string(&body).unwrap();
         assert_eq!(named, r#"{"name":"CI","environment":null,"expires_at":null}"#);

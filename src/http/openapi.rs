@@ -83,11 +83,24 @@ fn problem_schema() -> ObjectBuilder {
         )
         .property(
             "required",
-            text().description(Some("Of `insufficient-credits`: the credits that are needed.")),
+            text().description(Some(
+                "Of `insufficient-credits` and `key-spending-limit`: the credits that are needed.",
+            )),
         )
         .property(
             "available",
             text().description(Some("Of `insufficient-credits`: the credits that are there.")),
+        )
+        .property("limit", Ref::from_schema_name("KeySpendingLimit"))
+        .property(
+            "spent",
+            text().description(Some(
+                "Of `key-spending-limit`: the credits that are spent or held in the period.",
+            )),
+        )
+        .property(
+            "resets_at",
+            text().description(Some("Of `key-spending-limit`: when the next period begins.")),
         )
         .examples([serde_json::json!({
             "type": "/problems/insufficient-credits",

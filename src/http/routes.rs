@@ -26,7 +26,7 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(accounts::show_account, accounts::change_account))
         .routes(routes!(accounts::close_account))
         .routes(routes!(keys::create_key, keys::list_keys))
-        .routes(routes!(keys::rename_key, keys::delete_key))
+        .routes(routes!(keys::change_key, keys::delete_key))
         .routes(routes!(rotations::rotate_key))
         .routes(routes!(leaks::report_leaks))
         .routes(routes!(events::key_history))

@@ -7,6 +7,7 @@ mod key;
 mod keys;
 mod plans;
 mod refunds;
+mod spending;
 mod thresholds;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use credits::{Grant, Hold, Outcome, Settled};
 pub use key::{Key, KeyLimits, Rotated};
 pub use keys::Keys;
+pub use spending::Spending;
 pub use thresholds::Threshold;
 
 use super::paid_results::PaidResults;
@@ -151,7 +153,7 @@ impl Account {
 
     /// Bytes that the state takes, roughly: what the cache is bounded by.
     pub fn weight(&self) -> usize {
-        512 + self.keys.len() * 400
+        512 + self.keys.len() * 450
             + self.scopes_named * 64
             + self.hang_ups_kept * 8
             + self.stopping.len() * 40
@@ -251,6 +253,8 @@ impl Account {
             Event::KeyUsed(e) => {
                 self.key_mut(e.key)?;
             }
+            Event::KeySpendingLimited(e) => self.key_mut(e.key)?.limits.spending = e.limit,
+            Event::KeyUseDenied(e) => _ = self.key_mut(e.key)?.denied_at.insert(e.reason, at),
             Event::CreditsGranted(e) => self.granted(e, at)?,
             Event::CreditsExpired(e) => self.lapsed(e)?,
             Event::GrantStarted(e) => self.started(e)?,

@@ -82,6 +82,11 @@ pub trait Command: Serialize + DeserializeOwned + Send + 'static {
     /// Tells the caller what is so now, from the account as it stands after the events.
     fn reply(&self, account: &Account, by: &By) -> Option<Self::Reply>;
 
+    /// The key that somebody showed, where one was: that it was refused is counted.
+    fn shown_key(&self) -> Option<KeyDigest> {
+        None
+    }
+
     /// Who the events are by: the sender, unless the command itself shows somebody else.
     fn actor(&self, _account: &Account, by: &By) -> Actor {
         by.actor

@@ -11,6 +11,7 @@ mod answers;
 mod cache;
 mod charged;
 mod command;
+mod denials;
 mod flight;
 mod forwarded;
 mod hang_ups;
@@ -41,6 +42,7 @@ pub use account::{
 };
 pub use charged::Charged;
 pub use command::{Answer, By, Command, Limits, SubmitError, Target};
+pub use denials::Denials;
 pub use forwarded::{Forwarded, NotUnderstood, Outbox};
 pub use hang_ups::{HANG_UP_WINDOW_SECONDS_MAX, HANG_UPS_MAX, HangUps};
 pub use paid_results::PaidResults;
@@ -51,9 +53,9 @@ pub use remembered::idempotent_command_id;
 pub use rules::{
     AccountFacts, Beyond, ChangeAccount, Charge, ChargeAtOnce, ChargeDelivered, ChargeReservation, CloseAccount,
     CorrectCredits, Corrected, CorrectionFacts, CreateKey, DeleteKey, DeleteLeaked, DeliveryCharge, EndPlan,
-    GrantCredits, GrantFacts, Held, KeyFacts, NewText, OVERLAP_SECONDS_MAX, OpenAccount, PLANS_MAX, Payer, PlanFacts,
-    Price, RefundCharge, RefundFacts, Release, ReleaseReservation, RenameKey, ReserveCredits, RotateKey, SetThresholds,
-    SettleDue, StartPlan, THRESHOLDS_MAX, Usage,
+    GrantCredits, GrantFacts, Held, KeyFacts, LimitSpending, NewText, NoteDenied, OVERLAP_SECONDS_MAX, OpenAccount,
+    PLANS_MAX, Payer, PlanFacts, Price, RefundCharge, RefundFacts, Release, ReleaseReservation, RenameKey,
+    ReserveCredits, RotateKey, SetThresholds, SettleDue, StartPlan, THRESHOLDS_MAX, Usage,
 };
 pub use signals::{KeySignals, Working};
 
@@ -165,8 +167,13 @@ impl Ledger {
         } else {
             &self.queue
         };
+        let shown = command.shown_key();
         self.enqueue(queue, Box::new(Job::new(command, by, tell)));
-        told.await.unwrap_or(Err(SubmitError::OutcomeUnknown))
+        let answer = told.await.unwrap_or(Err(SubmitError::OutcomeUnknown));
+        if let (Some(key), Err(SubmitError::Refused { refusal, .. })) = (shown, &answer) {
+            self.signals.denials().note(key, refusal);
+        }
+        answer
     }
 
     fn enqueue(&self, queue: &mpsc::Sender<Box<dyn Work>>, job: Box<dyn Work>) {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use keyledger_events::{AccountId, Credits, Endpoint, KeyId, PlanId, ReservationId};
+use keyledger_events::{AccountId, Credits, Endpoint, KeyId, PlanId, ReservationId, SpendingLimit, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::account::KeyLimits;
@@ -48,6 +48,17 @@ pub enum Refusal {
         account: AccountId,
         key: KeyId,
         limits: KeyLimits,
+    },
+    /// The key has spent what it may. `spent` is charged in the period or held now.
+    #[error(
+        "{required} credits are needed, and the key has spent {spent} of the {} that it may in a {}, until {resets_at}",
+        limit.amount, limit.per.as_str()
+    )]
+    KeySpendingLimit {
+        limit: SpendingLimit,
+        required: Credits,
+        spent: Credits,
+        resets_at: Timestamp,
     },
     #[error("{required} credits are needed and {available} are available")]
     InsufficientCredits { required: Credits, available: Credits },

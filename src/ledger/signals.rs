@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 use keyledger_events::KeyId;
 use tokio_util::sync::CancellationToken;
 
+use super::denials::Denials;
+
 /// Work under way, by key, and the keys that were deleted of late.
 #[derive(Debug, Default)]
 pub struct KeySignals {
     state: Mutex<State>,
+    denials: Denials,
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +39,11 @@ impl KeySignals {
     fn state(&self) -> MutexGuard<'_, State> {
         // Each change under the lock is whole, so a panic elsewhere leaves nothing half done here.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was refused, for those who refuse from memory.
+    pub fn denials(&self) -> &Denials {
+        &self.denials
     }
 
     /// Begins a piece of work of a key, right after the ledger let the key through.

@@ -52,6 +52,8 @@ kinds! {
         "A key is rotated once: `detail` names its successor. Rotate that one, or make another key.";
     KEY_SCOPE = FORBIDDEN "key-scope", "The API key is not for this endpoint",
         "The key is right, and is limited to other endpoints than the one that `detail` names. Nothing was forwarded, held or charged. Use a key that is for this endpoint; what a key is for was said when it was made, and the key list shows it.";
+    KEY_SPENDING_LIMIT = PAYMENT_REQUIRED "key-spending-limit", "The API key has spent what it may",
+        "The key may spend as many credits a day or month, UTC, as `limit` says; `spent` are charged in it or held for requests under way, and it begins anew at `resets_at`. Nothing was forwarded, held or charged. Wait until then, or have the key's limit raised.";
     KEY_AMBIGUOUS = BAD_REQUEST "key-ambiguous", "More than one API key was sent",
         "The request carries two different keys, or the same header twice. Send one key, in one header, so that it is clear who pays.";
     TOO_MANY_KEYS = CONFLICT "too-many-keys", "The account has too many keys",

@@ -12,7 +12,7 @@ mod kinds;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
-use keyledger_events::Credits;
+use keyledger_events::{Credits, SpendingLimit, Timestamp};
 use serde::Serialize;
 
 pub use kinds::*;
@@ -33,13 +33,27 @@ pub struct Problem {
 }
 
 /// What was needed and what was there: the extra members of a 402.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lack {
-    pub required: Credits,
-    pub available: Credits,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lack {
+    Available {
+        required: Credits,
+        available: Credits,
+    },
+    /// Boxed: it is seldom, and problems travel as errors.
+    MaySpend(Box<Spent>),
 }
 
-/// The document of RFC 9457. Members that we add to it: `code`, `field`, `required`, `available`.
+/// What a key may spend and has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spent {
+    pub required: Credits,
+    pub limit: SpendingLimit,
+    pub spent: Credits,
+    pub resets_at: Timestamp,
+}
+
+/// The document of RFC 9457. Members that we add to it: `code`, `field`, `required`, `available`, `limit`, `spent`,
+/// `resets_at`.
 #[derive(Serialize)]
 struct Document<'a> {
     #[serde(rename = "type")]
@@ -54,6 +68,12 @@ struct Document<'a> {
     required: Option<Credits>,
     #[serde(skip_serializing_if = "Option::is_none")]
     available: Option<Credits>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<SpendingLimit>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spent: Option<Credits>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resets_at: Option<Timestamp>,
 }
 
 /// A field's name is ours; where it is the client's own (an unknown member), no more of it than this comes back.
@@ -111,6 +131,11 @@ impl Problem {
 
     /// Writes the document, without a newline.
     pub fn body(&self) -> String {
+        let (required, available, spending) = match &self.credits {
+            None => (None, None, None),
+            Some(Lack::Available { required, available }) => (Some(*required), Some(*available), None),
+            Some(Lack::MaySpend(spent)) => (Some(spent.required), None, Some(spent)),
+        };
         let document = Document {
             type_: format!("/problems/{}", self.kind.code),
             title: self.kind.title,
@@ -118,8 +143,11 @@ impl Problem {
             detail: &self.detail,
             code: self.kind.code,
             field: self.field.as_deref(),
-            required: self.credits.map(|lack| lack.required),
-            available: self.credits.map(|lack| lack.available),
+            required,
+            available,
+            limit: spending.map(|spent| spent.limit),
+            spent: spending.map(|spent| spent.spent),
+            resets_at: spending.map(|spent| spent.resets_at),
         };
         // Strings and numbers only: nothing that serde_json could refuse.
         serde_json::to_string(&document).unwrap_or_else(|_| "{}".to_owned())
@@ -174,8 +202,22 @@ impl From<Refusal> for Problem {
             Refusal::KeyDeleted => Problem::new(KEY_DELETED, detail),
             Refusal::KeyExpired => Problem::new(KEY_EXPIRED, detail),
             Refusal::KeyScope { .. } => Problem::new(KEY_SCOPE, detail),
+            Refusal::KeySpendingLimit {
+                limit,
+                required,
+                spent,
+                resets_at,
+            } => Problem {
+                credits: Some(Lack::MaySpend(Box::new(Spent {
+                    required,
+                    limit,
+                    spent,
+                    resets_at,
+                }))),
+                ..Problem::new(KEY_SPENDING_LIMIT, detail)
+            },
             Refusal::InsufficientCredits { required, available } => Problem {
-                credits: Some(Lack { required, available }),
+                credits: Some(Lack::Available { required, available }),
                 ..Problem::new(INSUFFICIENT_CREDITS, detail)
             },
             Refusal::OutOfRange { field } => Problem::new(OUT_OF_RANGE, detail).field(field),

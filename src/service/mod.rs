@@ -5,6 +5,7 @@
 //! Promise: what is started here is stopped here, faces first, then the lead, then the writer, so that no answered command is lost and
 //! no waiting one is left without an answer.
 
+mod denials;
 mod halts;
 mod health;
 mod lookout;
@@ -171,6 +172,7 @@ impl Service {
             )
         });
         halts::start(views.clone(), rest.clone());
+        denials::start(ledger.clone(), faces.clone());
         if options.roles.projector {
             sweeper::start(ledger.clone(), views.clone(), rest.clone());
         }

@@ -1,6 +1,6 @@
 //! The key list.
 
-use keyledger_events::{AccountId, CallRate, KeyId, Scopes, Timestamp};
+use keyledger_events::{AccountId, CallRate, KeyId, Scopes, SpendingLimit, SpendingPeriod, Timestamp};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
@@ -26,9 +26,13 @@ pub struct Key {
     pub scopes: Option<Scopes>,
     /// How often the key may call. `None`: as often as any.
     pub rate_limit: Option<CallRate>,
+    /// What the key may spend. `None`: all there is.
+    pub spending_limit: Option<SpendingLimit>,
     /// When the key was last let through to fetch data.
     pub last_used_at: Option<Timestamp>,
     pub uses: u64,
+    /// The last day, UTC, on which uses were refused, and how many on it.
+    pub denied: Option<(Timestamp, u64)>,
 }
 
 /// Whether a key is let through.
@@ -50,6 +54,12 @@ impl KeyState {
 }
 
 impl Key {
+    /// How many uses were refused on the day of a moment, UTC.
+    pub fn denied_on(&self, now: Timestamp) -> u64 {
+        let today = self.denied.filter(|(day, _)| *day == now.start_of_day());
+        today.map_or(0, |(_, count)| count)
+    }
+
     /// The key's state at a moment.
     pub fn state(&self, now: Timestamp) -> KeyState {
         let stopped = self.rotated.is_some_and(|(_, end)| end <= now);
@@ -79,9 +89,18 @@ pub(super) fn key(row: &PgRow) -> Result<Key, ViewError> {
         rotated: row.key_or_none("successor")?.zip(row.time_or_none("stops_at")?),
         scopes: scopes(row, "scopes")?,
         rate_limit: rate_limit(row)?,
+        spending_limit: spending_limit(row)?,
         last_used_at: row.time_or_none("last_used_at")?,
         uses: row.count("uses")?,
+        denied: denied(row)?,
     })
+}
+
+fn denied(row: &PgRow) -> Result<Option<(Timestamp, u64)>, ViewError> {
+    match row.time_or_none("denied_day")? {
+        Some(day) => Ok(Some((day, row.count("denied_count")?))),
+        None => Ok(None),
+    }
 }
 
 pub(super) fn scopes(row: &PgRow, column: &str) -> Result<Option<Scopes>, ViewError> {
@@ -103,6 +122,17 @@ fn rate_limit(row: &PgRow) -> Result<Option<CallRate>, ViewError> {
     rate.map(Some).map_err(|_| ViewError::Corrupt {
         what: "a rate that is none",
     })
+}
+
+fn spending_limit(row: &PgRow) -> Result<Option<SpendingLimit>, ViewError> {
+    let Some(per) = row.text_or_none("spending_per")? else {
+        return Ok(None);
+    };
+    let per = SpendingPeriod::parse(&per).ok_or(ViewError::Corrupt {
+        what: "a period that is none",
+    })?;
+    let amount = row.credits("spending_amount")?;
+    Ok(Some(SpendingLimit { amount, per }))
 }
 
 impl Views {

@@ -18,6 +18,7 @@ async fn key_for(stage: &Stage, endpoints: &[&str]) -> (KeyId, String) {
     let limits = KeyLimits {
         scopes: Some(names.try_into().unwrap()),
         rate: None,
+        spending: None,
     };
     limited_key(&stage.ledger, stage.customer.account, limits).await
 }
@@ -26,6 +27,7 @@ async fn key_at(stage: &Stage, per_second: u64, burst: u64) -> String {
     let limits = KeyLimits {
         scopes: None,
         rate: Some(CallRate::new(per_second, burst).unwrap()),
+        spending: None,
     };
     limited_key(&stage.ledger, stage.customer.account, limits).await.1
 }
@@ -160,4 +162,35 @@ async fn own_rate_outlives_a_restart() {
     assert_eq!(with_key(&again, &secret, "/echo").await.status, 200);
     let second = with_key(&again, &secret, "/echo").await;
     assert_eq!(second.header("ratelimit-policy"), Some("\"key\";q=2;w=2"));
+}
+
+#[tokio::test]
+async fn what_is_refused_from_memory_is_counted_like_what_the_ledger_refuses() {
+    let stage = Stage::open().await;
+    let (_, narrow) = key_for(&stage, &["echo"]).await;
+    let (deleted, gone) = generate_key(&stage.ledger, stage.customer.account).await;
+    let delete = DeleteKey {
+        account: stage.customer.account,
+        key: deleted,
+        reason: DeleteReason::Requested,
+    };
+    stage.ledger.submit(delete, by_system()).await.unwrap();
+    for _ in 0..6 {
+        assert_eq!(with_key(&stage, &narrow, "/serp?q=a").await.code(), "key-scope");
+        assert_eq!(with_key(&stage, &gone, "/serp?q=a").await.code(), "key-deleted");
+    }
+    stage.ledger.note_denials().await;
+    let events = stage.events().await;
+    let mut denied = Vec::new();
+    for event in &events {
+        if let keyledger_events::Event::KeyUseDenied(e) = event {
+            denied.push((e.reason, e.count));
+        }
+    }
+    denied.sort();
+    let expected = [
+        (keyledger_events::DenyReason::Deleted, 6),
+        (keyledger_events::DenyReason::Scope, 6),
+    ];
+    assert_eq!(denied, expected);
 }

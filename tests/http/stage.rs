@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use keyledger::config::{ForwardAuthConfig, PagesConfig, RateLimits};
 use keyledger::http::{Check, ForwardAuth, Health, Readiness, Served, router, serve};
+use keyledger::ledger::Ledger;
 use keyledger::pages::{self, PagesOptions};
 use keyledger::prices::{PriceBook, PriceEntry, QuantityEntry, SettleAt};
 use keyledger::projector::{Projector, ProjectorOptions};
@@ -27,6 +28,7 @@ pub struct Stage {
     pub harness: Harness,
     pub address: SocketAddr,
     pub tokens: Tokens,
+    pub ledger: Ledger,
     pub operator: Client,
     pub operator_token: (TokenId, String),
     /// Ends the server and nothing else.
@@ -174,6 +176,7 @@ impl Stage {
             }),
             stop: stop.clone(),
         };
+        let ledger = app.ledger.clone();
         let router = router(app).nest("/portal", pages::router(pages));
         let served = tokio::spawn(serve(listener, router, stop.clone()));
         let (id, secret) = tokens.create(Role::Operator, "tests").await.unwrap();
@@ -183,6 +186,7 @@ impl Stage {
             harness,
             address,
             tokens,
+            ledger,
             operator_token,
             stop,
             served,

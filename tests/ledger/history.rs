@@ -21,6 +21,7 @@ fn made(key: KeyId) -> Event {
         replaces: None,
         scopes: None,
         rate_limit: None,
+        spending_limit: None,
     })
 }
 

@@ -94,6 +94,30 @@ async fn a_key_is_rotated_and_the_list_says_when_the_old_one_stops() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_refused_says_so_on_its_line_and_in_the_history() {
+    let stage = Stage::open().await;
+    let (account, key) = stage.customer("0.5").await;
+    let secret = key["secret"].as_str().unwrap();
+    assert_eq!(works(&stage, secret).await, 201);
+    for _ in 0..3 {
+        assert_eq!(works(&stage, secret).await, 402);
+    }
+    stage.ledger.note_denials().await;
+    let ada = Browser::inside(&stage, &account).await;
+    let head = stage.harness.log().head().await.unwrap().position;
+    let list = ada.page(&format!("/portal/keys?after=0:{head}")).await;
+    assert!(list.contains("Refused 3 times today"), "{list}");
+    let why = value_after(&list, "Refused 3 times today", "href").replace("&amp;", "&");
+    let told = ada.page(&format!("/portal/{why}")).await;
+    assert!(
+        told.contains(
+            "Requests with the key <bdi>Looker Studio</bdi> were refused 3 times: there were not enough credits"
+        ),
+        "{told}"
+    );
+}
+
+#[tokio::test]
 async fn loading_the_new_keys_page_again_makes_no_second_key_and_shows_no_text() {
     let stage = Stage::open().await;
     let account = stage.account().await;
@@ -223,14 +247,15 @@ async fn what_a_key_is_limited_to_stands_under_its_name() {
     let limited = json!({
         "name": "Limited",
         "scopes": ["serp", "echo", "conversions", "ai_visibility"],
-        "rate_limit": {"per_second": 1_000, "burst": 5}
+        "rate_limit": {"per_second": 1_000, "burst": 5},
+        "spending_limit": {"amount": "12.5", "per": "month"}
     });
     let made = stage.operator.post(&format!("{account}/keys"), limited).await;
     let after = made.position().to_owned();
     made.json(201);
     let ada = Browser::inside(&stage, &account).await;
     let list = ada.page(&format!("/portal/keys?after={after}")).await;
-    let said = "Only for ai_visibility, conversions, echo and 1 more. Up to 1,000 calls a second.";
+    let said = "Only for ai_visibility, conversions, echo and 1 more. Up to 1,000 calls a second. May spend 12.5 credits a month.";
     assert_eq!(list.matches(said).count(), 1, "{list}");
     assert_eq!(list.matches("Only for").count(), 1);
 }

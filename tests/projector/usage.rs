@@ -299,7 +299,8 @@ async fn a_database_of_before_the_view_is_caught_up_with() {
         "drop index views.balance_name_idx, views.balance_external_ref_idx, events_account_kind_idx, events_key_kind_idx",
         "delete from views.checkpoints where projection = 'usage'",
         "alter table views.charges drop column refunded, drop column environment",
-        "alter table views.key_list drop column successor, drop column stops_at",
+        "alter table views.key_list drop column successor, drop column stops_at, drop column denied_day,
+         drop column denied_count, drop column spending_amount, drop column spending_per",
         "delete from _sqlx_migrations where version in (6, 17, 18)",
     ] {
         sqlx::query(statement).execute(&mut owner).await.unwrap();

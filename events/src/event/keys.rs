@@ -6,6 +6,7 @@ use crate::call_rate::CallRate;
 use crate::ids::{KeyId, ReservationId};
 use crate::key::{Environment, KeyDigest};
 use crate::scopes::Scopes;
+use crate::spending::SpendingLimit;
 use crate::text::{Endpoint, KeyName};
 use crate::time::Timestamp;
 
@@ -30,6 +31,9 @@ pub struct KeyCreated {
     /// How often the key may call, instead of what is so for every key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<CallRate>,
+    /// What the key may spend; all there is where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spending_limit: Option<SpendingLimit>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +81,50 @@ impl DeleteReason {
             DeleteReason::Expired => "expired",
             DeleteReason::Leaked => "leaked",
             DeleteReason::AccountClosed => "account-closed",
+        }
+    }
+}
+
+/// What the key may spend was changed, and holds from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeySpendingLimited {
+    pub key: KeyId,
+    /// Not there: all there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<SpendingLimit>,
+}
+
+/// Uses of a known key were refused, since the last such event of the key and reason. A summary: at most one a minute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyUseDenied {
+    pub key: KeyId,
+    pub reason: DenyReason,
+    /// 1 or more.
+    pub count: u64,
+}
+
+/// Why a use of a key was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DenyReason {
+    Deleted,
+    Expired,
+    /// The key is for other endpoints.
+    Scope,
+    NoCredits,
+    SpendingLimit,
+}
+
+impl DenyReason {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            DenyReason::Deleted => "deleted",
+            DenyReason::Expired => "expired",
+            DenyReason::Scope => "scope",
+            DenyReason::NoCredits => "no-credits",
+            DenyReason::SpendingLimit => "spending-limit",
         }
     }
 }

@@ -14,7 +14,9 @@ pub use credits::{
     Channel, ClientLeft, CreditsCharged, CreditsExpired, CreditsGranted, CreditsReleased, CreditsReserved, GrantPart,
     GrantSource, GrantStarted, PaidWork, ReleaseCause,
 };
-pub use keys::{DeleteReason, KeyCreated, KeyDeleted, KeyRenamed, KeyRotated, KeyUsed};
+pub use keys::{
+    DeleteReason, DenyReason, KeyCreated, KeyDeleted, KeyRenamed, KeyRotated, KeySpendingLimited, KeyUseDenied, KeyUsed,
+};
 pub use plans::{Period, PlanEnded, PlanPeriod, PlanStarted};
 pub use refunds::{CreditsRefunded, GrantTerms};
 pub use thresholds::{ThresholdReached, ThresholdsSet};
@@ -87,6 +89,8 @@ events! {
     PlanEnded => "keyledger.PlanEnded.v1",
     ThresholdsSet => "keyledger.ThresholdsSet.v1",
     ThresholdReached => "keyledger.ThresholdReached.v1",
+    KeyUseDenied => "keyledger.KeyUseDenied.v1",
+    KeySpendingLimited => "keyledger.KeySpendingLimited.v1",
 }
 
 impl Event {
@@ -104,6 +108,8 @@ impl Event {
             Event::KeyRenamed(e) => Some(e.key),
             Event::KeyDeleted(e) => Some(e.key),
             Event::KeyRotated(e) => Some(e.key),
+            Event::KeyUseDenied(e) => Some(e.key),
+            Event::KeySpendingLimited(e) => Some(e.key),
             Event::KeyUsed(e) => Some(e.key),
             Event::CreditsReserved(e) => e.work.key,
             Event::CreditsCharged(e) => e.work.key,
@@ -143,6 +149,8 @@ impl Event {
             | Event::KeyRenamed(_)
             | Event::KeyDeleted(_)
             | Event::KeyRotated(_)
+            | Event::KeyUseDenied(_)
+            | Event::KeySpendingLimited(_)
             | Event::KeyUsed(_)
             | Event::CreditsGranted(_)
             | Event::CreditsExpired(_)

@@ -81,6 +81,7 @@ impl History {
                 replaces: None,
                 scopes: None,
                 rate_limit: None,
+                spending_limit: None,
             },
         );
         self.add(

@@ -1,7 +1,7 @@
 //! What the ledger has said of a key that is right: whose it is, and what it is limited to.
 //!
 //! Promise: a call outside of a key's scopes is refused from memory for as long as a key's end cannot have been missed.
-//! What a key is limited to never changes, so this memory is never wrong about a key that works.
+//! What a key is for never changes, so this memory is never wrong about a key that works.
 
 use std::time::Duration;
 
@@ -83,6 +83,7 @@ mod tests {
             limits: KeyLimits {
                 scopes: Some(vec![endpoint("serp")].try_into().unwrap()),
                 rate: None,
+                spending: None,
             },
         };
         Known::refused(&refusal, now).unwrap()

@@ -137,6 +137,7 @@ impl Limits {
         let (client, now) = (network(client), Instant::now());
         let mut state = self.state();
         if let Some(refusal) = state.refused_of_late(&key, now) {
+            self.signals.denials().note(key, &refusal);
             let denied = (refusal == Refusal::KeyInvalid).then(|| self.failure(&mut state, client, now));
             return Taken {
                 quotas: Vec::new(),
@@ -145,6 +146,7 @@ impl Limits {
         }
         let known = self.known(&mut state, &key);
         if let Some(refusal) = known.as_ref().and_then(|known| known.refuses(&rule.endpoint, now)) {
+            self.signals.denials().note(key, &refusal);
             return Taken {
                 quotas: Vec::new(),
                 pass: Err(refusal.into()),

@@ -168,7 +168,9 @@ impl Account {
         }
         self.totals.reserved = self.totals.reserved.plus(e.amount).ok_or(SUM)?;
         if let Some(key) = e.work.key {
-            self.key_mut(key)?.open += 1;
+            let key = self.key_mut(key)?;
+            key.open += 1;
+            key.spending.hold(e.amount).ok_or(SUM)?;
         }
         let hold = Hold {
             work: e.work.clone(),
@@ -197,6 +199,9 @@ impl Account {
         self.let_go(&e.returned_to, true)?;
         self.totals.charged = self.totals.charged.plus(e.charged).ok_or(SUM)?;
         self.owed = self.owed.plus(e.charged_on_limit).ok_or(SUM)?;
+        if let Some(key) = hold.work.key {
+            self.key_mut(key)?.spending.charge(e.charged, at).ok_or(SUM)?;
+        }
         self.left(&hold, e.client_left, at)?;
         if let Some(mark) = hold.once.filter(|_| e.quantity > 0) {
             self.paid.note(mark, at);
@@ -241,6 +246,9 @@ impl Account {
         if let Some(key) = hold.work.key {
             let key = self.key_mut(key)?;
             key.open = key.open.checked_sub(1).ok_or("the key has no open reservation")?;
+            key.spending
+                .let_go(hold.amount)
+                .ok_or("the key holds less than it lets go")?;
         }
         Ok(hold)
     }

@@ -1,10 +1,14 @@
 //! A key as its account knows it, and what it is limited to.
 
+use std::collections::BTreeMap;
+
 use keyledger_events::{
-    CallRate, DeleteReason, Endpoint, Environment, KeyCreated, KeyDigest, KeyId, KeyName, Scopes, Timestamp,
+    CallRate, DeleteReason, DenyReason, Endpoint, Environment, KeyCreated, KeyDigest, KeyId, KeyName, Scopes,
+    SpendingLimit, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
+use super::Spending;
 use crate::ledger::hang_ups::HangUps;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,8 +25,11 @@ pub struct Key {
     pub deleted: Option<(Timestamp, DeleteReason)>,
     /// Who takes its place, and when it stops.
     pub rotated: Option<Rotated>,
+    /// When it was last written down that its uses were refused, by reason.
+    pub denied_at: BTreeMap<DenyReason, Timestamp>,
     /// Open reservations of this key.
     pub open: u32,
+    pub spending: Spending,
     /// When its clients left just before the end of an answer.
     pub hang_ups: HangUps,
 }
@@ -34,7 +41,7 @@ pub struct Rotated {
     pub stops_at: Timestamp,
 }
 
-/// What a key is limited to, for as long as it lives. The default limits nothing.
+/// What a key is limited to. The default limits nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyLimits {
     /// The endpoints that the key is for. `None`: all of them.
@@ -42,6 +49,8 @@ pub struct KeyLimits {
     /// How often it may call, in each process. `None`: as often as any key. The rules do not count calls: the gateway
     /// does.
     pub rate: Option<CallRate>,
+    /// What it may spend. `None`: all there is. This one may change.
+    pub spending: Option<SpendingLimit>,
 }
 
 impl Key {
@@ -58,10 +67,13 @@ impl Key {
             limits: KeyLimits {
                 scopes: e.scopes.clone(),
                 rate: e.rate_limit,
+                spending: e.spending_limit,
             },
             deleted: None,
             rotated: None,
+            denied_at: BTreeMap::new(),
             open: 0,
+            spending: Spending::default(),
             hang_ups: HangUps::default(),
         }
     }

@@ -9,6 +9,7 @@ use super::charge::charge_facts;
 use super::keys::key_of;
 use super::reserve::{Price, room_for_new, take};
 use super::settle::{Charge, closed, spend};
+use super::spending::may_spend;
 use crate::ledger::account::{Account, Hold, Outcome};
 use crate::ledger::command::{By, Command, Given, Target};
 use crate::ledger::refusal::Refusal;
@@ -89,6 +90,9 @@ pub(super) fn hold_and_spend(
         field: "quantity".into(),
     };
     let amount = work.unit_price.times(quantity).ok_or(out_of_range)?;
+    if let Some(key) = work.key {
+        may_spend(key_of(given.account, key)?, amount, given.now)?;
+    }
     let (from, on_limit) = take(given.account, Some(&work.endpoint), amount)?;
     let expires_at = given.now.plus_seconds(HOLD_SECONDS);
     let hold = Hold {

@@ -110,6 +110,7 @@ impl Command for CreateKey {
                 replaces: None,
                 scopes: self.limits.scopes.clone(),
                 rate_limit: self.limits.rate,
+                spending_limit: self.limits.spending,
             }
             .into(),
         ])
@@ -232,6 +233,7 @@ mod tests {
             limits: KeyLimits {
                 scopes: Some(scopes(&["serp", "echo"])),
                 rate: None,
+                spending: None,
             },
         }
     }

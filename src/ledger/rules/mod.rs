@@ -9,6 +9,7 @@ mod charge_at_once;
 mod charge_delivered;
 mod close_account;
 mod correct;
+mod denied;
 mod due;
 #[cfg(test)]
 mod free_riders;
@@ -29,6 +30,7 @@ mod scenario;
 #[cfg(test)]
 mod set_aside;
 mod settle;
+mod spending;
 mod thresholds;
 
 pub use accounts::{AccountFacts, OpenAccount};
@@ -38,6 +40,7 @@ pub use charge_at_once::ChargeAtOnce;
 pub use charge_delivered::{Beyond, ChargeDelivered, DeliveryCharge};
 pub use close_account::CloseAccount;
 pub use correct::{CorrectCredits, Corrected, CorrectionFacts};
+pub use denied::NoteDenied;
 pub use due::{SettleDue, due};
 pub use grants::{GrantCredits, GrantFacts};
 pub use keys::{CreateKey, DeleteKey, KeyFacts, RenameKey};
@@ -48,4 +51,5 @@ pub use release::ReleaseReservation;
 pub use reserve::{Held, Payer, Price, ReserveCredits, Usage};
 pub use rotate::{NewText, OVERLAP_SECONDS_MAX, RotateKey};
 pub use settle::{Charge, Release};
+pub use spending::LimitSpending;
 pub use thresholds::{SetThresholds, THRESHOLDS_MAX, crossings};

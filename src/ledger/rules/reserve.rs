@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::charge_delivered::beside;
 use super::settle::closed;
+use super::spending::may_spend;
 use crate::ledger::account::{Account, Hold, Key, KeyLimits};
 use crate::ledger::command::{By, Command, Given, Target};
 use crate::ledger::hang_ups::HangUps;
@@ -270,6 +271,9 @@ impl Command for ReserveCredits {
             return Err(closed(self.reservation, settled));
         }
         room_for_new(&given, self.reservation, key)?;
+        if let Some(key) = key {
+            may_spend(key, amount, given.now)?;
+        }
         let (from, on_limit) = take(account, Some(&self.endpoint), amount)?;
         let used = key.map(|key| {
             Event::from(KeyUsed {
@@ -325,6 +329,13 @@ impl Command for ReserveCredits {
             key_limits: key.map(|key| key.limits.clone()).unwrap_or_default(),
             hang_ups: key.map(|key| key.hang_ups.clone()).unwrap_or_default(),
         })
+    }
+
+    fn shown_key(&self) -> Option<KeyDigest> {
+        match self.payer {
+            Payer::Key(digest) => Some(digest),
+            Payer::Account(_) => None,
+        }
     }
 
     fn actor(&self, account: &Account, by: &By) -> Actor {

@@ -84,6 +84,7 @@ impl Command for RotateKey {
             replaces: Some(self.key),
             scopes: old.limits.scopes.clone(),
             rate_limit: old.limits.rate,
+            spending_limit: old.limits.spending,
         };
         let rotated = KeyRotated {
             key: self.key,

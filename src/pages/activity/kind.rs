@@ -51,7 +51,7 @@ impl Kind {
     pub(super) const fn label(self) -> &'static str {
         match self {
             Kind::Main => "Main events",
-            Kind::Keys => "Keys made, renamed, rotated, deleted",
+            Kind::Keys => "Keys made, changed, rotated, deleted",
             Kind::Charges => "Charges",
             Kind::Free => "Requests that cost nothing",
             Kind::Credits => "Credits and the account",
@@ -82,9 +82,10 @@ fn kind_of(type_name: &str) -> Option<Kind> {
         "keyledger.KeyCreated.v1"
         | "keyledger.KeyRenamed.v1"
         | "keyledger.KeyRotated.v1"
+        | "keyledger.KeySpendingLimited.v1"
         | "keyledger.KeyDeleted.v1" => Some(Kind::Keys),
         "keyledger.CreditsCharged.v1" => Some(Kind::Charges),
-        "keyledger.CreditsReleased.v1" => Some(Kind::Free),
+        "keyledger.CreditsReleased.v1" | "keyledger.KeyUseDenied.v1" => Some(Kind::Free),
         "keyledger.AccountOpened.v1"
         | "keyledger.AccountRenamed.v1"
         | "keyledger.AccountClosed.v1"

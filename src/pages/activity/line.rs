@@ -101,6 +101,8 @@ pub(super) fn reservation(event: &Event) -> Option<ReservationId> {
         | Event::KeyRenamed(_)
         | Event::KeyDeleted(_)
         | Event::KeyRotated(_)
+        | Event::KeyUseDenied(_)
+        | Event::KeySpendingLimited(_)
         | Event::CreditsGranted(_)
         | Event::CreditsExpired(_) => None,
     }

@@ -1,6 +1,6 @@
 //! Reasons and sources in plain words.
 
-use keyledger_events::{ClientLeft, DeleteReason, GrantSource, ReleaseCause};
+use keyledger_events::{ClientLeft, DeleteReason, DenyReason, GrantSource, ReleaseCause};
 
 pub(super) const fn source(source: GrantSource) -> &'static str {
     match source {
@@ -20,6 +20,16 @@ pub(super) const fn why_deleted(reason: DeleteReason) -> &'static str {
         DeleteReason::Expired => ", whose time was over",
         DeleteReason::Leaked => ", because it was found in public",
         DeleteReason::AccountClosed => ", as the account was closed",
+    }
+}
+
+pub(super) const fn why_denied(reason: DenyReason) -> &'static str {
+    match reason {
+        DenyReason::Deleted => "it is deleted",
+        DenyReason::Expired => "its time is over",
+        DenyReason::Scope => "it is for other endpoints",
+        DenyReason::NoCredits => "there were not enough credits",
+        DenyReason::SpendingLimit => "it has spent what it may",
     }
 }
 

@@ -5,7 +5,7 @@ use keyledger_events::{
 };
 
 use super::names::Names;
-use super::why::{source, why_deleted, why_free};
+use super::why::{source, why_deleted, why_denied, why_free};
 use crate::pages::moment::{Moment, thousands};
 use crate::pages::name::Shown;
 
@@ -142,6 +142,30 @@ pub(super) fn tell(recorded: &Recorded, names: &Names, now: Timestamp) -> Told {
             } else {
                 told.say(format!(", and it stops at {}", Moment::new(e.stops_at, now).exact))
             };
+            told.by_somebody()
+        }
+        Event::KeySpendingLimited(e) => match e.limit {
+            Some(limit) => who().say(" lets the key ").name(names.key(e.key)).say(format!(
+                " spend {} a {} at most",
+                amount(limit.amount),
+                limit.per.as_str()
+            )),
+            None => who()
+                .say(" lets the key ")
+                .name(names.key(e.key))
+                .say(" spend all there is"),
+        }
+        .by_somebody(),
+        Event::KeyUseDenied(e) => {
+            let (times, were) = if e.count == 1 {
+                ("A request", "was")
+            } else {
+                ("Requests", "were")
+            };
+            let told = Sentence::new()
+                .say(format!("{times} with the key "))
+                .name(names.key(e.key));
+            let told = told.say(format!(" {were} refused {}: {}", often(e.count), why_denied(e.reason)));
             told.by_somebody()
         }
         Event::KeyUsed(e) => {
@@ -310,6 +334,14 @@ fn units(quantity: u64) -> String {
         String::new()
     } else {
         format!(" for {} units", thousands(quantity))
+    }
+}
+
+fn often(count: u64) -> String {
+    match count {
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        count => format!("{} times", thousands(count)),
     }
 }
 

@@ -3,6 +3,7 @@
 use keyledger_events::{Endpoint, KeyId, Timestamp};
 
 use super::month::Month;
+use crate::pages::amount::amount;
 use crate::pages::moment::{DAY, Moment, ahead, seconds_between, thousands};
 use crate::pages::name::Shown;
 use crate::views::Key;
@@ -25,6 +26,8 @@ pub(super) struct Row {
     /// What the key is limited to, in words.
     pub(super) limits: Option<String>,
     pub(super) stops: Option<Stops>,
+    /// How often it was refused today.
+    pub(super) denied: Option<String>,
 }
 
 /// The end of a key that was rotated.
@@ -51,7 +54,10 @@ fn limits(key: &Key) -> Option<String> {
     let rate = key
         .rate_limit
         .map(|rate| format!("Up to {} calls a second.", thousands(rate.per_second().into())));
-    let said: Vec<String> = scopes.into_iter().chain(rate).collect();
+    let spending = key
+        .spending_limit
+        .map(|limit| format!("May spend {} credits a {}.", amount(limit.amount), limit.per.as_str()));
+    let said: Vec<String> = scopes.into_iter().chain(rate).chain(spending).collect();
     (!said.is_empty()).then(|| said.join(" "))
 }
 
@@ -60,6 +66,7 @@ impl Row {
         let since = key.last_used_at.unwrap_or(key.created_at);
         Row {
             limits: limits(&key),
+            denied: Some(key.denied_on(now)).filter(|count| *count > 0).map(thousands),
             stops: key.rotated.map(|(successor, at)| Stops {
                 successor,
                 at: Moment::new(at, now),
@@ -106,8 +113,10 @@ mod tests {
             rotated: None,
             scopes: None,
             rate_limit: None,
+            spending_limit: None,
             last_used_at: used_days_ago.map(back),
             uses: 0,
+            denied: None,
         };
         Row::new(key, now)
     }

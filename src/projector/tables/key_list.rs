@@ -39,10 +39,19 @@ impl Table for KeyList {
                  successor = coalesce(k.successor, c.successor),
                  stops_at = coalesce(k.stops_at, c.stops_at),
                  last_used_at = greatest(k.last_used_at, c.last_used_at),
-                 uses = k.uses + c.uses
+                 uses = k.uses + c.uses,
+                 denied_day = coalesce(c.denied_day, k.denied_day),
+                 denied_count = case
+                     when c.denied_day is null then k.denied_count
+                     when c.denied_day = k.denied_day then k.denied_count + c.denied_count
+                     else c.denied_count end,
+                 spending_amount = case when c.spending_changed then c.spending_amount else k.spending_amount end,
+                 spending_per = case when c.spending_changed then c.spending_per else k.spending_per end
              from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::text[], $6::timestamptz[], $7::bigint[],
-                     $8::uuid[], $9::timestamptz[])
-                 as c (account_id, key_id, name, deleted_at, delete_reason, last_used_at, uses, successor, stops_at)
+                     $8::uuid[], $9::timestamptz[], $10::timestamptz[], $11::bigint[],
+                     $12::boolean[], $13::bigint[], $14::text[])
+                 as c (account_id, key_id, name, deleted_at, delete_reason, last_used_at, uses, successor, stops_at, denied_day,
+                     denied_count, spending_changed, spending_amount, spending_per)
              where k.account_id = c.account_id and k.key_id = c.key_id"))
         .bind(ids.iter().map(|(account, _)| Uuid::from_bytes(account.to_bytes())).collect::<Vec<_>>())
         .bind(ids.iter().map(|(_, key)| Uuid::from_bytes(key.to_bytes())).collect::<Vec<_>>())
@@ -53,6 +62,11 @@ impl Table for KeyList {
         .bind(changes.iter().map(|c| c.uses).collect::<Vec<_>>())
         .bind(changes.iter().map(|c| c.rotated.map(|(key, _)| Uuid::from_bytes(key.to_bytes()))).collect::<Vec<_>>())
         .bind(changes.iter().map(|c| c.rotated.map(|(_, at)| time_column(at))).collect::<Vec<_>>())
+        .bind(changes.iter().map(|c| c.denied.map(|denied| time_column(denied.day))).collect::<Vec<_>>())
+        .bind(changes.iter().map(|c| c.denied.map(|denied| denied.count)).collect::<Vec<_>>())
+        .bind(changes.iter().map(|c| c.spending_limit.is_some()).collect::<Vec<_>>())
+        .bind(changes.iter().map(|c| c.spending_limit.flatten().map(|limit| limit.amount.micros())).collect::<Vec<_>>())
+        .bind(changes.iter().map(|c| c.spending_limit.flatten().map(|limit| limit.per.as_str())).collect::<Vec<_>>())
         .execute(connection)
         .await?;
         all_met(met.rows_affected(), changes.len(), "keys")
@@ -64,14 +78,18 @@ async fn insert(connection: &mut PgConnection, generation: Generation, rows: &[K
         return Ok(());
     }
     sqlx::query(generation.sql("insert into views.key_list (account_id, key_id, name, preview, environment, created_at, created_by, expires_at,
-             deleted_at, delete_reason, replaces, last_used_at, uses, rate_per_second, rate_burst, scopes, successor, stops_at)
+             deleted_at, delete_reason, replaces, last_used_at, uses, rate_per_second, rate_burst, scopes, successor, stops_at,
+             denied_day, denied_count, spending_amount, spending_per)
          select account_id, key_id, name, preview, environment, created_at, created_by, expires_at,
-             deleted_at, delete_reason, replaces, last_used_at, uses, rate_per_second, rate_burst, string_to_array(scopes, ','), successor, stops_at
+             deleted_at, delete_reason, replaces, last_used_at, uses, rate_per_second, rate_burst, string_to_array(scopes, ','), successor, stops_at,
+             denied_day, denied_count, spending_amount, spending_per
          from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[],
              $8::timestamptz[], $9::timestamptz[], $10::text[], $11::uuid[], $12::timestamptz[], $13::bigint[],
-             $14::integer[], $15::integer[], $16::text[], $17::uuid[], $18::timestamptz[])
+             $14::integer[], $15::integer[], $16::text[], $17::uuid[], $18::timestamptz[],
+             $19::timestamptz[], $20::bigint[], $21::bigint[], $22::text[])
              as k (account_id, key_id, name, preview, environment, created_at, created_by, expires_at,
-                 deleted_at, delete_reason, replaces, last_used_at, uses, rate_per_second, rate_burst, scopes, successor, stops_at)"))
+                 deleted_at, delete_reason, replaces, last_used_at, uses, rate_per_second, rate_burst, scopes, successor, stops_at,
+                 denied_day, denied_count, spending_amount, spending_per)"))
     .bind(rows.iter().map(|r| Uuid::from_bytes(r.account.to_bytes())).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| Uuid::from_bytes(r.key.to_bytes())).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.name.as_str().to_owned()).collect::<Vec<_>>())
@@ -90,6 +108,10 @@ async fn insert(connection: &mut PgConnection, generation: Generation, rows: &[K
     .bind(rows.iter().map(|r| r.scopes.as_ref().map(joined)).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.rotated.map(|(key, _)| Uuid::from_bytes(key.to_bytes()))).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.rotated.map(|(_, at)| time_column(at))).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.denied.map(|denied| time_column(denied.day))).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.denied.map(|denied| denied.count)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.spending_limit.map(|limit| limit.amount.micros())).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.spending_limit.map(|limit| limit.per.as_str())).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())
