@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use keyledger_events::{Actor, Event, Position, Recorded, ReservationId, Timestamp};
 
 use super::names::Names;
-use super::words::{Told, Word, tell};
+use super::sentence::{Told, Word};
+use super::words::tell;
 use crate::log::Stored;
 use crate::pages::fault::Fault;
 use crate::pages::moment::Moment;

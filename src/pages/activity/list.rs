@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use super::kind::Kind;
 use super::line::{By, Line, Networks, decoded};
 use super::names::Names;
-use super::words::Word;
+use super::sentence::Word;
 use crate::clock;
 use crate::log::{HistorySearch, LOOKED_AT_MAX};
 use crate::pages::Pages;

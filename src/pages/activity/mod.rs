@@ -5,6 +5,7 @@ mod line;
 mod list;
 mod names;
 mod pretty;
+mod sentence;
 mod show;
 mod why;
 mod words;

@@ -10,7 +10,7 @@ use keyledger_events::{AccountId, Actor, Position, Recorded};
 use super::line::{By, Line, Networks, decoded, reservation};
 use super::names::Names;
 use super::pretty::pretty;
-use super::words::Word;
+use super::sentence::Word;
 use crate::clock;
 use crate::log::Placed;
 use crate::pages::Pages;

@@ -5,86 +5,10 @@ use keyledger_events::{
 };
 
 use super::names::Names;
+use super::sentence::{MINUS, PLUS, Sentence, Told, amount, change, was};
 use super::why::{source, why_deleted, why_denied, why_free};
 use crate::pages::moment::{Moment, thousands};
 use crate::pages::name::Shown;
-
-/// A piece of a sentence. Names that people chose stand apart from the words around them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Word {
-    Ours(String),
-    Name(Shown),
-}
-
-/// An event, told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Told {
-    pub(super) words: Vec<Word>,
-    /// The sentence does not say who did it.
-    pub(super) tells_nobody: bool,
-    /// What it did to the credits that the account has: `+100`, `−0.5`.
-    pub(super) credits: Option<String>,
-}
-
-/// Puts a sentence together.
-struct Sentence(Vec<Word>);
-
-impl Sentence {
-    fn new() -> Sentence {
-        Sentence(Vec::new())
-    }
-
-    fn say(mut self, text: impl AsRef<str>) -> Sentence {
-        if let Some(Word::Ours(last)) = self.0.last_mut() {
-            last.push_str(text.as_ref());
-        } else {
-            self.0.push(Word::Ours(text.as_ref().to_owned()));
-        }
-        self
-    }
-
-    fn name(mut self, name: Shown) -> Sentence {
-        self.0.push(Word::Name(name));
-        self
-    }
-
-    /// Done by somebody whom the sentence names.
-    fn by_somebody(self) -> Told {
-        Told {
-            words: self.0,
-            tells_nobody: false,
-            credits: None,
-        }
-    }
-
-    fn by_nobody(self) -> Told {
-        Told {
-            tells_nobody: true,
-            ..self.by_somebody()
-        }
-    }
-}
-
-/// `1 credit`, `0.5 credits`.
-fn amount(credits: Credits) -> String {
-    let one = credits.micros() == 1_000_000;
-    format!("{credits} credit{}", if one { "" } else { "s" })
-}
-
-fn was(credits: Credits) -> &'static str {
-    if credits.micros() == 1_000_000 { "was" } else { "were" }
-}
-
-fn change(sign: char, credits: Credits) -> Option<String> {
-    Some(if credits.is_zero() {
-        "0".to_owned()
-    } else {
-        format!("{sign}{credits}")
-    })
-}
-
-const PLUS: char = '+';
-const MINUS: char = '−';
 
 /// Tells an event. What it names by an id is called as it is called now.
 pub(super) fn tell(recorded: &Recorded, names: &Names, now: Timestamp) -> Told {
@@ -347,6 +271,7 @@ fn often(count: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sentence::Word;
     use super::*;
     use keyledger_events::{
         AccountId, Actor, ClientLeft, CommandId, CreditsCharged, CreditsExpired, CreditsGranted, CreditsReleased,
