@@ -27,6 +27,7 @@ async fn customer_of_a_month(stage: &Stage) -> String {
         let grant = json!({"amount": amount, "source": source, "reference": reference, "expires_at": expires_at});
         stage.operator.post(&format!("{account}/grants"), grant).await.json(201);
     }
+    come_again_and_set_aside(stage, &account).await;
     let mut position = String::new();
     for name in [
         "Internal Dashboard",
@@ -45,6 +46,18 @@ async fn customer_of_a_month(stage: &Stage) -> String {
     for _ in 0..14 {
         position = charge_dashboard(stage, &account, "serp", 2).await;
     }
+    let charges = stage
+        .operator
+        .get(&format!("{account}/charges?after={position}"))
+        .await
+        .json(200);
+    let refund = format!("{account}/charges/{}/refund", id_of(&charges["items"][1]));
+    let refunded = stage
+        .operator
+        .post(&refund, json!({"amount": "0.25", "reason": "It was stale"}))
+        .await;
+    position = refunded.position().to_owned();
+    refunded.json(201);
     // The rows of today are there before those of the other days come.
     let usage = stage.operator.get(&format!("{account}/usage?after={position}")).await;
     assert_eq!(usage.status, 200);
@@ -74,6 +87,26 @@ async fn customer_of_a_month(stage: &Stage) -> String {
     }
     owner.close().await.unwrap();
     account
+}
+
+/// Credits that not every use may burn, and a plan.
+async fn come_again_and_set_aside(stage: &Stage, account: &str) {
+    for (amount, more) in [
+        (
+            "75",
+            json!({"endpoints": ["ai_visibility", "serp"], "expires_at": "2999-06-30T00:00:00Z"}),
+        ),
+        (
+            "500",
+            json!({"starts_at": "2998-01-01T00:00:00Z", "reference": "invoice-2997-1"}),
+        ),
+    ] {
+        let mut grant = json!({"amount": amount, "source": "promotion"});
+        grant.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        stage.operator.post(&format!("{account}/grants"), grant).await.json(201);
+    }
+    let plan = json!({"amount": "100", "period": "month", "rollover_cap": "50"});
+    stage.operator.post(&format!("{account}/plans"), plan).await.json(201);
 }
 
 async fn visit(view: View) {

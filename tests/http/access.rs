@@ -26,6 +26,8 @@ async fn each_role_does_its_own_work_and_no_other() {
             "/keys",
             "/balance",
             "/grants",
+            "/plans",
+            "/thresholds",
             "/charges",
             "/events",
             "/reservations",
@@ -42,6 +44,17 @@ async fn each_role_does_its_own_work_and_no_other() {
         // Wrong bodies: whoever may is told about the body, whoever may not is not asked for one.
         let path = format!("{account}/grants");
         told(client.post(&path, json!({})).await.status.as_u16(), grants, "grant");
+        for path in ["/corrections", "/plans", "/charges/rsv_1/refund"] {
+            let answer = client.post(&format!("{account}{path}"), json!({})).await;
+            told(answer.status.as_u16(), grants, path);
+        }
+        let thresholds = client.put(&format!("{account}/thresholds"), json!({})).await;
+        told(thresholds.status.as_u16(), grants, "thresholds");
+        let plan = client.delete(&format!("{account}/plans/plan_1")).await;
+        told(plan.status.as_u16(), grants, "end a plan");
+        let close = client.post(&format!("{account}/close"), json!({})).await;
+        told(close.status.as_u16(), false, "close");
+        told(client.patch(&account, json!({})).await.status.as_u16(), false, "change");
         told(
             client.post("/v1/reservations", json!({})).await.status.as_u16(),
             meters,

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use keyledger::clock;
-use keyledger::ledger::{Account, Ledger, LedgerOptions, Refusal, SubmitError};
+use keyledger::ledger::{Account, CloseAccount, Ledger, LedgerOptions, Payer, Refusal, ReserveCredits, SubmitError};
 use keyledger::log::Log;
-use keyledger_events::{Event, Position, Recorded, ReservationId};
+use keyledger_events::{Event, Position, Reason, Recorded, ReservationId};
 
 use super::customer::{Customer, by_system, create_key, credits, reserve};
 use crate::harness::Harness;
@@ -359,4 +359,36 @@ async fn a_full_queue_says_so_instead_of_waiting() {
         .filter(|e| matches!(e.event, Event::CreditsReserved(_)))
         .count();
     assert_eq!(holds, 50 - busy, "whoever was told to come later is not in the log");
+}
+
+/// As much as an account may hold at once is given back in one append.
+#[tokio::test]
+async fn load_an_account_with_ten_thousand_holds_is_closed_in_one_piece() {
+    const HOLDS: usize = 10_000;
+    let harness = Harness::start().await;
+    let ledger = harness.ledger();
+    let customer = Arc::new(Customer::open(&ledger, "5000").await);
+    let holds = (0..HOLDS).map(|_| {
+        let hold = ReserveCredits {
+            payer: Payer::Account(customer.account),
+            ..customer.reserve(clock::fresh_reservation_id())
+        };
+        ledger.submit(hold, by_system())
+    });
+    for held in futures_util::future::join_all(holds).await {
+        held.unwrap();
+    }
+    let before = harness.log().head().await.unwrap().position;
+    let close = CloseAccount {
+        account: customer.account,
+        reason: Reason::parse("Contract ended").unwrap(),
+    };
+    let closed = ledger.submit(close, by_system()).await.unwrap();
+    assert_eq!(
+        closed.position.0 - before.0,
+        2 + u64::try_from(HOLDS).unwrap(),
+        "itself, its key, its holds"
+    );
+    let account = replay(&whole_log(&harness.log()).await, &customer);
+    assert_eq!((account.open.len(), account.available()), (0, credits("5000")));
 }

@@ -282,3 +282,40 @@ async fn prices_are_those_in_force() {
     assert_eq!(ada.get("/portal/operator").await.status, 303);
     assert_eq!(ada.get("/portal/operator/prices").await.status, 401);
 }
+
+#[tokio::test]
+async fn an_account_that_is_closed_and_what_was_set_aside_in_it_are_told_of() {
+    let stage = Stage::open().await;
+    let (account, _) = stage.customer("12.5").await;
+    for more in [
+        json!({"endpoints": ["serp"]}),
+        json!({"starts_at": "2999-01-01T00:00:00Z"}),
+    ] {
+        let mut grant = json!({"amount": "3", "source": "promotion"});
+        grant.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        stage.operator.post(&format!("{account}/grants"), grant).await.json(201);
+    }
+    let correction = json!({"amount": "-2.5", "reason": "Granted twice"});
+    stage
+        .operator
+        .post(&format!("{account}/corrections"), correction)
+        .await
+        .json(201);
+    let reason = json!({"reason": "Contract ended"});
+    let closed = stage.operator.post(&format!("{account}/close"), reason).await;
+    let read_own = format!("{account}?after={}", closed.position());
+    stage.operator.get(&read_own).await.json(200);
+    let grace = operator(&stage).await;
+    let list = read(&grace.page("/portal/operator/accounts").await);
+    assert!(list.contains("Acme closed"), "{list}");
+    let page = read(&grace.page(&place(&account)).await);
+    for told in [
+        "Available 10 For some endpoints 3 For later 3",
+        "Corrected −2.5",
+        "only serp",
+        "from 1 Jan 2999",
+        "closed",
+    ] {
+        assert!(page.contains(told), "{told}: {page}");
+    }
+}

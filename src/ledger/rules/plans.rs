@@ -256,6 +256,21 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_ran_ahead_and_comes_back_gives_nothing_twice() {
+        let mut s = Scenario::with_credits("1");
+        s.when(plan(1, "10", Period::Day).rolling("5")).succeeds();
+        let then = s.now;
+        s.later(2 * DAY);
+        s.when(settle_due()).succeeds();
+        let available = s.available();
+        s.now = then.plus_seconds(60);
+        s.when(settle_due()).changes_nothing();
+        s.later(2 * DAY);
+        s.when(settle_due()).changes_nothing();
+        assert_eq!(s.available(), available);
+    }
+
+    #[test]
     fn a_plan_that_begins_later_gives_nothing_before() {
         let mut s = Scenario::with_credits("1");
         s.when(plan(1, "10", Period::Month).from(60)).writes(&["PlanStarted"]);

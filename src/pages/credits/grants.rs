@@ -1,6 +1,6 @@
 //! What credits came from, what is left of each, and until when.
 
-use keyledger_events::{Credits, Endpoint, Timestamp};
+use keyledger_events::{Credits, Endpoint, Scopes, Timestamp};
 
 use crate::pages::amount::{amount, sum};
 use crate::pages::chart::Share;
@@ -57,12 +57,15 @@ impl GrantRow {
                 .starts_at
                 .filter(|_| !grant.started)
                 .map(|at| Moment::new(at, now)),
-            only_on: grant.endpoints.as_ref().map(|endpoints| {
-                let names: Vec<&str> = endpoints.endpoints().iter().map(Endpoint::as_str).collect();
-                names.join(", ")
-            }),
+            only_on: grant.endpoints.as_ref().map(listed),
         }
     }
+}
+
+/// `echo, serp`.
+pub(in crate::pages) fn listed(endpoints: &Scopes) -> String {
+    let names: Vec<&str> = endpoints.endpoints().iter().map(Endpoint::as_str).collect();
+    names.join(", ")
 }
 
 impl Expiry {

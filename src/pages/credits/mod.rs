@@ -15,4 +15,5 @@ mod prices;
 mod used;
 
 pub(super) use download::download;
+pub(super) use grants::listed;
 pub(super) use page::show;

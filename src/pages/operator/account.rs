@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::Operator;
 use crate::clock;
 use crate::pages::Pages;
+use crate::pages::credits::listed;
 use crate::pages::dress::page;
 use crate::pages::fault::Fault;
 use crate::pages::frame::{Frame, Root};
@@ -36,6 +37,10 @@ struct GrantRow {
     left: Credits,
     held: Credits,
     expires: Option<Moment>,
+    /// When it takes effect, where that is still to come.
+    starts: Option<Moment>,
+    /// The endpoints that it is for, where it is not for all.
+    only_on: Option<String>,
     priority: i32,
 }
 
@@ -83,6 +88,11 @@ pub(super) async fn show(
         left: grant.remaining,
         held: grant.held,
         expires: grant.expires_at.map(|end| Moment::new(end, now)),
+        starts: grant
+            .starts_at
+            .filter(|_| !grant.started)
+            .map(|at| Moment::new(at, now)),
+        only_on: grant.endpoints.as_ref().map(listed),
         priority: grant.priority,
     };
     let name = Shown::new(&account.name);
