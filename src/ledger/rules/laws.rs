@@ -1,10 +1,10 @@
 //! Laws that hold after every command of every history.
 
-use keyledger_events::{Credits, Recorded, ReservationId};
+use keyledger_events::{Credits, DenyReason, KeyDigest, Period, Recorded, ReservationId, SpendingLimit};
 use proptest::prelude::*;
 
 use super::scenario::*;
-use super::{Beyond, ChargeDelivered};
+use super::{Beyond, ChargeDelivered, LimitSpending, NoteDenied};
 use crate::ledger::account::Account;
 
 #[derive(Debug, Clone)]
@@ -42,6 +42,9 @@ enum Step {
     Rotate {
         overlap: u32,
     },
+    Denied {
+        count: u64,
+    },
     Wait {
         seconds: u32,
     },
@@ -60,6 +63,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(n, amount, priority, until)| Step::Grant { n, amount, priority, until }),
         1 => Just(Step::DeleteKey),
         1 => (0u32..300).prop_map(|overlap| Step::Rotate { overlap }),
+        1 => (0u64..9).prop_map(|count| Step::Denied { count }),
         4 => (0u32..300).prop_map(|seconds| Step::Wait { seconds }),
         1 => Just(Step::Due),
     ];
@@ -78,6 +82,26 @@ fn delivered(reservation: ReservationId, quantity: u64) -> ChargeDelivered {
         quantity,
         beyond: Beyond::ToppedUp,
         client_left: None,
+    }
+}
+
+fn denied(count: u64) -> NoteDenied {
+    NoteDenied {
+        digest: KeyDigest::from_bytes([1; 32]),
+        reason: DenyReason::Deleted,
+        count,
+    }
+}
+
+/// Of the first key.
+fn budget(amount: &str, per: Period) -> LimitSpending {
+    LimitSpending {
+        account: account_id(),
+        key: key_id(),
+        limit: Some(SpendingLimit {
+            amount: credits(amount),
+            per,
+        }),
     }
 }
 
@@ -124,6 +148,7 @@ fn take_step(s: &mut Scenario, step: &Step, used_grants: &mut Vec<u8>) -> Option
             })
         }
         Step::DeleteKey => s.when(delete_key()),
+        Step::Denied { count } => s.when(denied(*count)),
         Step::Rotate { overlap } => s.when(rotate(9, *overlap)),
         Step::Wait { seconds } => {
             s.later(*seconds);
@@ -179,6 +204,8 @@ fn laws_hold(account: &Account, limit: i64) {
     for key in account.keys.values() {
         let open = account.open.values().filter(|h| h.work.key == Some(key.id)).count();
         assert_eq!(usize::try_from(key.open).unwrap(), open);
+        let held = account.open.values().filter(|h| h.work.key == Some(key.id));
+        assert_eq!(sum(held.map(|h| h.amount)), key.spending.held.micros());
     }
 }
 
@@ -189,10 +216,15 @@ proptest! {
     fn laws_hold_in_every_history(steps in steps(), limit in prop_oneof![Just(0u32), 1u32..4_000_000]) {
         let mut s = Scenario::with_limit("5", &micros(limit));
         s.when(create_key(2).scoped(&["echo", "serp"])).succeeds();
+        s.when(budget("4", Period::Day)).succeeds();
         let mut grants = Vec::new();
         for step in &steps {
             take_step(&mut s, step, &mut grants);
             laws_hold(s.account(), i64::from(limit));
+            for key in s.account().keys.values() {
+                let Some(budget) = key.limits.spending else { continue };
+                prop_assert!(key.spending.spent(budget.per, s.now).unwrap() <= budget.amount);
+            }
         }
         prop_assert_eq!(&refold(&s.history), s.account(), "the state is the fold of its own events");
         let snapshot = serde_json::to_vec(s.account()).unwrap();
