@@ -8,7 +8,7 @@ use crate::ledger::Ledger;
 
 const EVERY: Duration = Duration::from_secs(60);
 
-/// Writes until told to stop. What was counted after the last minute is lost then.
+/// Writes until told to stop. Whoever stops the process writes once more.
 pub(super) fn start(ledger: Ledger, stop: CancellationToken) {
     tokio::spawn(async move {
         while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {

@@ -121,6 +121,7 @@ const QUERY_CONNECTIONS_MAX: u32 = 16;
 const PROJECTOR_CONNECTIONS_MAX: u32 = 8;
 /// For what proxies' holds come to, after the last of them was answered.
 const SETTLE_AT_END: Duration = Duration::from_secs(10);
+const NOTE_DENIALS: Duration = Duration::from_secs(1);
 /// Longer than the faces take by themselves when they are told to stop: answers under way, then settlements.
 const DRAIN: Duration = Duration::from_secs(25);
 
@@ -283,6 +284,8 @@ impl Service {
                 tracing::warn!("requests were still under way when the time to stop was over");
             }
         }
+        // What was refused in the last minute, where it can be written down at once.
+        let _ = tokio::time::timeout(NOTE_DENIALS, self.ledger.note_denials()).await;
         // The lead is given up while this process can still decide what came.
         self.forwarding.cancel();
         if tokio::time::timeout(DRAIN, self.forward).await.is_err() {

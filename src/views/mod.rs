@@ -28,6 +28,8 @@ mod standing;
 mod usage;
 mod wait;
 
+use std::sync::Arc;
+
 use keyledger_events::{AccountId, Credits, GrantId, KeyId, PlanId, Position, ReservationId, Shard, Timestamp};
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row as _};
@@ -49,6 +51,7 @@ pub use runway::{Lot, Runway};
 pub use spending::Spending;
 pub use standing::{Halted, Standing};
 pub use usage::{LINES_MAX, Line, Lines, POINTS_MAX, Point, Range, RangeError, ReleasedByCause, Step};
+use wait::Reached;
 pub use wait::{ViewBehind, ViewName};
 
 /// The views of one shard. Cheap to clone.
@@ -56,6 +59,7 @@ pub use wait::{ViewBehind, ViewName};
 pub struct Views {
     pool: PgPool,
     shard: Shard,
+    reached: Arc<Reached>,
 }
 
 /// An answer and the position at which it is true.
@@ -83,7 +87,11 @@ pub enum ViewError {
 
 impl Views {
     pub fn new(pool: PgPool, shard: Shard) -> Views {
-        Views { pool, shard }
+        Views {
+            pool,
+            shard,
+            reached: Arc::default(),
+        }
     }
 
     pub fn shard(&self) -> Shard {

@@ -1,5 +1,6 @@
 //! Waiting until a view has folded a position, so that anybody can read their own write.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use keyledger_events::Position;
@@ -25,6 +26,23 @@ impl ViewName {
             ViewName::Charges => "charges",
             ViewName::Reservations => "reservations",
             ViewName::Usage => "usage",
+        }
+    }
+}
+
+/// How far each view was when it was last asked: it does not go back, so whoever waits for less need not ask.
+#[derive(Debug, Default)]
+pub(super) struct Reached([AtomicU64; 5]);
+
+impl Reached {
+    fn of(&self, view: ViewName) -> &AtomicU64 {
+        let [key_list, balance, charges, reservations, usage] = &self.0;
+        match view {
+            ViewName::KeyList => key_list,
+            ViewName::Balance => balance,
+            ViewName::Charges => charges,
+            ViewName::Reservations => reservations,
+            ViewName::Usage => usage,
         }
     }
 }
@@ -67,10 +85,15 @@ impl Views {
     /// Waits until a view is at a position or further, at most this long, and the balance with it: whether an account
     /// exists is the balance's to say, for every view.
     pub async fn wait_for(&self, view: ViewName, wanted: Position, limit: Duration) -> Result<(), ViewBehind> {
+        let reached = self.reached.of(view);
+        if reached.load(Ordering::Relaxed) >= wanted.0 {
+            return Ok(());
+        }
         let give_up_at = Instant::now() + limit;
         let mut pause = LOOK_AGAIN_MIN;
         loop {
             let at = self.checkpoint_with_balance(view).await?;
+            reached.fetch_max(at.0, Ordering::Relaxed);
             if at >= wanted {
                 return Ok(());
             }

@@ -8,8 +8,8 @@ use tokio::net::TcpListener;
 use super::raw::{Stub, connect};
 use super::stage::{Stage, charged, released};
 use crate::ledger::customer::by_system;
-use keyledger::ledger::{CloseAccount, DeleteKey};
-use keyledger_events::{DeleteReason, Reason};
+use keyledger::ledger::{CloseAccount, DeleteKey, NewText, RotateKey, SettleDue};
+use keyledger_events::{DeleteReason, KeyDigest, Reason};
 
 #[tokio::test]
 async fn a_queued_request_is_free_and_its_result_is_charged() {
@@ -180,6 +180,45 @@ async fn closing_an_account_cuts_what_its_keys_have_under_way_within_a_second() 
     assert!(closed.elapsed() < Duration::from_secs(1), "{:?}", closed.elapsed());
     // Given back with the closing itself, whatever the gateway says of it later.
     assert_eq!(stage.settled(1).await, [released("account-closed")]);
+    let next = stage.get("/serp?q=a").await;
+    assert_eq!((next.status, next.code().as_str()), (401, "key-deleted"));
+}
+
+#[tokio::test]
+async fn a_rotated_keys_requests_are_cut_when_its_moment_comes() {
+    let stage = Stage::open().await;
+    let mut socket = connect(stage.gateway).await;
+    let slow = stage.request("GET", "/serp?q=a&stream=1&chunks=100&chunk_ms=200", "");
+    socket.write_all(slow.as_bytes()).await.unwrap();
+    let mut begun = [0; 200];
+    socket.read_exact(&mut begun).await.unwrap();
+    let text = |text: &str| NewText {
+        preview: "sk_live_...".to_owned(),
+        digest: KeyDigest::of(text),
+    };
+    let account = stage.customer.account;
+    let rotate = RotateKey {
+        account,
+        key: stage.key,
+        successor: keyledger::clock::fresh_key_id(),
+        live: text("live"),
+        test: text("test"),
+        overlap_seconds: 1,
+    };
+    stage.ledger.submit(rotate, by_system()).await.unwrap();
+    // As the sweeper does.
+    let sweeping = stage.ledger.clone();
+    let sweeper = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            sweeping.submit(SettleDue { account }, by_system()).await.unwrap();
+        }
+    });
+    let mut rest = Vec::new();
+    let _ = socket.read_to_end(&mut rest).await;
+    sweeper.abort();
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "a cut answer must not look whole");
+    assert_eq!(stage.settled(1).await, [released("error")]);
     let next = stage.get("/serp?q=a").await;
     assert_eq!((next.status, next.code().as_str()), (401, "key-deleted"));
 }

@@ -66,7 +66,11 @@ async fn a_page_is_there_after_one_round_of_queries() {
     .await;
     // From here on the pages alone ask by this wire.
     stage.stop_projector();
-    for path in addresses(&ada, id).await {
+    let head = stage.harness.log().head().await.unwrap().position;
+    let mut paths = addresses(&ada, id).await;
+    // Whether the views are there is asked once, not each time that the page is loaded again.
+    paths.extend(["keys", "credits"].map(|page| format!("/portal/{page}?after=0:{head}")));
+    for path in paths {
         let (page, rounds) = best_of_some(&wire, &ada, &path).await;
         assert_eq!((page.status.as_u16(), rounds.len()), (200, 1), "{path}: {rounds:?}");
     }

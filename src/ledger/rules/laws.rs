@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
-use keyledger_events::{Credits, Event, Period, PlanId, Recorded, ReservationId};
+use keyledger_events::{
+    Credits, DenyReason, Event, KeyDigest, Period, PlanId, Recorded, ReservationId, SpendingLimit, SpendingPeriod,
+};
 use proptest::prelude::*;
 
 use super::scenario::*;
-use super::{Beyond, ChargeDelivered, RefundCharge};
+use super::{Beyond, ChargeDelivered, LimitSpending, NoteDenied, RefundCharge};
 use crate::ledger::account::Account;
 
 #[derive(Debug, Clone)]
@@ -71,6 +73,9 @@ enum Step {
     Rotate {
         overlap: u32,
     },
+    Denied {
+        count: u64,
+    },
     Wait {
         seconds: u32,
     },
@@ -97,6 +102,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::DeleteKey),
         1 => (0u8..9).prop_map(|n| if n == 0 { Step::Close } else { Step::Due }),
         1 => (0u32..300).prop_map(|overlap| Step::Rotate { overlap }),
+        1 => (0u64..9).prop_map(|count| Step::Denied { count }),
         4 => (0u32..300).prop_map(|seconds| Step::Wait { seconds }),
         1 => Just(Step::Due),
     ];
@@ -115,6 +121,26 @@ fn delivered(reservation: ReservationId, quantity: u64) -> ChargeDelivered {
         quantity,
         beyond: Beyond::ToppedUp,
         client_left: None,
+    }
+}
+
+fn denied(count: u64) -> NoteDenied {
+    NoteDenied {
+        digest: KeyDigest::from_bytes([1; 32]),
+        reason: DenyReason::Deleted,
+        count,
+    }
+}
+
+/// Of the first key.
+fn budget(amount: &str, per: SpendingPeriod) -> LimitSpending {
+    LimitSpending {
+        account: account_id(),
+        key: key_id(),
+        limit: Some(SpendingLimit {
+            amount: credits(amount),
+            per,
+        }),
     }
 }
 
@@ -198,6 +224,7 @@ fn take_step(s: &mut Scenario, step: &Step, used_grants: &mut Vec<u8>) -> Option
         }
         Step::Close => s.when(close_account()),
         Step::DeleteKey => s.when(delete_key()),
+        Step::Denied { count } => s.when(denied(*count)),
         Step::Rotate { overlap } => s.when(rotate(9, *overlap)),
         Step::Wait { seconds } => {
             s.later(*seconds);
@@ -287,6 +314,8 @@ fn laws_hold(account: &Account, owed: i64) {
     for key in account.keys.values() {
         let open = account.open.values().filter(|h| h.work.key == Some(key.id)).count();
         assert_eq!(usize::try_from(key.open).unwrap(), open);
+        let held = account.open.values().filter(|h| h.work.key == Some(key.id));
+        assert_eq!(sum(held.map(|h| h.amount)), key.spending.held.micros());
     }
 }
 
@@ -297,11 +326,16 @@ proptest! {
     fn laws_hold_in_every_history(steps in steps(), limit in prop_oneof![Just(0u32), 1u32..4_000_000]) {
         let mut s = Scenario::with_limit("5", &micros(limit));
         s.when(create_key(2).scoped(&["echo", "serp"])).succeeds();
+        s.when(budget("4", SpendingPeriod::Day)).succeeds();
         let mut grants = Vec::new();
         for step in &steps {
             let owed = on_limit(s.account());
             take_step(&mut s, step, &mut grants);
             laws_hold(s.account(), owed);
+            for key in s.account().keys.values() {
+                let Some(budget) = key.limits.spending else { continue };
+                prop_assert!(key.spending.spent(budget.per, s.now).unwrap() <= budget.amount);
+            }
         }
         refunds_are_within_charges(&s.history);
         prop_assert_eq!(&refold(&s.history), s.account(), "the state is the fold of its own events");
