@@ -139,7 +139,7 @@ kinds! {
     INVALID_QUERY = UNPROCESSABLE_ENTITY "invalid-query", "A parameter is not acceptable",
         "The parameter named in `field` is unknown, there twice, or of the wrong kind. `detail` says what is expected.";
     INVALID_AMOUNT = UNPROCESSABLE_ENTITY "invalid-amount", "The amount cannot be taken",
-        "Amounts are JSON strings with a plain decimal number of at most six fraction digits, such as `\"0.5\"`: no sign, no exponent, no spaces, at most 9,000,000,000.";
+        "Amounts are JSON strings with a plain decimal number of at most six fraction digits, such as `\"0.5\"`: no plus, no exponent, no spaces, at most 9,000,000,000. Only a correction may be below zero, such as `\"-3.5\"`, to take away.";
     INVALID_NAME = UNPROCESSABLE_ENTITY "invalid-name", "The name cannot be taken",
         "A name has 1 to 80 characters after trimming, and no control or invisible formatting characters.";
     OUT_OF_RANGE = UNPROCESSABLE_ENTITY "out-of-range", "A value is out of range",

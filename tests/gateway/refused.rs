@@ -1,10 +1,12 @@
 //! What is refused reaches neither the ledger's credits nor the upstream.
 
 use keyledger::clock;
-use keyledger_events::base62_secret;
+use keyledger::ledger::GrantCredits;
+use keyledger_events::{GrantSource, base62_secret};
 
 use super::raw::{Stub, send};
 use super::stage::Stage;
+use crate::ledger::customer::by_system;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -18,6 +20,33 @@ async fn without_credits_nothing_is_forwarded() {
         (&"0.5".into(), &"0.4".into())
     );
     stage.nothing_was_held().await;
+}
+
+#[tokio::test]
+async fn credits_for_one_endpoint_pay_there_and_are_not_told_of_elsewhere() {
+    let stage = Stage::with_credits("0.4").await;
+    let grant = GrantCredits {
+        account: stage.customer.account,
+        grant: clock::fresh_grant_id(),
+        amount: "0.5".parse().unwrap(),
+        priority: 0,
+        expires_at: None,
+        source: GrantSource::Promotion,
+        reference: None,
+        starts_at: None,
+        endpoints: Some(vec!["serp".to_owned()].try_into().unwrap()),
+        reason: None,
+    };
+    stage.ledger.submit(grant, by_system()).await.unwrap();
+    let elsewhere = stage.get("/echo").await;
+    assert_eq!(
+        (elsewhere.status, elsewhere.code().as_str()),
+        (402, "insufficient-credits")
+    );
+    assert_eq!(elsewhere.json()["available"], "0.4");
+    assert_eq!(stage.get("/serp?q=a").await.status, 200);
+    let again = stage.get("/serp?q=a").await;
+    assert_eq!((again.status, &again.json()["available"]), (402, &"0.4".into()));
 }
 
 #[tokio::test]
