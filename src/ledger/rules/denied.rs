@@ -22,6 +22,7 @@ const APART_SECONDS: u32 = 60;
 impl Command for NoteDenied {
     type Reply = ();
     const NAME: &'static str = "note_denied";
+    const ALSO_WHEN_CLOSED: bool = true;
 
     fn target(&self) -> Target {
         Target::KeyOwner(self.digest)
@@ -68,5 +69,9 @@ mod tests {
         s.when(noted(DenyReason::Scope, 2)).writes(&["KeyUseDenied"]);
         s.when(delete_key()).succeeds();
         s.when(noted(DenyReason::Deleted, 5)).writes(&["KeyUseDenied"]);
+        // Also of an account that is closed, whose keys may still be in somebody's programs.
+        s.when(close_account()).succeeds();
+        s.later(60);
+        s.when(noted(DenyReason::Deleted, 3)).writes(&["KeyUseDenied"]);
     }
 }

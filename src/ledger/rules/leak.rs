@@ -18,6 +18,7 @@ pub struct DeleteLeaked {
 impl Command for DeleteLeaked {
     type Reply = KeyFacts;
     const NAME: &'static str = "delete_leaked";
+    const ALSO_WHEN_CLOSED: bool = true;
 
     fn target(&self) -> Target {
         Target::KeyOwner(self.digest)
@@ -68,5 +69,8 @@ mod tests {
             .map(|key| key.deleted.map(|(_, why)| why))
             .collect();
         assert_eq!(reasons, [Some(DeleteReason::Leaked), Some(DeleteReason::Rotated), None]);
+        // Closing has deleted them all: whoever finds one is told so.
+        s.when(close_account()).succeeds();
+        s.when(first).changes_nothing();
     }
 }
