@@ -3,7 +3,7 @@
 //! In: commands of this process while another one has the lead; while it is here, the other processes' commands, over
 //! NATS. Out: the answers, back to who asked.
 //!
-//! The way of a command that is decided elsewhere: ledger, outbox, `sender` (some hundred together, sealed) - NATS -
+//! The way of a command that is decided elsewhere: ledger, outbox, `sender` (up to a hundred together, sealed) - NATS -
 //! `receiver` of the leader, its ledger's queue, one append with the leader's own commands; and the answers back.
 //!
 //! Promise: nothing hangs on it. Without NATS, without a leader, or when a leader falls silent, every process decides by

@@ -27,6 +27,8 @@ pub(super) struct Receiver {
     own: Candidate,
     /// The number of the last message of each sender.
     last: HashMap<u128, u64>,
+    /// Whether it was told that somebody sends what is not sealed: a flood of it must not flood the log.
+    distrusted: bool,
 }
 
 impl Receiver {
@@ -35,6 +37,7 @@ impl Receiver {
             ledger,
             own,
             last: HashMap::new(),
+            distrusted: false,
         }
     }
 
@@ -78,7 +81,9 @@ impl Receiver {
         let Some(text) = open(&self.own.secret, Way::ToLeader, &message.payload) else {
             // Whoever sent it does not know the secret of this run, and gets no answer.
             metrics::counter!("keyledger_forwarded_messages_distrusted_total").increment(1);
-            tracing::warn!("a message without our seal came where commands come");
+            if !std::mem::replace(&mut self.distrusted, true) {
+                tracing::warn!("messages without our seal come where commands come; told once");
+            }
             return;
         };
         let (Some(reply_to), Ok(commands)) = (message.reply.clone(), serde_json::from_str::<Commands<'_>>(text)) else {

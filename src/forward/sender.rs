@@ -16,7 +16,7 @@ use crate::ledger::{Forwarded, Outbox};
 use crate::log::Lead;
 
 /// Messages under way at once. The next ones gather commands meanwhile.
-const MESSAGES_UNDER_WAY_MAX: usize = 4;
+const MESSAGES_UNDER_WAY_MAX: usize = 8;
 /// How often to look whether the bus is there.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 

@@ -25,10 +25,13 @@ use super::rules::{
 };
 use super::work::{Heard, Job, Sheet, Work};
 
-/// Commands that travel together: as many as a round decides in a few milliseconds.
-const COMMANDS_TOGETHER_MAX: usize = 500;
-/// And their bytes, well under what a NATS server takes as one message.
+/// Commands that travel together. The longest answer, about a key that is limited to as many endpoints as can be and whose
+/// clients keep hanging up, has some 8 KiB: the answers to so many fit into the 1 MiB that a NATS server takes as one message.
+const COMMANDS_TOGETHER_MAX: usize = 100;
+/// And their bytes.
 const BYTES_TOGETHER_MAX: usize = 256 << 10;
+/// The answers' bytes. Beyond it a caller is told that the outcome is unknown, rather than nobody being told anything.
+const ANSWER_BYTES_MAX: usize = 1_000_000;
 
 /// Whether commands of this process go to another one. Nobody's do until somebody says so.
 #[derive(Debug, Default)]
@@ -266,7 +269,7 @@ impl Ledger {
             }
             let begun = bytes.len();
             let written = answer.is_some_and(|answer| answer.write(&mut bytes).is_ok());
-            if !written {
+            if !written || bytes.len() > ANSWER_BYTES_MAX {
                 bytes.truncate(begun);
                 bytes.extend_from_slice(b"{\"Err\":\"OutcomeUnknown\"}");
             }

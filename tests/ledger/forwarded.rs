@@ -9,13 +9,13 @@ use futures_util::StreamExt as _;
 use keyledger::bus::Bus;
 use keyledger::clock;
 use keyledger::forward::{self, ForwardOptions};
-use keyledger::ledger::{Ledger, LedgerOptions, Refusal, SubmitError};
+use keyledger::ledger::{KeyLimits, Ledger, LedgerOptions, Refusal, SubmitError};
 use keyledger::log::{Log, open_pool, service_options};
-use keyledger_events::{Event, ReservationId, Shard};
+use keyledger_events::{Event, ReservationId, Scopes, Shard};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::customer::{Customer, by_system, credits};
+use super::customer::{Customer, by_system, credits, limited_key, reserve};
 use super::writers::whole_log;
 use crate::harness::{Harness, until};
 
@@ -294,4 +294,38 @@ async fn a_deleted_key_is_heard_of_by_who_decides_nothing() {
         ),
         "{refused}"
     );
+}
+
+#[tokio::test]
+async fn answers_that_are_as_long_as_they_can_be_all_arrive() {
+    let harness = Harness::start().await;
+    let mut heard = overhear(&harness).await;
+    let (leader, other, customer) = leader_and_other(&harness, &mut heard).await;
+    // Each of these refusals tells what the key is limited to.
+    let names: Vec<String> = (0..Scopes::MAX).map(|n| format!("{}{n:02}", "e".repeat(62))).collect();
+    let limits = KeyLimits {
+        scopes: Some(names.try_into().unwrap()),
+        ..KeyLimits::default()
+    };
+    let (_, digest) = limited_key(&leader.ledger, customer.account, limits).await;
+    let asked: Vec<_> = (0..400)
+        .map(|_| {
+            let ledger = other.ledger.clone();
+            let hold = reserve(digest, clock::fresh_reservation_id());
+            tokio::spawn(async move { ledger.submit(hold, by_system()).await })
+        })
+        .collect();
+    for answer in asked {
+        let refused = answer.await.unwrap().unwrap_err();
+        assert!(
+            matches!(
+                refused,
+                SubmitError::Refused {
+                    refusal: Refusal::KeyScope { .. },
+                    ..
+                }
+            ),
+            "{refused}"
+        );
+    }
 }
