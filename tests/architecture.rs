@@ -133,6 +133,18 @@ const WALLS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "src/webhooks",
+        &[
+            "axum",
+            "async_nats",
+            "crate::ledger",
+            "crate::http",
+            "crate::gateway",
+            "crate::bus",
+            "crate::views",
+        ],
+    ),
+    (
         "src/prices",
         &[
             "sqlx",

@@ -7,6 +7,7 @@ mod corrections;
 mod credits;
 mod denials;
 mod environments;
+mod event_stream;
 mod forward_auth;
 mod grants;
 mod key_limits;

@@ -18,3 +18,5 @@ mod pages;
 mod projector;
 mod relay;
 mod service;
+mod sse;
+mod webhooks;

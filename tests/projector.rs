@@ -6,6 +6,7 @@ mod checked;
 mod credits;
 mod distrusted;
 mod halted;
+mod notices;
 mod outages;
 mod rebuilt;
 mod usage;
@@ -109,6 +110,7 @@ pub async fn views_equal_replay(harness: &Harness) {
     equal_charges_and_reservations(harness, &events).await;
     credits::equal_credits(harness, &replay(&events).unwrap(), &replay(&events).unwrap()).await;
     usage::equal_usage(harness, &events).await;
+    notices::equal_notices(harness, &events).await;
 }
 
 async fn equal_key_list(harness: &Harness, events: &[Recorded]) {

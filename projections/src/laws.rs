@@ -6,13 +6,15 @@ use keyledger_events::{
     AccountClosed, AccountName, AccountRenamed, CorrectionId, CreditLimitChanged, Credits, CreditsCharged,
     CreditsCorrected, CreditsExpired, CreditsGranted, CreditsReserved, DeleteReason, DenyReason, ExternalRefChanged,
     GrantId, GrantPart, GrantSource, GrantStarted, KeyDeleted, KeyName, KeyRenamed, KeyRotated, KeySpendingLimited,
-    KeyUseDenied, PlanEnded, PlanId, Position, Reason, Recorded, SpendingLimit, SpendingPeriod, ThresholdsSet,
-    Timestamp,
+    KeyUseDenied, PlanEnded, PlanId, Position, Reason, Recorded, SpendingLimit, SpendingPeriod, ThresholdReached,
+    ThresholdsSet, Timestamp,
 };
 use makings::*;
 use proptest::prelude::*;
 
-use crate::{BalanceRows, Changes, ChargesRows, KeyListRows, ReservationsRows, Rows, UsageRows, replay};
+use crate::{
+    BalanceRows, Changes, ChargesRows, KeyListRows, Notice, NoticesRows, ReservationsRows, Rows, UsageRows, replay,
+};
 
 /// Two accounts whose holds are settled one way or the other, or stay open; charges are taken back in halves;
 /// keys renamed, rotated, refused and deleted in between.
@@ -173,6 +175,8 @@ fn history() -> impl Strategy<Value = Vec<Recorded>> {
                     };
                     let limit = Some(limit).filter(|_| next % 2 == 0);
                     history.add(n, KeySpendingLimited { key: key(n), limit });
+                    let (threshold, balance) = (credits(2), credits(1));
+                    history.add(n, ThresholdReached { threshold, balance });
                 }
                 (_, last) => {
                     open.extend(last);
@@ -210,6 +214,7 @@ proptest! {
         prop_assert_eq!(in_batches::<ChargesRows>(&events, &sizes).0, replay::<ChargesRows>(&events).unwrap().0);
         prop_assert_eq!(in_batches::<ReservationsRows>(&events, &sizes).0, replay::<ReservationsRows>(&events).unwrap().0);
         prop_assert_eq!(in_batches::<UsageRows>(&events, &sizes), replay::<UsageRows>(&events).unwrap());
+        prop_assert_eq!(in_batches::<NoticesRows>(&events, &sizes), replay::<NoticesRows>(&events).unwrap());
     }
 
     #[test]
@@ -387,5 +392,44 @@ fn refused_uses_are_counted_for_the_last_day_that_had_any() {
         let rows = in_batches::<KeyListRows>(&history.events, batches);
         let row = &rows.0[&(account(1), key(1))];
         assert_eq!(row.denied, Some(crate::Denied { day, count: 5 }), "{batches:?}");
+    }
+}
+
+#[test]
+fn a_key_that_is_refused_all_day_is_told_of_once_an_hour_for_each_reason() {
+    let denied = |reason| KeyUseDenied {
+        key: key(1),
+        reason,
+        count: 2,
+    };
+    let mut history = History::default();
+    history.open(1);
+    let minute = 60_000_000;
+    for n in 0..120 {
+        for reason in [DenyReason::Deleted, DenyReason::Scope] {
+            history.add(1, denied(reason));
+            history.events.last_mut().unwrap().time = Timestamp::from_micros(n * minute).unwrap();
+        }
+    }
+    for batches in [&[1][..], &[3; 80], &[500]] {
+        let rows = in_batches::<NoticesRows>(&history.events, batches);
+        let told: Vec<(i64, Option<&str>)> = rows
+            .told
+            .values()
+            .map(|row| {
+                let reason = match row.what {
+                    Notice::KeyDenied { reason, .. } => Some(reason.as_str()),
+                    Notice::ThresholdReached { .. } | Notice::KeyLeaked { .. } => None,
+                };
+                (row.at.micros() / minute, reason)
+            })
+            .collect();
+        let expected = [
+            (0, Some("deleted")),
+            (0, Some("scope")),
+            (60, Some("deleted")),
+            (60, Some("scope")),
+        ];
+        assert_eq!(told, expected, "{batches:?}");
     }
 }

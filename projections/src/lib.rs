@@ -13,6 +13,7 @@ mod charges;
 mod key_list;
 #[cfg(test)]
 mod laws;
+mod notices;
 mod plans;
 mod reservations;
 mod usage;
@@ -21,6 +22,7 @@ pub use account_traits::AccountTraits;
 pub use balance::{AccountChange, AccountRow, BalanceChanges, BalanceRows, GrantChange, GrantRow};
 pub use charges::{ChargeRow, ChargesChanges, ChargesRows};
 pub use key_list::{Denied, KeyChange, KeyListChanges, KeyListRows, KeyRow};
+pub use notices::{Notice, NoticeRow, NoticesChanges, NoticesRows};
 pub use plans::{PlanChange, PlanRow};
 pub use reservations::{ReservationRow, ReservationsChanges, ReservationsRows};
 pub use usage::{NETWORKS_A_KEY_MAX, Networks, Released, UsageChanges, UsageId, UsageRows, UsageSums};

@@ -14,6 +14,7 @@ mod rates;
 mod section;
 mod tls;
 mod upstreams;
+mod webhooks;
 
 use std::path::PathBuf;
 
@@ -27,6 +28,7 @@ pub use rates::RateLimits;
 pub use section::Complaint;
 pub use tls::{ClientTls, ServerTls};
 pub use upstreams::{USUAL, UpstreamConfig};
+pub use webhooks::WebhookConfig;
 
 use crate::ledger::{HANG_UP_WINDOW_SECONDS_MAX, HANG_UPS_MAX};
 use crate::prices::{PriceBook, PriceEntry, QuantityEntry, SettleAt};
@@ -42,6 +44,8 @@ pub struct Config {
     pub prices: PriceBook,
     pub pages: PagesConfig,
     pub forward_auth: ForwardAuthConfig,
+    /// Who is told of what happens.
+    pub webhooks: Vec<WebhookConfig>,
 }
 
 /// How the gateway forwards.
@@ -94,6 +98,7 @@ impl Config {
         let forward_auth = network::read(&mut file);
         let prices = read_prices(&mut file, names.as_ref());
         let pages = pages::read(&mut file);
+        let webhooks = webhooks::read(&mut file);
         file.end();
         if complaints.is_empty() {
             Ok(Config {
@@ -102,6 +107,7 @@ impl Config {
                 prices,
                 pages,
                 forward_auth,
+                webhooks,
             })
         } else {
             Err(complaints)

@@ -22,7 +22,7 @@
 //! | `headers`, `caller` | what passes, and what is kept of the client |
 //! | `upload`, `delivery`, `count`, `json_count`, `idle` | bodies, up and down, counted as they stream |
 //! | `seen`, `trace` | what operators see of it: figures, access log, traces |
-//! | `upstream`, `connector` | the data APIs: connections, bounds, whether they can be reached |
+//! | `upstream` | the data APIs: connections, bounds, whether they can be reached |
 //! | `connection`, `lobby`, `http2` | a client's connection: TLS, HTTP/1.1 or HTTP/2, and waiting between requests |
 //! | `places` | how many connections each client has |
 //! | `line`, `watched`, `parcel`, `stream` | the client's socket and what it takes: when bytes have left, and when it must end |
@@ -33,7 +33,6 @@ mod answer;
 mod bare;
 mod caller;
 mod connection;
-mod connector;
 mod count;
 mod decide;
 mod delivery;

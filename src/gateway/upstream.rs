@@ -22,9 +22,9 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::connector::{Connector, Turns};
 use super::upload::Upload;
 use crate::config::{USUAL, UpstreamConfig};
+use crate::connector::{Connector, Turns};
 use crate::problem::{Problem, UPSTREAM_BUSY, UPSTREAM_UNREACHABLE};
 
 const IDLE_MAX: Duration = Duration::from_secs(20);

@@ -1,6 +1,8 @@
 //! The log itself: whole, an account's part, a key's part. The items are the stored documents, byte for byte.
 
 use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use http::HeaderMap;
 use keyledger_events::{AccountId, KeyId, Position, Seq, Shard};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -11,7 +13,7 @@ use super::extract::{Allowed, InPath, InQuery, Page, Read};
 use super::look::{in_this_log, read_cursor};
 use super::place::Place;
 use super::words::{FirstPosition, Limit};
-use super::{App, cursor, problems};
+use super::{App, cursor, event_stream, problems};
 use crate::log::Stored;
 use crate::problem::Problem;
 
@@ -102,17 +104,27 @@ fn last(stored: &[Stored]) -> Position {
 
 /// Shows the log of a shard, the oldest event first.
 ///
-/// 200 a page. 400 a cursor or a position that is none. 404 no such shard. 422 a parameter is not acceptable. 503 the
-/// log has not reached `after`.
-#[utoipa::path(get, path = "/v1/events", tag = "log", params(LogPage), responses(
-    (status = 200, description = "A page.", body = EventsBody),
+/// With `Accept: text/event-stream` the answer has no end: every event after `Last-Event-ID`, or from `from` on, and then
+/// those that come, each as it is stored, with its place as the message's `id` and its name as the message's `event`.
+///
+/// 200 a page, or a stream. 400 a cursor or a position that is none. 404 no such shard. 422 a parameter is not acceptable.
+/// 503 the log has not reached `after`, or too many streams are open.
+#[utoipa::path(get, path = "/v1/events", tag = "log", params(
+    LogPage,
+    ("Last-Event-ID" = Option<String>, Header, description = "Of a stream: the id of the last message that was received, such as `0:812`"),
+), responses(
+    (status = 200, description = "A page, or a stream.", content(
+        (EventsBody = "application/json"),
+        (String = "text/event-stream"),
+    )),
     (status = 404, response = Problem),
 ))]
 pub(super) async fn list_events(
     State(app): State<App>,
-    _: Allowed<Read>,
+    caller: Allowed<Read>,
+    headers: HeaderMap,
     InQuery(query): InQuery<LogPage>,
-) -> Result<Answered<EventsBody>, Failure> {
+) -> Result<Response, Failure> {
     const SCOPE: &str = "events";
     if query.shard.is_some_and(|shard| Shard(shard) != app.log.shard()) {
         return Err(problems::not_found().into());
@@ -122,10 +134,14 @@ pub(super) async fn list_events(
         (Some(from), None) => from.before(),
         (None, cursor) => cursor.unwrap_or(Position::START),
     };
-    let limit = query.limit.unwrap_or(Limit::DEFAULT).get();
     let end = end_of_log(&app, query.after).await?;
+    if event_stream::is_wanted(&headers) {
+        let after = event_stream::last_event(&headers, app.log.shard())?.unwrap_or(after);
+        return Ok(event_stream::stream(&app, caller.shown(&headers)?, after).await?);
+    }
+    let limit = query.limit.unwrap_or(Limit::DEFAULT).get();
     let stored = app.log.read(after, limit + 1).await?;
-    Ok(page(stored, limit, end, SCOPE, last)?)
+    Ok(page(stored, limit, end, SCOPE, last)?.into_response())
 }
 
 /// Shows all events of an account, the oldest first.

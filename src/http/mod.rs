@@ -13,6 +13,7 @@ mod balance;
 mod charges;
 mod corrections;
 mod cursor;
+mod event_stream;
 mod events;
 mod extract;
 mod forward_auth;
@@ -40,6 +41,7 @@ mod serve;
 mod settlements;
 mod thresholds;
 mod usage;
+mod webhooks;
 mod words;
 
 use std::sync::Arc;
@@ -51,6 +53,7 @@ pub(crate) use fresh_texts::FreshTexts;
 pub use measure::measure;
 pub(crate) use place::Place;
 
+pub use event_stream::Tail;
 pub use forward_auth::ForwardAuth;
 pub use health::{Check, Health, Readiness};
 pub use routes::{openapi, router};
@@ -62,6 +65,7 @@ use crate::prices::PriceBook;
 use crate::sessions::Sessions;
 use crate::tokens::Tokens;
 use crate::views::Views;
+use crate::webhooks::Deliveries;
 
 /// What the handlers call. Every request clones it several times, so it is one pointer.
 #[derive(Clone)]
@@ -89,6 +93,9 @@ pub struct Served {
     pub prices: Arc<PriceBook>,
     pub tokens: Tokens,
     pub sessions: Sessions,
+    pub deliveries: Deliveries,
+    /// For those who follow the log.
+    pub tail: Tail,
     /// Where browsers find the customer's pages, without `/portal`; where a caller finds us, unless said.
     pub pages_url: Option<String>,
     pub key_prefix: KeyPrefix,

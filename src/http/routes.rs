@@ -17,7 +17,7 @@ use super::openapi::{finish, head};
 use super::{
     App, Served, accounts, balance, charges, corrections, events, forward_auth, grants, health, keys, leaks,
     operator_sessions, pages, plans, portal_sessions, prices, problems, refunds, reservations, rotations, settlements,
-    thresholds, usage,
+    thresholds, usage, webhooks,
 };
 
 fn all() -> OpenApiRouter<App> {
@@ -51,6 +51,11 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(usage::show_usage))
         .routes(routes!(events::list_account_events))
         .routes(routes!(events::list_events))
+        .routes(routes!(webhooks::list_webhooks))
+        .routes(routes!(webhooks::list_deliveries))
+        .routes(routes!(webhooks::show_delivery))
+        .routes(routes!(webhooks::replay_delivery))
+        .routes(routes!(webhooks::replay_deliveries))
         .routes(routes!(prices::show_prices))
         .routes(routes!(pages::explain_problem))
         .routes(routes!(health::healthz))

@@ -100,6 +100,8 @@ kinds! {
     TOO_MANY_OPEN_RESERVATIONS = TOO_MANY_REQUESTS "too-many-open-reservations", "Too many requests are under way",
         "A key and an account may each have a limited number of open reservations. Wait until some have settled, then repeat the request.";
 
+    TOO_MANY_STREAMS = SERVICE_UNAVAILABLE "too-many-streams", "Too many streams are open",
+        "A process serves 64 streams of the log at the same time. Close one, ask another process, or read pages with `?from=` instead.";
     RATE_LIMITED = TOO_MANY_REQUESTS "rate-limited", "Too many calls in too short a time",
         "A key, an account, an endpoint, or a client that shows wrong keys may call so often and no more; where a route has limits, `RateLimit-Policy` names them and `RateLimit` says what is left. Nothing was held or charged. Wait for as many seconds as `Retry-After` says.";
 
@@ -112,6 +114,10 @@ kinds! {
         "The account was closed: its keys were deleted and what was held was given back. It can be looked at, and nothing new is done in it. Open another account.";
     UNKNOWN_KEY = NOT_FOUND "unknown-key", "There is no such key",
         "The account has no key with this id.";
+    UNKNOWN_WEBHOOK = NOT_FOUND "unknown-webhook", "There is no such receiver",
+        "No config file has named a receiver of webhooks like this.";
+    UNKNOWN_DELIVERY = NOT_FOUND "unknown-delivery", "There is no such delivery",
+        "The receiver has no message with this id, or it was delivered so long ago that it is no longer kept.";
     UNKNOWN_ENDPOINT = NOT_FOUND "unknown-endpoint", "The endpoint has no price",
         "The price book names no such endpoint.";
     UNPRICED = NOT_FOUND "unpriced", "This path is not offered",

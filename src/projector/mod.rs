@@ -29,7 +29,7 @@ use crate::bus::Bus;
 use crate::log::Log;
 use feed::Feed;
 use source::Source;
-use tables::{Balance, Charges, KeyList, Reservations, Usage};
+use tables::{Balance, Charges, KeyList, Notices, Reservations, Usage};
 use worker::Worker;
 
 /// What a projector needs.
@@ -86,6 +86,7 @@ impl Projector {
             start.one::<Charges>(),
             start.one::<Reservations>(),
             start.one::<Usage>(),
+            start.one::<Notices>(),
         ];
         ProjectorHandle { projections }
     }

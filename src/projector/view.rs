@@ -11,15 +11,17 @@ pub enum View {
     Charges,
     Reservations,
     Usage,
+    Notices,
 }
 
 impl View {
-    pub const ALL: [View; 5] = [
+    pub const ALL: [View; 6] = [
         View::KeyList,
         View::Balance,
         View::Charges,
         View::Reservations,
         View::Usage,
+        View::Notices,
     ];
 
     /// The name in `views.checkpoints`, on the command line and in metrics.
@@ -30,6 +32,7 @@ impl View {
             View::Charges => "charges",
             View::Reservations => "reservations",
             View::Usage => "usage",
+            View::Notices => "notices",
         }
     }
 }

@@ -40,9 +40,6 @@ pub(super) enum Stumble {
     Halt(Halt),
 }
 
-/// While the log is busy, batches begin this far apart: fewer and larger ones write each row less often. What comes after
-/// a quiet time is written at once.
-const BATCH_EVERY: Duration = Duration::from_millis(20);
 const PAUSE_AFTER_RETRY: Duration = Duration::from_millis(250);
 /// A halted projection tries again this often: another version may have been started meanwhile.
 const PAUSE_AFTER_HALT: Duration = Duration::from_secs(5);
@@ -100,7 +97,7 @@ impl<T: Table> Worker<T> {
             }
             Some(Ok(events)) => events,
         };
-        self.next_batch_at = Instant::now() + BATCH_EVERY;
+        self.next_batch_at = Instant::now() + T::BATCH_EVERY;
         *checkpoint = self.fold(from, &next).await?;
         Ok(true)
     }

@@ -34,6 +34,7 @@ use crate::relay::{Relay, RelayHandle, RelayOptions};
 use crate::sessions::Sessions;
 use crate::tokens::Tokens;
 use crate::views::Views;
+use crate::webhooks::{self, Deliveries, WebhooksOptions};
 use health::Parts;
 pub use lookout::Watchtower;
 
@@ -46,6 +47,8 @@ pub struct Roles {
     pub projector: bool,
     /// The customer's pages: on the API's listener, where there is one.
     pub pages: bool,
+    /// Tells those whom the config file names.
+    pub webhooks: bool,
 }
 
 impl Roles {
@@ -55,9 +58,10 @@ impl Roles {
         relay: true,
         projector: true,
         pages: true,
+        webhooks: true,
     };
 
-    /// Reads `api,gateway,relay,projector,pages`, any of them.
+    /// Reads `api,gateway,relay,projector,pages,webhooks`, any of them.
     pub fn parse(text: &str) -> Option<Roles> {
         let mut roles = Roles {
             api: false,
@@ -65,6 +69,7 @@ impl Roles {
             relay: false,
             projector: false,
             pages: false,
+            webhooks: false,
         };
         for word in text.split(',') {
             match word.trim() {
@@ -74,6 +79,7 @@ impl Roles {
                 "relay" => roles.relay = true,
                 "projector" => roles.projector = true,
                 "pages" => roles.pages = true,
+                "webhooks" => roles.webhooks = true,
                 _ => return None,
             }
         }
@@ -111,6 +117,7 @@ pub struct Service {
     face_tasks: Vec<JoinHandle<()>>,
     forward: JoinHandle<()>,
     writer: JoinHandle<()>,
+    couriers: Vec<JoinHandle<()>>,
     _relay: Option<RelayHandle>,
     _projector: Option<ProjectorHandle>,
 }
@@ -178,6 +185,19 @@ impl Service {
             sweeper::start(ledger.clone(), views.clone(), rest.clone());
         }
 
+        let receivers = if options.roles.webhooks {
+            options.config.webhooks.clone()
+        } else {
+            Vec::new()
+        };
+        let webhooks = WebhooksOptions {
+            pool: work_pool,
+            shard,
+            receivers,
+            clock: webhooks::wall_clock(),
+        };
+        let couriers = webhooks::start(webhooks, &rest);
+
         let prices = Arc::new(options.config.prices.clone());
         let mut face_tasks = Vec::new();
         let key_prefix = options.config.key_prefix;
@@ -200,7 +220,7 @@ impl Service {
             let listener = TcpListener::bind(options.api).await?;
             api = Some(listener.local_addr()?);
             let health = Parts {
-                pool: queries,
+                pool: queries.clone(),
                 views: views.clone(),
                 bus: bus.clone(),
                 relay: relay.clone(),
@@ -218,6 +238,8 @@ impl Service {
                 prices: Arc::clone(&prices),
                 tokens: tokens.clone(),
                 sessions: sessions.clone(),
+                deliveries: Deliveries::new(queries.clone()),
+                tail: http::Tail::new(reading_log.clone(), ledger.committed(), faces.clone()),
                 pages_url: options.config.pages.public_url.clone(),
                 key_prefix: key_prefix.clone(),
                 health: Arc::new(health),
@@ -271,6 +293,7 @@ impl Service {
             face_tasks,
             forward,
             writer,
+            couriers,
             _relay: relay,
             _projector: projector,
         })
@@ -293,6 +316,11 @@ impl Service {
         }
         self.rest.cancel();
         drop(self.ledger);
+        for courier in self.couriers {
+            if tokio::time::timeout(DRAIN, courier).await.is_err() {
+                tracing::warn!("a webhook was still under way when the time to stop was over");
+            }
+        }
         if tokio::time::timeout(DRAIN, self.writer).await.is_err() {
             tracing::warn!("commands were still waiting when the time to stop was over");
         }

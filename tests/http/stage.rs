@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use keyledger::config::{ForwardAuthConfig, PagesConfig, RateLimits};
-use keyledger::http::{Check, ForwardAuth, Health, Readiness, Served, router, serve};
+use keyledger::http::{Check, ForwardAuth, Health, Readiness, Served, Tail, router, serve};
 use keyledger::ledger::Ledger;
 use keyledger::pages::{self, PagesOptions};
 use keyledger::prices::{PriceBook, PriceEntry, QuantityEntry, SettleAt};
@@ -14,6 +14,7 @@ use keyledger::projector::{Projector, ProjectorOptions};
 use keyledger::service::Watchtower;
 use keyledger::sessions::{Lifetimes, Sessions};
 use keyledger::tokens::{Role, Tokens};
+use keyledger::webhooks::Deliveries;
 use keyledger_events::{KeyPrefix, TokenId};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::{Value, json};
@@ -144,6 +145,7 @@ impl Stage {
         let tokens = Tokens::new(harness.service_pool());
         let sessions = Sessions::new(harness.service_pool(), Lifetimes::default());
         let ledger = harness.ledger();
+        let committed = ledger.committed();
         let app = Served {
             forward_auth: ForwardAuth::new(&ledger, RateLimits::default(), config),
             ledger,
@@ -152,6 +154,8 @@ impl Stage {
             prices: Arc::new(prices()),
             tokens: tokens.clone(),
             sessions: sessions.clone(),
+            deliveries: Deliveries::new(harness.service_pool()),
+            tail: Tail::new(harness.log(), committed, harness.stop.child_token()),
             pages_url: None,
             key_prefix: KeyPrefix::default(),
             health: Arc::new(Ready(ready)),

@@ -2,8 +2,7 @@
 
 use bytes::Bytes;
 use http::Request;
-use http_body_util::{BodyExt as _, Empty};
-use hyper::body::Incoming;
+use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
@@ -12,12 +11,10 @@ use super::activity::request;
 use super::browser::{Browser, hidden};
 use super::operator::operator;
 use crate::http::stage::{Stage, id_of, secret_of};
+use crate::sse::{Messages, field};
 
-/// A stream, as a browser's `EventSource` reads it.
-struct Listener {
-    body: Incoming,
-    read: String,
-}
+/// A page's stream.
+struct Listener(Messages);
 
 impl Listener {
     async fn to(stage: &Stage, browser: &Browser, path: &str) -> Result<Listener, u16> {
@@ -33,35 +30,18 @@ impl Listener {
         }
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         assert_eq!(response.headers()["cache-control"], "no-store");
-        let read = String::new();
-        Ok(Listener {
-            body: response.into_body(),
-            read,
-        })
+        Ok(Listener(Messages::of(response.into_body())))
     }
 
     /// The next message, and nothing when the stream is over.
     async fn next(&mut self) -> Option<String> {
-        loop {
-            if let Some((message, rest)) = self.read.split_once("\n\n") {
-                let (message, rest) = (message.to_owned(), rest.to_owned());
-                self.read = rest;
-                // A line that begins with a colon says nothing.
-                if !message.starts_with(':') {
-                    return Some(message);
-                }
-                continue;
-            }
-            let frame = self.body.frame().await?.ok()?;
-            let data = frame.into_data().ok()?;
-            self.read.push_str(std::str::from_utf8(&data).unwrap());
-        }
+        self.0.next().await
     }
 
     /// The next state that is told.
     async fn state(&mut self) -> Value {
         let message = self.next().await.expect("the stream goes on");
-        let data = message.lines().find_map(|line| line.strip_prefix("data: "));
+        let data = field(&message, "data");
         serde_json::from_str(data.unwrap_or_else(|| panic!("no data in {message}"))).unwrap()
     }
 }

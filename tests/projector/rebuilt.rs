@@ -31,6 +31,7 @@ async fn a_rebuilt_view_is_the_same_also_while_events_arrive() {
         "delete from views.charges",
         "update views.reservations set endpoint = 'other'",
         "update views.usage set uses = uses + 1",
+        "delete from views.notices",
     ] {
         sqlx::query(statement).execute(&mut owner).await.unwrap();
     }

@@ -40,6 +40,11 @@ pub(crate) struct Allowed<R> {
 }
 
 impl<R> Allowed<R> {
+    /// The token's text, for whoever has to check it again later.
+    pub(crate) fn shown<'a>(&self, headers: &'a HeaderMap) -> Result<&'a str, Problem> {
+        bearer(headers)
+    }
+
     /// Signs a command that has no name of its own.
     pub(crate) fn by(&self) -> By {
         self.by_command(clock::fresh_command_id())

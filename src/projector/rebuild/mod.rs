@@ -21,7 +21,7 @@ use sqlx::postgres::PgPoolOptions;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::tables::{Balance, Charges, KeyList, Reservations, Table, Usage, WriteError};
+use super::tables::{Balance, Charges, KeyList, Notices, Reservations, Table, Usage, WriteError};
 use super::view::View;
 use crate::log::ReadError;
 pub use check::{Checked, Difference, check_views};
@@ -132,6 +132,7 @@ async fn fold_again<E: Ending>(
             View::Charges => build.spawn::<Charges, E>(&mut building),
             View::Reservations => build.spawn::<Reservations, E>(&mut building),
             View::Usage => build.spawn::<Usage, E>(&mut building),
+            View::Notices => build.spawn::<Notices, E>(&mut building),
         }
     }
     // Nobody ever sends: it ends when the last of them has let go. From here on a later rebuild comes after this one.

@@ -3,9 +3,12 @@
 mod balance;
 mod charges;
 mod key_list;
+mod notices;
 mod plans;
 mod reservations;
 mod usage;
+
+use std::time::Duration;
 
 use keyledger_projections::Changes;
 use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr as _, SqlStr};
@@ -13,6 +16,7 @@ use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr as _, SqlStr};
 pub(super) use balance::Balance;
 pub(super) use charges::Charges;
 pub(super) use key_list::KeyList;
+pub(super) use notices::Notices;
 pub(super) use reservations::Reservations;
 pub(super) use usage::Usage;
 
@@ -22,6 +26,9 @@ use super::view::View;
 pub(super) trait Table: Send + Sync + 'static {
     type Changes: Changes + Send;
     const VIEW: View;
+    /// While the log is busy, batches begin this far apart: fewer and larger ones write each row, and the checkpoint, less
+    /// often. What comes after a quiet time is written at once.
+    const BATCH_EVERY: Duration = Duration::from_millis(20);
     /// Each table of the view in schema `views`, with the columns that name a row.
     const TABLES: &'static [Named];
 

@@ -28,7 +28,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Makes connections for one upstream.
 #[derive(Clone)]
-pub(super) struct Connector {
+pub(crate) struct Connector {
     tcp: HttpConnector,
     tls: Option<TlsConnector>,
     patience: Duration,
@@ -42,7 +42,7 @@ impl std::fmt::Debug for Connector {
 
 /// One connection.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(crate) struct Stream {
     socket: Socket,
     turns: Turns,
 }
@@ -55,11 +55,11 @@ enum Socket {
 
 /// Who spoke on a connection, and how often: it goes with the connection, and with errors on it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Turns(Arc<AtomicU64>);
+pub(crate) struct Turns(Arc<AtomicU64>);
 
 impl Turns {
     /// Whether the connection had answered before, and has said nothing to the last request.
-    pub(super) fn left_unanswered(&self) -> bool {
+    pub(crate) fn left_unanswered(&self) -> bool {
         // Odd: we spoke last. One: nobody ever answered.
         let turns = self.0.load(Ordering::Relaxed);
         turns > 1 && turns % 2 == 1
@@ -75,7 +75,7 @@ impl Turns {
 
 impl Connector {
     /// `upstream_timeout`: within which two attempts have to find room.
-    pub(super) fn new(tls: Option<&ClientTls>, upstream_timeout: Duration) -> Connector {
+    pub(crate) fn new(tls: Option<&ClientTls>, upstream_timeout: Duration) -> Connector {
         let mut tcp = HttpConnector::new();
         let patience = CONNECT_TIMEOUT.min(upstream_timeout * 2 / 5);
         tcp.set_connect_timeout(Some(patience));
