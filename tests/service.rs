@@ -2,6 +2,7 @@
 
 mod bench;
 mod client;
+mod consumer;
 mod dev;
 mod gate;
 mod handed_over;
@@ -16,4 +17,5 @@ mod settled;
 mod slow;
 mod stopped;
 mod streams;
+mod told;
 mod two;

@@ -2,7 +2,7 @@
 
 mod api;
 mod outages;
-mod receiver;
+pub mod receiver;
 mod stale;
 mod told;
 

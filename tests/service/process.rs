@@ -108,8 +108,13 @@ impl Site {
 
     /// Puts these prices after the usual ones, for the services that are started from now on.
     pub fn price(&self, prices: &str) {
+        self.add(prices);
+    }
+
+    /// Puts these lines after the others, for the services that are started from now on.
+    pub fn add(&self, lines: &str) {
         let text = std::fs::read_to_string(&self.config).unwrap();
-        std::fs::write(&self.config, format!("{text}\n{prices}")).unwrap();
+        std::fs::write(&self.config, format!("{text}\n{lines}")).unwrap();
     }
 
     /// Starts a service; any number may run at once.
