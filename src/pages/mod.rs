@@ -45,6 +45,7 @@ use crate::log::Log;
 use crate::prices::PriceBook;
 use crate::sessions::Sessions;
 use crate::views::{ViewName, Views};
+use crate::webhooks::Deliveries;
 use assets::Assets;
 use fault::Fault;
 use live::Seats;
@@ -58,6 +59,7 @@ pub struct PagesOptions {
     pub views: Views,
     pub prices: Arc<PriceBook>,
     pub sessions: Sessions,
+    pub deliveries: Deliveries,
     pub key_prefix: KeyPrefix,
     pub config: PagesConfig,
     /// Knows how the installation stands.

@@ -259,6 +259,7 @@ impl Service {
                     views: views.clone(),
                     prices,
                     sessions,
+                    deliveries: Deliveries::new(queries.clone()),
                     key_prefix,
                     config: options.config.pages.clone(),
                     lookout: Arc::new(lookout),

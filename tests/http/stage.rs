@@ -170,6 +170,7 @@ impl Stage {
             views: harness.views(),
             prices: Arc::clone(&app.prices),
             sessions,
+            deliveries: Deliveries::new(harness.service_pool()),
             key_prefix: KeyPrefix::default(),
             config: pages,
             lookout: Arc::new(Watchtower {

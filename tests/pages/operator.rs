@@ -36,7 +36,12 @@ fn place(account: &str) -> String {
     format!("/portal/operator/accounts/{}", account_of(account))
 }
 
-const ALL: [&str; 3] = ["operator/accounts", "operator/health", "operator/prices"];
+const ALL: [&str; 4] = [
+    "operator/accounts",
+    "operator/health",
+    "operator/prices",
+    "operator/webhooks",
+];
 
 #[tokio::test]
 async fn only_an_operator_gets_in_and_only_by_a_link_of_their_own() {
@@ -232,7 +237,7 @@ async fn health_says_how_far_everything_is_and_what_has_halted() {
     let grace = operator(&stage).await;
     until("all views are level", async || {
         let text = read(&grace.page("/portal/operator/health").await);
-        text.matches(" level").count() == 5
+        text.matches(" level").count() == 6
     })
     .await;
     let text = read(&grace.page("/portal/operator/health").await);

@@ -1,5 +1,5 @@
-//! The operators' own pages: all accounts, how the installation stands, the prices in force; and each account's pages as
-//! its customer sees them.
+//! The operators' own pages: all accounts, how the installation stands, the prices in force, who was told of what; and each
+//! account's pages as its customer sees them.
 //!
 //! Promise: an operator's stay looks at everything and changes nothing. Whatever is not a question is refused before it
 //! comes to an account's pages.
@@ -11,6 +11,7 @@ mod health;
 mod prices;
 mod standing;
 mod through;
+mod webhooks;
 
 use axum::Router;
 use axum::response::{IntoResponse as _, Redirect, Response};
@@ -33,6 +34,7 @@ pub(super) fn pages(accounts_pages: Router) -> Router<Pages> {
         .route("/operator/accounts/{account}/pages/{*page}", behind)
         .route("/operator/health", get(health::show))
         .route("/operator/prices", get(prices::show))
+        .route("/operator/webhooks", get(webhooks::show))
 }
 
 async fn home() -> Response {
