@@ -1,5 +1,7 @@
 //! Activity and the operators' pages in a real browser.
 
+use http::StatusCode;
+use keyledger::webhooks::Kind;
 use serde_json::json;
 
 use super::{Browser, View};
@@ -7,6 +9,8 @@ use crate::http::stage::{Stage, id_of, secret_of};
 use crate::pages::activity::{account_of, request};
 use crate::pages::browser::invite;
 use crate::pages::operator::link;
+use crate::webhooks::receiver::Receiver;
+use crate::webhooks::{Shifted, couriers, cross, registered, watched};
 
 /// A picture for somebody to look at, and what can be checked of how it looks.
 async fn look(browser: &Browser, page: &str) {
@@ -103,6 +107,16 @@ async fn operator(view: View) {
         listed.to_string().contains("has no break in it")
     })
     .await;
+    let receiver = Receiver::start().await;
+    couriers(&stage, &[receiver.config("billing", &Kind::ALL)], &Shifted::default());
+    registered(&stage, "billing").await;
+    let (path, id) = watched(&stage).await;
+    stage.operator.patch(&path, json!({"name": "Cobalt"})).await.json(200);
+    cross(&stage, &id, 2).await;
+    receiver.has_taken(2).await;
+    receiver.answer(StatusCode::SERVICE_UNAVAILABLE);
+    cross(&stage, &id, 1).await;
+    receiver.was_asked(3).await;
     let browser = Browser::open(view).await;
     let link = link(&stage.operator, json!({"name": "Grace, on call"})).await;
     browser.goto(&format!("http://{}{link}", stage.address)).await;
@@ -132,6 +146,9 @@ async fn operator(view: View) {
     browser.click_said("Prices").await;
     browser.reads("ai_visibility").await;
     look(&browser, "operator-prices").await;
+    browser.click_said("Webhooks").await;
+    browser.reads("answered 503").await;
+    look(&browser, "operator-webhooks").await;
     browser.click_said("Sign out").await;
     browser.reads("You are signed out").await;
     assert_eq!(browser.complaints().await, Vec::<String>::new());
