@@ -18,5 +18,6 @@ pub mod projector;
 pub mod relay;
 pub mod service;
 pub mod sessions;
+pub mod shelf;
 pub mod tokens;
 pub mod views;

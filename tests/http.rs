@@ -13,6 +13,7 @@ mod key_limits;
 mod keys;
 mod leaks;
 mod plans;
+pub mod prices;
 mod proxies;
 mod refunds;
 mod rotation;

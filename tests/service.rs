@@ -9,6 +9,7 @@ mod journal;
 mod killed;
 mod led;
 mod outage;
+mod priced;
 pub mod process;
 mod readme;
 mod secrets;

@@ -5,11 +5,11 @@ use keyledger_events::{AccountId, Credits, Endpoint, KeyId, ReservationId, Times
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::answer::{Answered, Failure, List, found, refused};
+use super::answer::{Answered, Failure, List, found};
 use super::extract::{Allowed, InPath, InQuery, Json, Meter, Read};
 use super::look::{list, read_cursor, wait_for_list};
 use super::place::Place;
-use super::prices::price_of;
+use super::prices::submit_priced;
 use super::words::{Limit, Quantity};
 use super::{App, problems};
 use crate::clock;
@@ -170,15 +170,16 @@ pub(super) async fn charge_at_once(
     caller: Allowed<Meter>,
     Json(body): Json<ChargeAtOnceBody>,
 ) -> Result<Answered<ChargedAtOnceBody>, Failure> {
-    let command = ChargeAtOnce {
+    let reservation = body.id.unwrap_or_else(clock::fresh_reservation_id);
+    let command = |price| ChargeAtOnce {
         account: body.account,
         key: None,
-        reservation: body.id.unwrap_or_else(clock::fresh_reservation_id),
-        price: price_of(&app, &body.endpoint)?,
-        endpoint: body.endpoint,
+        reservation,
+        price,
+        endpoint: body.endpoint.clone(),
         quantity: body.quantity.unwrap_or(Quantity::ONE).get(),
     };
-    let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
+    let answer = submit_priced(&app, &body.endpoint, command, &caller.by()).await?;
     Ok(Answered::created(answer, ChargedAtOnceBody::from))
 }
 

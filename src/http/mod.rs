@@ -32,6 +32,7 @@ mod plans;
 mod portal_sessions;
 mod prices;
 mod problems;
+mod publish;
 mod refunds;
 mod reservations;
 mod rotations;
@@ -56,10 +57,11 @@ pub use health::{Check, Health, Readiness};
 pub use routes::{openapi, router};
 pub use serve::serve;
 
+use crate::config::UpstreamNames;
 use crate::ledger::Ledger;
 use crate::log::Log;
-use crate::prices::PriceBook;
 use crate::sessions::Sessions;
+use crate::shelf::Shelf;
 use crate::tokens::Tokens;
 use crate::views::Views;
 
@@ -86,12 +88,14 @@ pub struct Served {
     pub ledger: Ledger,
     pub log: Log,
     pub views: Views,
-    pub prices: Arc<PriceBook>,
+    pub prices: Shelf,
     pub tokens: Tokens,
     pub sessions: Sessions,
     /// Where browsers find the customer's pages, without `/portal`; where a caller finds us, unless said.
     pub pages_url: Option<String>,
     pub key_prefix: KeyPrefix,
+    /// The upstreams that published prices may name; not known in a process without a gateway.
+    pub upstreams: Option<UpstreamNames>,
     pub health: Arc<dyn Health>,
     pub metrics: PrometheusHandle,
     pub forward_auth: ForwardAuth,

@@ -4,8 +4,9 @@ use super::extract::{Fault, Wrong};
 use crate::log::ReadError;
 use crate::problem::{
     BAD_CURSOR, BAD_IDEMPOTENCY_KEY, BAD_POSITION, BODY_TOO_LARGE, FORBIDDEN, INTERNAL, INVALID_AMOUNT, INVALID_BODY,
-    INVALID_JSON, INVALID_NAME, INVALID_QUERY, Kind, METHOD_NOT_ALLOWED, NOT_FOUND, Problem, REQUEST_TIMEOUT,
-    TOKEN_INVALID, TOKEN_MISSING, UNAVAILABLE, UNKNOWN_CHARGE, UNKNOWN_ENDPOINT, UNSUPPORTED_MEDIA_TYPE, VIEW_BEHIND,
+    INVALID_JSON, INVALID_NAME, INVALID_PRICES, INVALID_QUERY, Kind, METHOD_NOT_ALLOWED, NOT_FOUND, Problem,
+    REQUEST_TIMEOUT, TOKEN_INVALID, TOKEN_MISSING, UNAVAILABLE, UNKNOWN_CHARGE, UNKNOWN_ENDPOINT, UNKNOWN_PRICES,
+    UNSUPPORTED_MEDIA_TYPE, VIEW_BEHIND,
 };
 use crate::tokens::Role;
 use crate::views::{ViewBehind, ViewError};
@@ -104,6 +105,14 @@ pub(super) fn method_not_allowed() -> Problem {
 
 pub(super) fn unknown_endpoint() -> Problem {
     Problem::new(UNKNOWN_ENDPOINT, "the price book has no endpoint of this name").field("endpoint")
+}
+
+pub(super) fn invalid_prices(field: &str, detail: &str) -> Problem {
+    Problem::new(INVALID_PRICES, format!("{field}: {detail}")).field(field)
+}
+
+pub(super) fn unknown_prices() -> Problem {
+    Problem::new(UNKNOWN_PRICES, "no book was published with this version")
 }
 
 pub(super) fn unknown_charge() -> Problem {

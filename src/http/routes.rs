@@ -16,8 +16,8 @@ use super::measure::measure;
 use super::openapi::{finish, head};
 use super::{
     App, Served, accounts, balance, charges, corrections, events, forward_auth, grants, health, keys, leaks,
-    operator_sessions, pages, plans, portal_sessions, prices, problems, refunds, reservations, rotations, settlements,
-    thresholds, usage,
+    operator_sessions, pages, plans, portal_sessions, prices, problems, publish, refunds, reservations, rotations,
+    settlements, thresholds, usage,
 };
 
 fn all() -> OpenApiRouter<App> {
@@ -51,7 +51,9 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(usage::show_usage))
         .routes(routes!(events::list_account_events))
         .routes(routes!(events::list_events))
-        .routes(routes!(prices::show_prices))
+        .routes(routes!(prices::show_prices, publish::publish_prices))
+        .routes(routes!(publish::list_price_versions))
+        .routes(routes!(publish::show_price_version))
         .routes(routes!(pages::explain_problem))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))

@@ -27,9 +27,10 @@ use super::paid_results::PaidResults;
 use super::plan::Plan;
 use super::refunded_charges::RefundedCharges;
 use super::remembered::Remembered;
+use super::schedule::Schedule;
 
 /// Version of the form below. A snapshot of another version is thrown away.
-pub const STATE_FORMAT: i32 = 5;
+pub const STATE_FORMAT: i32 = 6;
 
 /// An account: opened or not, its keys, its credits, its open holds, and what was settled of late.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +61,8 @@ pub struct Account {
     pub ended_plans: VecDeque<PlanId>,
     /// Balances at which to tell, the highest first.
     pub thresholds: Vec<Threshold>,
+    /// Which price book holds when. The system's own history alone has one.
+    pub schedule: Schedule,
     pub totals: Totals,
     /// Charged on the credit limit and not yet repaid by a grant.
     pub owed: Credits,
@@ -129,6 +132,7 @@ impl Account {
             plans: Vec::new(),
             ended_plans: VecDeque::new(),
             thresholds: Vec::new(),
+            schedule: Schedule::default(),
             totals: Totals::default(),
             owed: Credits::ZERO,
             scopes_named: 0,
@@ -160,7 +164,7 @@ impl Account {
             + self.grants.len() * 120
             + self.open.len() * 400
             + self.settled.len() * 220
-            + self.remembered.len() * 300
+            + self.remembered.len() * 600
             + self.paid.len() * 100
             + self.refunds.len() * 200
             + self.plans.len() * 150
@@ -180,7 +184,12 @@ impl Account {
         if recorded.seq != self.seq.next() {
             return Err(broken("its seq is not the next one"));
         }
-        if self.opened.is_none() && !matches!(recorded.event, Event::AccountOpened(_)) {
+        // The system's own history is no customer's account: it is never opened, and holds what is true for all of them.
+        let of_all = matches!(recorded.event, Event::PricesPublished(_));
+        if of_all != (self.id == AccountId::SYSTEM) {
+            return Err(broken("it belongs to the other kind of history"));
+        }
+        if self.opened.is_none() && !of_all && !matches!(recorded.event, Event::AccountOpened(_)) {
             return Err(broken("the account is not open"));
         }
         let (id, position) = (self.id, recorded.position);
@@ -190,7 +199,7 @@ impl Account {
             why,
         })?;
         self.arm_thresholds();
-        self.remembered.note(recorded);
+        Remembered::note(self, recorded);
         self.forget_settled(recorded.time);
         self.refunds.forget(recorded.time);
         self.seq = recorded.seq;
@@ -267,6 +276,7 @@ impl Account {
             Event::CreditsReleased(e) => self.released(e, at)?,
             Event::CreditsRefunded(e) => self.refunded(e, at)?,
             Event::CreditsCorrected(e) => self.corrected(e)?,
+            Event::PricesPublished(e) => self.schedule.published(e, at)?,
         }
         Ok(())
     }

@@ -55,6 +55,11 @@ impl Cache {
         self.accounts.get(&account).map(|entry| &entry.account)
     }
 
+    /// The account, without a mark.
+    pub(super) fn peek(&self, account: AccountId) -> Option<&Account> {
+        self.accounts.peek(&account).map(|entry| &entry.account)
+    }
+
     pub(super) fn insert(&mut self, account: Account, snapshot_seq: Seq) {
         self.drop_account(account.id);
         for key in account.keys.values() {

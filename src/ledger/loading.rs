@@ -6,8 +6,9 @@ use std::task::{Context, Poll};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use keyledger_events::{AccountId, KeyDigest};
+use keyledger_events::{AccountId, KeyDigest, Seq};
 
+use super::account::Account;
 use super::cache::Cache;
 use super::command::Target;
 use super::load::{Loaded, load};
@@ -30,6 +31,7 @@ pub(super) struct Read {
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
     pub head: bool,
+    system: bool,
     accounts: HashSet<AccountId>,
     digests: HashSet<KeyDigest>,
 }
@@ -43,6 +45,11 @@ impl Wanted {
                 if absent {
                     self.accounts.insert(account);
                 }
+                absent
+            }
+            Target::System => {
+                let absent = !cache.contains(AccountId::SYSTEM);
+                self.system |= absent;
                 absent
             }
             // Who owns a key is known for accounts in memory only.
@@ -82,11 +89,18 @@ async fn read(log: &Log, mut wanted: Wanted) -> Result<Read, ReadError> {
         let owners = log.owners(&digests).await?;
         wanted.accounts.extend(owners.into_iter().map(|(_, account)| account));
     }
+    wanted.accounts.extend(wanted.system.then_some(AccountId::SYSTEM));
     let accounts: Vec<AccountId> = wanted.accounts.into_iter().collect();
-    let loaded = if accounts.is_empty() {
+    let mut loaded = if accounts.is_empty() {
         Loaded::default()
     } else {
         load(log, &accounts).await?
     };
+    let known = |account: &AccountId| loaded.accounts.iter().any(|(there, _)| there.id == *account);
+    // Nothing is true for all yet: to know that is to know it.
+    if wanted.system && !known(&AccountId::SYSTEM) && !loaded.broken.contains(&AccountId::SYSTEM) {
+        let nothing = Account::nobody(AccountId::SYSTEM);
+        loaded.accounts.push((nothing, Seq::START));
+    }
     Ok(Read { head, loaded })
 }

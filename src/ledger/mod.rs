@@ -24,6 +24,7 @@ mod refusal;
 mod remembered;
 mod round;
 mod rules;
+mod schedule;
 mod signals;
 mod work;
 mod writer;
@@ -54,9 +55,10 @@ pub use rules::{
     AccountFacts, Beyond, ChangeAccount, Charge, ChargeAtOnce, ChargeDelivered, ChargeReservation, CloseAccount,
     CorrectCredits, Corrected, CorrectionFacts, CreateKey, DeleteKey, DeleteLeaked, DeliveryCharge, EndPlan,
     GrantCredits, GrantFacts, Held, KeyFacts, LimitSpending, NewText, NoteDenied, OVERLAP_SECONDS_MAX, OpenAccount,
-    PLANS_MAX, Payer, PlanFacts, Price, RefundCharge, RefundFacts, Release, ReleaseReservation, RenameKey,
-    ReserveCredits, RotateKey, SetThresholds, SettleDue, StartPlan, THRESHOLDS_MAX, Usage,
+    PLANS_MAX, Payer, PlanFacts, Price, PublishPrices, RefundCharge, RefundFacts, Release, ReleaseReservation,
+    RenameKey, ReserveCredits, RotateKey, SetThresholds, SettleDue, StartPlan, THRESHOLDS_MAX, Usage,
 };
+pub use schedule::{Publication, Schedule};
 pub use signals::{KeySignals, Working};
 
 use crate::log::{Log, Snapshot};

@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use super::account::Account;
 use super::answers::{answer_all, fail_all};
 use super::cache::Cache;
-use super::command::{Limits, SubmitError};
+use super::command::{Limits, SubmitError, Target};
 use super::flight::{Disproof, Flight};
 use super::forwarded::Elsewhere;
 use super::loading::{Loading, Read, Wanted};
@@ -166,7 +166,9 @@ impl Writer {
         let mut here = Vec::with_capacity(self.waiting.len());
         let mut absent = Vec::new();
         for job in self.waiting.drain(..).filter(|job| !job.abandoned()) {
-            if wanted.add(job.target(), &self.cache) || wanted.head {
+            // Whatever brings a price needs to know whose book holds.
+            let prices_absent = job.priced_by().is_some() && wanted.add(Target::System, &self.cache);
+            if wanted.add(job.target(), &self.cache) || wanted.head || prices_absent {
                 absent.push(job);
             } else {
                 here.push(job);
@@ -332,6 +334,9 @@ impl Writer {
     fn answer(&mut self, round: Round) {
         for key in &round.ended_keys {
             self.signals.end(*key);
+        }
+        if round.touched.contains(&AccountId::SYSTEM) {
+            self.signals.prices_published();
         }
         metrics::counter!("keyledger_events_appended_total").increment(round.tail.position.0 - round.base.position.0);
         answer_all(round, self.log.shard());

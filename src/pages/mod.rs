@@ -42,8 +42,8 @@ use crate::config::PagesConfig;
 use crate::http::{Place, measure};
 use crate::ledger::Ledger;
 use crate::log::Log;
-use crate::prices::PriceBook;
 use crate::sessions::Sessions;
+use crate::shelf::Shelf;
 use crate::views::{ViewName, Views};
 use assets::Assets;
 use fault::Fault;
@@ -56,7 +56,7 @@ pub struct PagesOptions {
     pub ledger: Ledger,
     pub log: Log,
     pub views: Views,
-    pub prices: Arc<PriceBook>,
+    pub prices: Shelf,
     pub sessions: Sessions,
     pub key_prefix: KeyPrefix,
     pub config: PagesConfig,

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
-use crate::config::Config;
+use crate::config::{Config, UpstreamNames};
 use crate::forward::{self, ForwardOptions};
 use crate::gateway::{Gateway, GatewayOptions};
 use crate::http;
@@ -32,6 +32,7 @@ use crate::pages::{self, PagesOptions};
 use crate::projector::{Projector, ProjectorHandle, ProjectorOptions};
 use crate::relay::{Relay, RelayHandle, RelayOptions};
 use crate::sessions::Sessions;
+use crate::shelf::Shelf;
 use crate::tokens::Tokens;
 use crate::views::Views;
 use health::Parts;
@@ -178,16 +179,19 @@ impl Service {
             sweeper::start(ledger.clone(), views.clone(), rest.clone());
         }
 
-        let prices = Arc::new(options.config.prices.clone());
+        let prices = Shelf::of_file(options.config.prices.clone());
+        prices.follow(reading_log.clone(), ledger.key_signals().prices(), rest.clone());
         let mut face_tasks = Vec::new();
         let key_prefix = options.config.key_prefix;
+        let upstreams = options.config.gateway.as_ref();
+        let upstreams = upstreams.map(|gateway| UpstreamNames::of(&gateway.upstreams));
         let rates = options.config.gateway.as_ref().map(|gateway| gateway.rate_limits);
         let front = match options.config.gateway {
             Some(config) if options.roles.gateway => {
                 let journal_dir = config.journal_dir.clone();
                 let gateway = Gateway::new(GatewayOptions {
                     ledger: ledger.clone(),
-                    prices: Arc::clone(&prices),
+                    prices: prices.clone(),
                     config,
                     key_prefix: key_prefix.clone(),
                 });
@@ -215,7 +219,8 @@ impl Service {
                 ledger: ledger.clone(),
                 log: reading_log.clone(),
                 views: views.clone(),
-                prices: Arc::clone(&prices),
+                prices: prices.clone(),
+                upstreams,
                 tokens: tokens.clone(),
                 sessions: sessions.clone(),
                 pages_url: options.config.pages.public_url.clone(),

@@ -13,6 +13,7 @@ use keyledger::prices::{PriceBook, PriceEntry, QuantityEntry, SettleAt};
 use keyledger::projector::{Projector, ProjectorOptions};
 use keyledger::service::Watchtower;
 use keyledger::sessions::{Lifetimes, Sessions};
+use keyledger::shelf::Shelf;
 use keyledger::tokens::{Role, Tokens};
 use keyledger_events::{KeyPrefix, TokenId};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -144,12 +145,15 @@ impl Stage {
         let tokens = Tokens::new(harness.service_pool());
         let sessions = Sessions::new(harness.service_pool(), Lifetimes::default());
         let ledger = harness.ledger();
+        let shelf = Shelf::of_file(prices());
+        shelf.follow(harness.log(), ledger.key_signals().prices(), harness.stop.child_token());
         let app = Served {
             forward_auth: ForwardAuth::new(&ledger, RateLimits::default(), config),
             ledger,
             log: harness.log(),
             views: harness.views(),
-            prices: Arc::new(prices()),
+            prices: shelf.clone(),
+            upstreams: None,
             tokens: tokens.clone(),
             sessions: sessions.clone(),
             pages_url: None,
@@ -164,7 +168,7 @@ impl Stage {
             ledger: app.ledger.clone(),
             log: harness.log(),
             views: harness.views(),
-            prices: Arc::clone(&app.prices),
+            prices: shelf,
             sessions,
             key_prefix: KeyPrefix::default(),
             config: pages,
