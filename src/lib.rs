@@ -16,6 +16,7 @@ pub mod prices;
 pub mod problem;
 pub mod projector;
 pub mod relay;
+pub mod reprice;
 pub mod service;
 pub mod sessions;
 pub mod shelf;

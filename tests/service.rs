@@ -12,6 +12,7 @@ mod outage;
 mod priced;
 pub mod process;
 mod readme;
+mod repriced;
 mod secrets;
 mod settled;
 mod slow;

@@ -11,6 +11,7 @@ mod append;
 mod births;
 mod history;
 mod lead;
+mod moments;
 mod placed;
 mod read;
 mod snapshots;
