@@ -17,6 +17,7 @@ pub mod problem;
 pub mod projector;
 pub mod relay;
 pub mod reprice;
+pub mod requests;
 pub mod service;
 pub mod sessions;
 pub mod shelf;

@@ -9,6 +9,7 @@ mod denials;
 mod environments;
 mod forward_auth;
 mod grants;
+mod idempotency;
 mod key_limits;
 mod keys;
 mod leaks;

@@ -60,6 +60,7 @@ pub use serve::serve;
 use crate::config::UpstreamNames;
 use crate::ledger::Ledger;
 use crate::log::Log;
+use crate::requests::Requests;
 use crate::sessions::Sessions;
 use crate::shelf::Shelf;
 use crate::tokens::Tokens;
@@ -91,6 +92,8 @@ pub struct Served {
     pub prices: Shelf,
     pub tokens: Tokens,
     pub sessions: Sessions,
+    /// What came under idempotency keys and is no command.
+    pub requests: Requests,
     /// Where browsers find the customer's pages, without `/portal`; where a caller finds us, unless said.
     pub pages_url: Option<String>,
     pub key_prefix: KeyPrefix,

@@ -8,6 +8,7 @@ use crate::problem::{
     REQUEST_TIMEOUT, TOKEN_INVALID, TOKEN_MISSING, UNAVAILABLE, UNKNOWN_CHARGE, UNKNOWN_ENDPOINT, UNKNOWN_PRICES,
     UNSUPPORTED_MEDIA_TYPE, VIEW_BEHIND,
 };
+use crate::requests::RequestsAway;
 use crate::tokens::Role;
 use crate::views::{ViewBehind, ViewError};
 
@@ -142,6 +143,18 @@ pub(super) fn view_behind() -> Problem {
 
 pub(super) fn unavailable() -> Problem {
     Problem::new(UNAVAILABLE, "the database cannot be asked now").retry_after_seconds(RETRY_AFTER_SECONDS)
+}
+
+/// As the ledger says it of commands.
+pub(super) fn idempotency_mismatch() -> Problem {
+    crate::ledger::Refusal::IdempotencyMismatch.into()
+}
+
+impl From<RequestsAway> for Problem {
+    fn from(error: RequestsAway) -> Problem {
+        tracing::warn!(%error, "an idempotency key could not be looked up");
+        unavailable()
+    }
 }
 
 /// A fault of ours. Whoever calls this has written the cause to the log.

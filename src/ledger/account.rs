@@ -23,6 +23,7 @@ pub use keys::Keys;
 pub use spending::Spending;
 pub use thresholds::Threshold;
 
+use super::opener::Opener;
 use super::paid_results::PaidResults;
 use super::plan::Plan;
 use super::refunded_charges::RefundedCharges;
@@ -84,6 +85,8 @@ pub struct Opened {
     pub external_ref: Option<String>,
     pub credit_limit: Credits,
     pub at: Timestamp,
+    /// By which it is found again when the same is asked for once more.
+    pub opener: Option<Opener>,
 }
 
 /// Sums over the whole history.
@@ -220,6 +223,7 @@ impl Account {
                     external_ref: e.external_ref.clone(),
                     credit_limit: e.credit_limit,
                     at,
+                    opener: Opener::of(&recorded.command),
                 });
             }
             Event::AccountRenamed(e) => self.opened_mut()?.name = e.name.clone(),

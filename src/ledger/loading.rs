@@ -12,6 +12,7 @@ use super::account::Account;
 use super::cache::Cache;
 use super::command::Target;
 use super::load::{Loaded, load};
+use super::opener::Opener;
 use super::work::Work;
 use crate::log::{Head, Log, ReadError};
 
@@ -34,6 +35,7 @@ pub(super) struct Wanted {
     system: bool,
     accounts: HashSet<AccountId>,
     digests: HashSet<KeyDigest>,
+    openers: HashSet<Opener>,
 }
 
 impl Wanted {
@@ -64,6 +66,17 @@ impl Wanted {
     }
 }
 
+impl Wanted {
+    /// Adds the account that was opened under an idempotency key, if one was. Whether there is none can only the log say.
+    pub(super) fn add_opener(&mut self, opener: Opener, cache: &Cache) -> bool {
+        let absent = cache.opened_by(opener).is_none();
+        if absent {
+            self.openers.insert(opener);
+        }
+        absent
+    }
+}
+
 impl Loading {
     pub(super) fn start(log: Log, jobs: Vec<Box<dyn Work>>, wanted: Wanted) -> Loading {
         Loading {
@@ -82,12 +95,16 @@ impl Future for Loading {
     }
 }
 
-async fn read(log: &Log, mut wanted: Wanted) -> Result<Read, ReadError> {
+pub(super) async fn read(log: &Log, mut wanted: Wanted) -> Result<Read, ReadError> {
     let head = if wanted.head { Some(log.head().await?) } else { None };
     if !wanted.digests.is_empty() {
         let digests: Vec<_> = wanted.digests.into_iter().collect();
         let owners = log.owners(&digests).await?;
         wanted.accounts.extend(owners.into_iter().map(|(_, account)| account));
+    }
+    if !wanted.openers.is_empty() {
+        let openers: Vec<&str> = wanted.openers.iter().map(Opener::as_str).collect();
+        wanted.accounts.extend(log.opened_by(&openers).await?);
     }
     wanted.accounts.extend(wanted.system.then_some(AccountId::SYSTEM));
     let accounts: Vec<AccountId> = wanted.accounts.into_iter().collect();

@@ -68,6 +68,11 @@ pub fn idempotent_command_id(scope: &str, fingerprint: &str) -> Option<CommandId
     CommandId::parse(&format!("{MARK}{scope}.{fingerprint}"))
 }
 
+/// Where the key of a command is good, if a key names it.
+pub(super) fn scope_of(command: &CommandId) -> Option<&str> {
+    parts(command).map(|(scope, _)| scope)
+}
+
 fn parts(command: &CommandId) -> Option<(&str, &str)> {
     command.as_str().strip_prefix(MARK)?.split_once('.')
 }

@@ -7,6 +7,7 @@ use keyledger_events::{AccountId, Actor, CommandId, Event, EventId, KeyId, Posit
 use super::account::{Account, Inconsistent};
 use super::cache::Cache;
 use super::command::{Limits, Target};
+use super::opener::Opener;
 use super::refusal::Refusal;
 use super::rules;
 use super::work::Work;
@@ -85,7 +86,8 @@ impl Round {
     fn decide_one(&mut self, desk: &mut Desk<'_>, job: &mut dyn Work) -> Verdict {
         let target = job.target();
         let id = match target {
-            Target::Account(account) | Target::New(account) => account,
+            Target::Account(account) => account,
+            Target::New(account) => opened_before(desk.cache, &job.by().command).unwrap_or(account),
             Target::KeyOwner(digest) => match desk.cache.owner(digest) {
                 Some(account) => account,
                 None => return Verdict::Refused(Refusal::KeyInvalid),
@@ -241,6 +243,13 @@ fn broken(account: &Account, why: &'static str) -> Inconsistent {
         position: account.position,
         why,
     }
+}
+
+/// The account that was opened under the same idempotency key, for as long as it remembers that.
+fn opened_before(cache: &Cache, command: &CommandId) -> Option<AccountId> {
+    let account = cache.opened_by(Opener::of(command)?)?;
+    let forgotten = matches!(account.remembered.made_by(command), Ok(None));
+    (!forgotten).then_some(account.id)
 }
 
 /// What a command without an account is refused with.

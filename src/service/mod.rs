@@ -31,6 +31,7 @@ use crate::log::{Log, open_pool, service_options};
 use crate::pages::{self, PagesOptions};
 use crate::projector::{Projector, ProjectorHandle, ProjectorOptions};
 use crate::relay::{Relay, RelayHandle, RelayOptions};
+use crate::requests::Requests;
 use crate::sessions::Sessions;
 use crate::shelf::Shelf;
 use crate::tokens::Tokens;
@@ -204,7 +205,7 @@ impl Service {
             let listener = TcpListener::bind(options.api).await?;
             api = Some(listener.local_addr()?);
             let health = Parts {
-                pool: queries,
+                pool: queries.clone(),
                 views: views.clone(),
                 bus: bus.clone(),
                 relay: relay.clone(),
@@ -223,6 +224,7 @@ impl Service {
                 upstreams,
                 tokens: tokens.clone(),
                 sessions: sessions.clone(),
+                requests: Requests::new(queries),
                 pages_url: options.config.pages.public_url.clone(),
                 key_prefix: key_prefix.clone(),
                 health: Arc::new(health),

@@ -11,6 +11,7 @@ use keyledger::ledger::Ledger;
 use keyledger::pages::{self, PagesOptions};
 use keyledger::prices::{PriceBook, PriceEntry, QuantityEntry, SettleAt};
 use keyledger::projector::{Projector, ProjectorOptions};
+use keyledger::requests::Requests;
 use keyledger::service::Watchtower;
 use keyledger::sessions::{Lifetimes, Sessions};
 use keyledger::shelf::Shelf;
@@ -156,6 +157,7 @@ impl Stage {
             upstreams: None,
             tokens: tokens.clone(),
             sessions: sessions.clone(),
+            requests: Requests::new(harness.service_pool()),
             pages_url: None,
             key_prefix: KeyPrefix::default(),
             health: Arc::new(Ready(ready)),

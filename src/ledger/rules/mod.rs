@@ -45,7 +45,7 @@ pub use denied::NoteDenied;
 pub use due::{SettleDue, due};
 pub use grants::{GrantCredits, GrantFacts};
 pub use keys::{CreateKey, DeleteKey, KeyFacts, RenameKey};
-pub use leak::DeleteLeaked;
+pub use leak::{DeleteLeaked, LeakFacts};
 pub use plans::{EndPlan, PLANS_MAX, PlanFacts, StartPlan};
 pub use publish::PublishPrices;
 pub use refund::{RefundCharge, RefundFacts};
