@@ -2,6 +2,7 @@
 
 mod access;
 mod accounts;
+mod batch;
 pub mod client;
 mod corrections;
 mod credits;

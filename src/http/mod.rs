@@ -10,6 +10,7 @@
 mod accounts;
 mod answer;
 mod balance;
+mod batch;
 mod charges;
 mod corrections;
 mod cursor;

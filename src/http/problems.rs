@@ -76,6 +76,31 @@ pub(super) fn unsupported_media_type() -> Problem {
     )
 }
 
+pub(super) fn not_ndjson() -> Problem {
+    Problem::new(
+        UNSUPPORTED_MEDIA_TYPE,
+        "the body has to be application/x-ndjson in UTF-8, not encoded",
+    )
+}
+
+pub(super) fn line_too_long() -> Problem {
+    Problem::new(BODY_TOO_LARGE, "a line has at most 16 KiB")
+}
+
+pub(super) fn batch_too_long() -> Problem {
+    Problem::new(
+        BODY_TOO_LARGE,
+        "a batch has at most 10,000 lines; this one and what follows is not read",
+    )
+}
+
+pub(super) fn unknown_command() -> Problem {
+    Problem::new(
+        INVALID_BODY,
+        "a line is an object with one member: reserve, charge, release or charge_at_once",
+    )
+}
+
 pub(super) fn body_too_large() -> Problem {
     Problem::new(BODY_TOO_LARGE, "a body has at most 1 MiB")
 }

@@ -13,7 +13,7 @@ use super::prices::submit_priced;
 use super::words::{Quantity, TtlSeconds};
 use super::{App, problems};
 use crate::clock;
-use crate::ledger::{Held, Payer, Refusal, ReserveCredits, Usage};
+use crate::ledger::{By, Held, Payer, Refusal, ReserveCredits, Usage};
 use crate::problem::Problem;
 use crate::views::{self, ViewName};
 
@@ -41,6 +41,10 @@ pub(super) struct ReserveBody {
 }
 
 impl ReserveBody {
+    pub(super) fn id(&self) -> Option<ReservationId> {
+        self.id
+    }
+
     fn payer(&self, app: &App) -> Result<Payer, Problem> {
         match (&self.secret, self.account) {
             (Some(text), None) => KeySecret::parse(&app.key_prefix, text)
@@ -192,7 +196,12 @@ pub(super) async fn reserve(
     caller: Allowed<Meter>,
     Json(body): Json<ReserveBody>,
 ) -> Result<Answered<HeldBody>, Failure> {
-    let payer = body.payer(&app)?;
+    hold(&app, &caller.by(), body).await
+}
+
+/// Checks and holds for one body.
+pub(super) async fn hold(app: &App, by: &By, body: ReserveBody) -> Result<Answered<HeldBody>, Failure> {
+    let payer = body.payer(app)?;
     let reservation = body.id.unwrap_or_else(clock::fresh_reservation_id);
     let command = |price| ReserveCredits {
         payer,
@@ -204,7 +213,7 @@ pub(super) async fn reserve(
         usage: Usage::default(),
         once: None,
     };
-    let answer = submit_priced(&app, &body.endpoint, command, &caller.by()).await?;
+    let answer = submit_priced(app, &body.endpoint, command, by).await?;
     Ok(Answered::created(answer, HeldBody::from))
 }
 

@@ -15,7 +15,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::measure::measure;
 use super::openapi::{finish, head};
 use super::{
-    App, Served, accounts, balance, charges, corrections, events, forward_auth, grants, health, keys, leaks,
+    App, Served, accounts, balance, batch, charges, corrections, events, forward_auth, grants, health, keys, leaks,
     operator_sessions, pages, plans, portal_sessions, prices, problems, publish, refunds, reservations, rotations,
     settlements, thresholds, usage,
 };
@@ -45,6 +45,7 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(settlements::release_reservation))
         .routes(routes!(forward_auth::forward_auth))
         .routes(routes!(forward_auth::settle_forwarded))
+        .routes(routes!(batch::run_batch))
         .routes(routes!(charges::charge_at_once))
         .routes(routes!(charges::list_charges))
         .routes(routes!(refunds::refund_charge))
