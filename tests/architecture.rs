@@ -157,6 +157,18 @@ const WALLS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "src/shelf",
+        &[
+            "sqlx",
+            "async_nats",
+            "axum",
+            "hyper",
+            "crate::views",
+            "crate::http",
+            "crate::gateway",
+        ],
+    ),
+    (
         "src/local",
         &[
             "async_nats",

@@ -4,6 +4,7 @@ mod addresses;
 mod bodies;
 mod callers;
 mod key_limits;
+mod prices;
 mod values;
 
 use http::Method;

@@ -12,6 +12,7 @@ mod load;
 mod once;
 pub mod outages;
 mod patience;
+mod priced;
 mod rates;
 pub mod raw;
 mod refused;

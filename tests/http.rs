@@ -2,6 +2,7 @@
 
 mod access;
 mod accounts;
+mod batch;
 pub mod client;
 mod corrections;
 mod credits;
@@ -10,10 +11,12 @@ mod environments;
 mod event_stream;
 mod forward_auth;
 mod grants;
+mod idempotency;
 mod key_limits;
 mod keys;
 mod leaks;
 mod plans;
+pub mod prices;
 mod proxies;
 mod refunds;
 mod rotation;

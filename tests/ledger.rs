@@ -6,4 +6,5 @@ mod forwarded;
 mod history;
 mod log;
 mod once;
+pub mod priced;
 pub mod writers;

@@ -10,6 +10,7 @@ mod grant_terms;
 mod key_limits;
 mod once;
 mod plans;
+mod prices;
 mod refunds;
 mod rotated;
 mod spending;
@@ -367,6 +368,7 @@ fn canonical_bytes_are_the_released_ones() {
     types.extend(thresholds::TYPES);
     types.push(denied::denied(DenyReason::Scope).type_name());
     types.push(spending::limited(None).type_name());
+    types.push(prices::published().type_name());
     assert_eq!(types, Event::TYPES, "every type has a sample");
 }
 

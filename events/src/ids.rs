@@ -93,6 +93,11 @@ id!(
     AccountId,
     "acct_"
 );
+impl AccountId {
+    /// The history of what is true for every account, such as prices. Nobody's account has this id: it is of 1970.
+    pub const SYSTEM: AccountId = AccountId::from_parts(0, 0);
+}
+
 id!(
     /// An API key of a customer. Not its text: that is a [`crate::KeySecret`].
     KeyId,

@@ -399,6 +399,7 @@ impl Changes for BalanceChanges {
             | Event::KeyDeleted(_)
             | Event::KeyRotated(_)
             | Event::KeyUseDenied(_)
+            | Event::PricesPublished(_)
             | Event::KeySpendingLimited(_)
             | Event::KeyUsed(_) => Ok(()),
         }

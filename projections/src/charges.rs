@@ -78,6 +78,7 @@ impl Changes for ChargesChanges {
                 add(sum, e.amount.micros(), recorded.position)
             }
             Event::AccountOpened(_)
+            | Event::PricesPublished(_)
             | Event::ThresholdsSet(_)
             | Event::ThresholdReached(_)
             | Event::PlanStarted(_)

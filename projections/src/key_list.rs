@@ -200,6 +200,7 @@ impl Changes for KeyListChanges {
                 self.change(account, e.key, change, recorded)
             }
             Event::AccountOpened(_)
+            | Event::PricesPublished(_)
             | Event::ThresholdsSet(_)
             | Event::ThresholdReached(_)
             | Event::PlanStarted(_)

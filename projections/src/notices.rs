@@ -132,7 +132,8 @@ impl Changes for NoticesChanges {
             | Event::CreditsReleased(_)
             | Event::CreditsGranted(_)
             | Event::CreditsExpired(_)
-            | Event::CreditsRefunded(_) => {}
+            | Event::CreditsRefunded(_)
+            | Event::PricesPublished(_) => {}
         }
         Ok(())
     }

@@ -68,6 +68,7 @@ impl Changes for ReservationsChanges {
             Event::CreditsCharged(e) => self.close(recorded, e.reservation),
             Event::CreditsReleased(e) => self.close(recorded, e.reservation),
             Event::AccountOpened(_)
+            | Event::PricesPublished(_)
             | Event::ThresholdsSet(_)
             | Event::ThresholdReached(_)
             | Event::PlanStarted(_)

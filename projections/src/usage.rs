@@ -163,6 +163,7 @@ impl Changes for UsageChanges {
             Event::CreditsRefunded(e) => add(&mut self.sums_of(recorded, &e.work).refunded, e.amount.micros(), at),
             Event::CreditsReleased(e) => add(self.sums_of(recorded, &e.work).released.of(e.cause), 1, at),
             Event::AccountOpened(_)
+            | Event::PricesPublished(_)
             | Event::ThresholdsSet(_)
             | Event::ThresholdReached(_)
             | Event::PlanStarted(_)

@@ -34,6 +34,7 @@ use crate::config::Config;
 use crate::gateway::{Gateway, GatewayOptions};
 use crate::ledger::Ledger;
 use crate::log::{Log, open_pool, service_options};
+use crate::shelf::Shelf;
 
 /// What to measure.
 #[derive(Debug, Clone)]
@@ -177,7 +178,7 @@ async fn metering(
     let config = Config::parse(&text).map_err(|complaints| anyhow::anyhow!("{complaints:?}"))?;
     let gateway = Gateway::new(GatewayOptions {
         ledger,
-        prices: Arc::new(config.prices),
+        prices: Shelf::of_file(config.prices),
         config: config.gateway.context("the bench configures a gateway")?,
         key_prefix: config.key_prefix,
     });

@@ -156,6 +156,7 @@ impl Book {
             }
             Event::CreditsReleased(e) => self.given_back = self.given_back.plus(e.returned)?,
             Event::AccountOpened(_)
+            | Event::PricesPublished(_)
             | Event::ThresholdsSet(_)
             | Event::ThresholdReached(_)
             | Event::PlanStarted(_)

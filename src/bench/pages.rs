@@ -176,7 +176,9 @@ async fn enter(sessions: &Sessions, address: SocketAddr, account: AccountId) -> 
         read_only: false,
         by: clock::fresh_token_id(),
     };
-    let (_, link, _) = sessions.invite(invitation, clock::now()).await?;
+    let (link, _) = sessions
+        .invite(clock::fresh_portal_session_id(), invitation, clock::now())
+        .await?;
     let mut visitor = Visitor::connect(address, "").await?;
     let path = format!("/portal/open/{}", link.expose_text_to_its_holder());
     let entered = visitor.get(&path).await?;

@@ -27,13 +27,12 @@ pub use pages::{Colour, PagesConfig, is_web};
 pub use rates::RateLimits;
 pub use section::Complaint;
 pub use tls::{ClientTls, ServerTls};
-pub use upstreams::{USUAL, UpstreamConfig};
+pub use upstreams::{USUAL, UpstreamConfig, UpstreamNames};
 pub use webhooks::WebhookConfig;
 
 use crate::ledger::{HANG_UP_WINDOW_SECONDS_MAX, HANG_UPS_MAX};
 use crate::prices::{PriceBook, PriceEntry, QuantityEntry, SettleAt};
 use section::Section;
-use upstreams::Names;
 
 /// All that the file says.
 #[derive(Debug, Clone, Default)]
@@ -129,7 +128,7 @@ fn read_keys(file: &mut Section<'_>) -> KeyPrefix {
     prefix
 }
 
-fn read_gateway(file: &mut Section<'_>, value: Value) -> (Option<GatewayConfig>, Option<Names>) {
+fn read_gateway(file: &mut Section<'_>, value: Value) -> (Option<GatewayConfig>, Option<UpstreamNames>) {
     let Value::Table(table) = value else {
         file.complain("gateway", "is a table");
         return (None, None);
@@ -185,7 +184,7 @@ fn read_journal_dir(section: &mut Section<'_>) -> Option<PathBuf> {
     Some(directory.into())
 }
 
-fn read_prices(file: &mut Section<'_>, upstreams: Option<&Names>) -> PriceBook {
+fn read_prices(file: &mut Section<'_>, upstreams: Option<&UpstreamNames>) -> PriceBook {
     let entries = match file.value("prices") {
         None => Vec::new(),
         Some(Value::Array(entries)) => entries,

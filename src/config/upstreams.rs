@@ -44,8 +44,29 @@ const UPSTREAMS_MAX: usize = 100;
 const NAME_CHARS_MAX: usize = 32;
 
 /// The names that prices may use, those of faulty entries included: one fault is one complaint.
-#[derive(Debug, Default)]
-pub(super) struct Names(Vec<String>);
+#[derive(Debug, Clone, Default)]
+pub struct UpstreamNames(Vec<String>);
+
+impl UpstreamNames {
+    /// Those that there are.
+    pub fn of(upstreams: &[UpstreamConfig]) -> UpstreamNames {
+        UpstreamNames(upstreams.iter().map(|upstream| upstream.name.clone()).collect())
+    }
+
+    /// What is wrong with a price's `upstream`, if anything is.
+    pub fn fault(&self, named: Option<&str>) -> Option<&'static str> {
+        let meant = named.unwrap_or(USUAL);
+        if self.0.iter().any(|name| name == meant) {
+            return None;
+        }
+        Some(match named {
+            None => "is needed, since [gateway] has no `upstream`",
+            Some(_) => NAMES_NONE,
+        })
+    }
+}
+
+const NAMES_NONE: &str = "names none of [[gateway.upstreams]]";
 
 /// Time-outs as they are in a table, each with what it is where the table is silent.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +87,7 @@ impl Default for Patience {
 }
 
 /// Reads all upstreams of `[gateway]`. What cannot be used is complained of and left out.
-pub(super) fn read(gateway: &mut Section<'_>) -> (Vec<UpstreamConfig>, Names) {
+pub(super) fn read(gateway: &mut Section<'_>) -> (Vec<UpstreamConfig>, UpstreamNames) {
     let entries = match gateway.value("upstreams") {
         None => Vec::new(),
         Some(Value::Array(entries)) => entries,
@@ -78,7 +99,7 @@ pub(super) fn read(gateway: &mut Section<'_>) -> (Vec<UpstreamConfig>, Names) {
     if entries.len() > UPSTREAMS_MAX {
         gateway.complain("upstreams", format!("has at most {UPSTREAMS_MAX} entries"));
     }
-    let mut names = Names::default();
+    let mut names = UpstreamNames::default();
     let url = match gateway.value("upstream") {
         None if !entries.is_empty() => None,
         None => Some(gateway.required_text("upstream")),
@@ -111,22 +132,21 @@ pub(super) fn read(gateway: &mut Section<'_>) -> (Vec<UpstreamConfig>, Names) {
 }
 
 /// Checks that each price means an upstream that there is.
-pub(super) fn check_prices(file: &mut Section<'_>, entries: &[PriceEntry], names: Option<&Names>) {
+pub(super) fn check_prices(file: &mut Section<'_>, entries: &[PriceEntry], names: Option<&UpstreamNames>) {
     for (index, entry) in entries.iter().enumerate() {
-        let meant = entry.upstream.as_deref().unwrap_or(USUAL);
-        let known = names.is_some_and(|names| names.0.iter().any(|name| name == meant));
-        let what = match (&entry.upstream, names) {
-            _ if known => continue,
-            (None, None) => continue,
-            (None, Some(_)) => "is needed, since [gateway] has no `upstream`",
-            (Some(_), _) => "names none of [[gateway.upstreams]]",
+        let named = entry.upstream.as_deref();
+        let fault = match names {
+            Some(names) => names.fault(named),
+            None => named.map(|_| NAMES_NONE),
         };
-        file.inner(format!("[[prices]] {}", index + 1), Table::new())
-            .complain("upstream", what);
+        if let Some(what) = fault {
+            file.inner(format!("[[prices]] {}", index + 1), Table::new())
+                .complain("upstream", what);
+        }
     }
 }
 
-fn read_named(mut section: Section<'_>, usual: Patience, names: &mut Names) -> Option<UpstreamConfig> {
+fn read_named(mut section: Section<'_>, usual: Patience, names: &mut UpstreamNames) -> Option<UpstreamConfig> {
     let name = section.required_text("name");
     let fits = (1..=NAME_CHARS_MAX).contains(&name.len())
         && name

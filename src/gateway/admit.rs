@@ -2,6 +2,8 @@
 //!
 //! Promise: a request that is refused here has cost no look-up, no credit and no byte of its body.
 
+use std::sync::Arc;
+
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, UPGRADE};
 use http::uri::Authority;
 use http::{HeaderMap, Version, request};
@@ -19,17 +21,17 @@ const URI_CHARS_MAX: usize = 4_096;
 
 /// Who asks, and what it costs.
 #[derive(Debug)]
-pub(super) struct Admitted<'a> {
+pub(super) struct Admitted {
     pub key: KeyDigest,
-    pub rule: &'a PriceRule,
+    pub rule: Arc<PriceRule>,
 }
 
-pub(super) fn admit<'a>(
+pub(super) fn admit(
     head: &request::Parts,
-    prices: &'a PriceBook,
+    prices: &PriceBook,
     config: &GatewayConfig,
     key_prefix: &keyledger_events::KeyPrefix,
-) -> Result<Admitted<'a>, Problem> {
+) -> Result<Admitted, Problem> {
     well_formed(head)?;
     let key = key::find(&head.headers, key_prefix)?;
     let rule = prices
@@ -42,6 +44,7 @@ pub(super) fn admit<'a>(
     if declared.is_some_and(|bytes: u64| bytes > config.request_body_bytes_max) {
         return Err(too_large(config));
     }
+    let rule = Arc::clone(rule);
     Ok(Admitted { key, rule })
 }
 

@@ -7,6 +7,7 @@
 //! Not here: holding and settling, and whether the proxy may be believed.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use http::header::UPGRADE;
 use http::{HeaderMap, Method, StatusCode};
@@ -43,12 +44,12 @@ pub(crate) enum Delivered {
 }
 
 /// What is to be held for a request, or why it is refused before anything is looked up.
-pub(super) fn decide<'a>(
+pub(super) fn decide(
     asked: &Asked<'_>,
-    prices: &'a PriceBook,
+    prices: &PriceBook,
     key_prefix: &KeyPrefix,
     ttl_seconds: u32,
-) -> Result<(ReserveCredits, &'a PriceRule), Problem> {
+) -> Result<(ReserveCredits, Arc<PriceRule>), Problem> {
     let method = asked.method.as_str();
     let path = asked.target.split('?').next().unwrap_or_default();
     if !METHODS.contains(&method) {
@@ -88,7 +89,7 @@ pub(super) fn decide<'a>(
         usage,
         once: once::mark(rule, &key, method, path),
     };
-    Ok((reserve, rule))
+    Ok((reserve, Arc::clone(rule)))
 }
 
 /// Why nothing is charged for an answer, by the gateway's own table. `None`: it is charged.

@@ -32,8 +32,9 @@ use super::{caller, headers::REQUEST_ID, key, once};
 use crate::clock;
 use crate::config::GatewayConfig;
 use crate::ledger::{Held, Payer, Price, Refusal, ReserveCredits, SubmitError, Usage};
-use crate::prices::{PriceBook, PriceRule};
+use crate::prices::PriceRule;
 use crate::problem::{BAD_REQUEST, KEY_INVALID, Problem, REQUEST_TIMEOUT, UPSTREAM_TIMEOUT, UPSTREAM_UNREACHABLE};
+use crate::shelf::{LOOK_UPS_MAX, Shelf};
 
 pub(super) type Body = UnsyncBoxBody<Parcel, DeliveryFault>;
 
@@ -43,7 +44,7 @@ const SETTLE_SECONDS: u64 = 30;
 /// What all requests share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub prices: Arc<PriceBook>,
+    pub prices: Shelf,
     pub config: GatewayConfig,
     pub key_prefix: KeyPrefix,
     pub upstreams: Upstreams,
@@ -108,18 +109,14 @@ impl Exchange<'_> {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
         let (head, body) = request.into_parts();
         let shared = self.shared;
-        let admitted = admit(&head, &shared.prices, &shared.config, &shared.key_prefix)
+        let mut admitted = admit(&head, &shared.prices.book(), &shared.config, &shared.key_prefix)
             .map_err(|problem| self.not_admitted(problem))?;
-        let rule = admitted.rule;
-        self.seen.priced(&rule.endpoint);
+        self.seen.priced(&admitted.rule.endpoint);
         let pass = self.pass(&admitted)?;
-        let upstream = shared.upstreams.named(rule.upstream.as_deref())?;
-        upstream.may_be_asked()?;
-        let reserve = self.reserve(&admitted, &head, upstream);
-        let cut = !shared.config.let_deleted_keys_finish;
-        let hold = shared.settler.hold(reserve, cut).await;
+        let (hold, upstream) = self.hold(&head, &mut admitted).await?;
         pass_told(pass, hold.as_ref().map(Hold::held));
         let hold = hold.map_err(|error| self.told(error))?.seen_by(&self.seen);
+        let rule = admitted.rule.as_ref();
         let takes_trailers = headers::takes_trailers(&head.headers) && head.version >= Version::HTTP_11;
         let method = head.method.clone();
         let hold = hold.priced_by(rule);
@@ -141,8 +138,31 @@ impl Exchange<'_> {
         Ok(way.pass(answer, hold, place))
     }
 
-    fn reserve(&self, admitted: &Admitted<'_>, head: &request::Parts, upstream: &Upstream) -> ReserveCredits {
-        let rule = admitted.rule;
+    /// Holds at the price that holds. When the ledger says that another book does, the request is looked up in that one.
+    async fn hold(
+        &self,
+        head: &request::Parts,
+        admitted: &mut Admitted,
+    ) -> Result<(Result<Hold, SubmitError>, &Upstream), Problem> {
+        let shared = self.shared;
+        let cut = !shared.config.let_deleted_keys_finish;
+        let mut look_ups = 1;
+        loop {
+            let upstream = shared.upstreams.named(admitted.rule.upstream.as_deref())?;
+            upstream.may_be_asked()?;
+            let hold = shared.settler.hold(self.reserve(admitted, head, upstream), cut).await;
+            let Err(error) = &hold else { return Ok((hold, upstream)) };
+            let Some(book) = shared.prices.instead(error).await.filter(|_| look_ups < LOOK_UPS_MAX) else {
+                return Ok((hold, upstream));
+            };
+            look_ups += 1;
+            *admitted = admit(head, &book, &shared.config, &shared.key_prefix)?;
+            self.seen.priced(&admitted.rule.endpoint);
+        }
+    }
+
+    fn reserve(&self, admitted: &Admitted, head: &request::Parts, upstream: &Upstream) -> ReserveCredits {
+        let rule = &admitted.rule;
         let config = &upstream.config;
         let longest = (config.upstream_timeout + config.body_timeout).as_secs() + SETTLE_SECONDS;
         ReserveCredits {
@@ -177,8 +197,8 @@ impl Exchange<'_> {
         }
     }
 
-    fn pass(&self, admitted: &Admitted<'_>) -> Result<Pass, Problem> {
-        let taken = self.shared.limits.take(admitted.key, admitted.rule, self.client);
+    fn pass(&self, admitted: &Admitted) -> Result<Pass, Problem> {
+        let taken = self.shared.limits.take(admitted.key, &admitted.rule, self.client);
         // Set once a request.
         let _ = self.quotas.set(taken.quotas);
         taken.pass

@@ -34,9 +34,9 @@ pub struct ForwardAuth {
 
 /// A request that may ask the ledger.
 #[derive(Debug)]
-pub(crate) struct Admission<'a> {
+pub(crate) struct Admission {
     pub reserve: ReserveCredits,
-    pub rule: &'a PriceRule,
+    pub rule: Arc<PriceRule>,
     pass: Pass,
 }
 
@@ -67,13 +67,13 @@ impl ForwardAuth {
     }
 
     /// Decides as the gateway does, up to the ledger. `ttl_seconds` is how long a hold may wait.
-    pub(crate) fn admit<'a>(
+    pub(crate) fn admit(
         &self,
         asked: &Asked<'_>,
-        prices: &'a PriceBook,
+        prices: &PriceBook,
         key_prefix: &KeyPrefix,
         ttl_seconds: u32,
-    ) -> (Quotas, Result<Admission<'a>, Problem>) {
+    ) -> (Quotas, Result<Admission, Problem>) {
         // Where the proxy does not say whose request it is, all of its clients are one.
         let client = asked.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let (reserve, rule) = match decide(asked, prices, key_prefix, ttl_seconds) {
@@ -92,7 +92,7 @@ impl ForwardAuth {
             Ok(digest) => digest,
             Err(problem) => return (Quotas::default(), Err(problem)),
         };
-        let taken = self.limits.take(digest, rule, client);
+        let taken = self.limits.take(digest, &rule, client);
         let admission = taken.pass.map(|pass| Admission { reserve, rule, pass });
         (Quotas(taken.quotas), admission)
     }
@@ -115,7 +115,18 @@ impl ForwardAuth {
     }
 }
 
-impl Admission<'_> {
+impl Admission {
+    /// Looks the price up anew: another book holds. The limits have let it pass already.
+    pub(crate) fn priced_by(
+        &mut self,
+        asked: &Asked<'_>,
+        prices: &PriceBook,
+        key_prefix: &KeyPrefix,
+    ) -> Result<(), Problem> {
+        (self.reserve, self.rule) = decide(asked, prices, key_prefix, self.reserve.ttl_seconds)?;
+        Ok(())
+    }
+
     /// What the ledger said of a key bears on its later calls.
     pub(crate) fn told(self, said: Result<&Held, &SubmitError>) {
         pass_told(self.pass, said);

@@ -78,7 +78,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::GatewayConfig;
 use crate::ledger::Ledger;
-use crate::prices::PriceBook;
+use crate::shelf::Shelf;
 
 use connection::Connection;
 pub(crate) use decide::{Asked, Delivered, release_for};
@@ -97,7 +97,7 @@ use upstream::Upstreams;
 #[derive(Debug, Clone)]
 pub struct GatewayOptions {
     pub ledger: Ledger,
-    pub prices: Arc<PriceBook>,
+    pub prices: Shelf,
     pub config: GatewayConfig,
     pub key_prefix: KeyPrefix,
 }

@@ -7,7 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::App;
 use super::answer::{Answered, Failure, List, found, refused};
-use super::extract::{Allowed, InPath, InQuery, Json, Manage, One, Read};
+use super::extract::{Allowed, IdempotencyKey, InPath, InQuery, Json, Manage, One, Read};
 use super::look::{list, read_cursor, wait_for};
 use super::place::Place;
 use super::words::{Least, Limit, Reference, Sought};
@@ -31,13 +31,13 @@ pub(super) struct OpenAccountBody {
 }
 
 /// What to change of an account. What is not said stays as it is.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ChangeAccountBody {
     #[schema(value_type = Option<String>, min_length = 1, max_length = 80, example = "Acme")]
     name: Option<AccountName>,
     /// `null` takes it away.
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "said", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 128, example = "crm-4711")]
     external_ref: Option<Option<Reference>>,
     /// How far available may go below zero. Less than is used already is allowed: nothing new is held then.
@@ -96,50 +96,60 @@ impl From<views::Account> for AccountBody {
 
 /// Opens an account.
 ///
-/// 201 opened. 422 a member is not acceptable. 503 nothing was written; send it again.
-#[utoipa::path(post, path = "/v1/accounts", tag = "accounts", request_body = OpenAccountBody, responses(
-    (status = 201, description = "Opened.", body = AccountBody),
-))]
+/// 201 opened; again with `Idempotent-Replayed: true` when this key came with this request before. 400 an
+/// `Idempotency-Key` that cannot be taken. 422 a member is not acceptable, or the key came with another request. 503 nothing
+/// was written, or its outcome is unknown: send it again with the same key.
+#[utoipa::path(
+    post, path = "/v1/accounts", tag = "accounts", request_body = OpenAccountBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; remembered for 24 h")),
+    responses((status = 201, description = "Opened.", body = AccountBody))
+)]
 pub(super) async fn open_account(
     State(app): State<App>,
     caller: Allowed<Manage>,
+    key: IdempotencyKey,
     Json(body): Json<OpenAccountBody>,
 ) -> Result<Answered<AccountBody>, Failure> {
+    let by = caller.keyed(&key, AccountId::SYSTEM, "accounts", &body)?;
     let command = OpenAccount {
         account: clock::fresh_account_id(),
         name: body.name,
         external_ref: body.external_ref.map(String::from),
         credit_limit: body.credit_limit.unwrap_or(Least::ZERO).get(),
     };
-    let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
+    let answer = app.ledger.submit(command, by).await.map_err(refused)?;
     Ok(Answered::created(answer, AccountBody::from))
 }
 
 /// Changes an account's name, your own id of it, or its credit limit.
 ///
-/// 200 changed, also when it was so already. 404 no such account. 422 a member is not acceptable. 503 nothing was written,
-/// or its outcome is unknown; send it again.
-#[utoipa::path(patch, path = "/v1/accounts/{account}", tag = "accounts", request_body = ChangeAccountBody, responses(
-    (status = 200, description = "Changed.", body = AccountBody),
-))]
+/// 200 changed, also when it was so already. 400 an `Idempotency-Key` that cannot be taken. 404 no such account. 422 a member
+/// is not acceptable, or the key came with another request. 503 nothing was written, or its outcome is unknown; send it again.
+#[utoipa::path(
+    patch, path = "/v1/accounts/{account}", tag = "accounts", request_body = ChangeAccountBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; remembered for 24 h")),
+    responses((status = 200, description = "Changed.", body = AccountBody))
+)]
 pub(super) async fn change_account(
     State(app): State<App>,
     caller: Allowed<Manage>,
     InPath(account): InPath<AccountId>,
+    key: IdempotencyKey,
     Json(body): Json<ChangeAccountBody>,
 ) -> Result<Answered<AccountBody>, Failure> {
+    let by = caller.keyed(&key, account, "account", &body)?;
     let command = ChangeAccount {
         account,
         name: body.name,
         external_ref: body.external_ref.map(|reference| reference.map(String::from)),
         credit_limit: body.credit_limit.map(Least::get),
     };
-    let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
+    let answer = app.ledger.submit(command, by).await.map_err(refused)?;
     Ok(Answered::done(answer, AccountBody::from))
 }
 
 /// Why an account is closed.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CloseAccountBody {
     /// Shown to the customer.
@@ -150,20 +160,24 @@ pub(super) struct CloseAccountBody {
 /// Closes an account, for ever: its keys are deleted, what is held is given back, and work under way is cut as it is for a
 /// deleted key. Nothing new is done in it any more; it can be looked at, and what expires goes on expiring.
 ///
-/// 200 closed, also when it was before. 404 no such account. 422 a member is not acceptable. 503 nothing was written, or
-/// its outcome is unknown; send it again.
-#[utoipa::path(post, path = "/v1/accounts/{account}/close", tag = "accounts", request_body = CloseAccountBody, responses(
-    (status = 200, description = "Closed.", body = AccountBody),
-))]
+/// 200 closed, also when it was before. 400 an `Idempotency-Key` that cannot be taken. 404 no such account. 422 a member is
+/// not acceptable, or the key came with another request. 503 nothing was written, or its outcome is unknown; send it again.
+#[utoipa::path(
+    post, path = "/v1/accounts/{account}/close", tag = "accounts", request_body = CloseAccountBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; remembered for 24 h")),
+    responses((status = 200, description = "Closed.", body = AccountBody))
+)]
 pub(super) async fn close_account(
     State(app): State<App>,
     caller: Allowed<Manage>,
     InPath(account): InPath<AccountId>,
+    key: IdempotencyKey,
     Json(body): Json<CloseAccountBody>,
 ) -> Result<Answered<AccountBody>, Failure> {
+    let by = caller.keyed(&key, account, "close", &body)?;
     let reason = body.reason;
     let command = CloseAccount { account, reason };
-    let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
+    let answer = app.ledger.submit(command, by).await.map_err(refused)?;
     Ok(Answered::done(answer, AccountBody::from))
 }
 

@@ -1,10 +1,12 @@
 //! Answers: a body, a status, and the place in the log at which it is true.
 
+use axum::body::Bytes;
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
 use keyledger_events::Shard;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::place::{LEDGER_POSITION, Place};
@@ -79,6 +81,93 @@ impl<T> Answered<T> {
     pub(crate) fn replayed(mut self, replayed: bool) -> Answered<T> {
         self.replayed = replayed;
         self
+    }
+}
+
+/// An answer among others: a line of a batch.
+#[derive(Debug)]
+pub(crate) struct Told {
+    status: StatusCode,
+    place: Option<Place>,
+    replayed: bool,
+    retry_after: Option<u32>,
+    body: String,
+}
+
+/// As it is written.
+#[derive(Serialize)]
+struct Line<'a> {
+    line: usize,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<Place>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    replayed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u32>,
+    body: &'a RawValue,
+}
+
+impl Told {
+    /// Writes it as the answer to this line, with its end.
+    pub(crate) fn line(&self, number: usize) -> Bytes {
+        let body: Result<&RawValue, _> = serde_json::from_str(&self.body);
+        let written = body.and_then(|body| {
+            serde_json::to_vec(&Line {
+                line: number,
+                status: self.status.as_u16(),
+                position: self.place,
+                replayed: self.replayed,
+                retry_after: self.retry_after,
+                body,
+            })
+        });
+        let mut line = written.unwrap_or_else(|error| {
+            tracing::error!(%error, "an answer could not be written as JSON");
+            format!("{{\"line\":{number},\"status\":500}}").into_bytes()
+        });
+        line.push(b'\n');
+        line.into()
+    }
+}
+
+impl From<Problem> for Told {
+    fn from(problem: Problem) -> Told {
+        Failure::from(problem).into()
+    }
+}
+
+impl From<Failure> for Told {
+    fn from(Failure { problem, place }: Failure) -> Told {
+        Told {
+            status: problem.status,
+            place,
+            replayed: false,
+            retry_after: problem.retry_after_seconds,
+            body: problem.body(),
+        }
+    }
+}
+
+impl<T: Serialize> From<Result<Answered<T>, Failure>> for Told {
+    fn from(answer: Result<Answered<T>, Failure>) -> Told {
+        let answered = match answer {
+            Ok(answered) => answered,
+            Err(failure) => return failure.into(),
+        };
+        match serde_json::to_string(&answered.body) {
+            Ok(body) => Told {
+                status: answered.status,
+                place: answered.place,
+                replayed: answered.replayed,
+                retry_after: None,
+                body,
+            },
+            Err(error) => {
+                tracing::error!(%error, "an answer could not be written as JSON");
+                problems::internal().into()
+            }
+        }
     }
 }
 

@@ -5,15 +5,15 @@ use keyledger_events::{AccountId, Credits, Endpoint, KeyId, ReservationId, Times
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::answer::{Answered, Failure, List, found, refused};
+use super::answer::{Answered, Failure, List, found};
 use super::extract::{Allowed, InPath, InQuery, Json, Meter, Read};
 use super::look::{list, read_cursor, wait_for_list};
 use super::place::Place;
-use super::prices::price_of;
+use super::prices::submit_priced;
 use super::words::{Limit, Quantity};
 use super::{App, problems};
 use crate::clock;
-use crate::ledger::{Charge, ChargeAtOnce};
+use crate::ledger::{By, Charge, ChargeAtOnce};
 use crate::problem::Problem;
 use crate::views::{self, ChargeSearch, ViewName};
 
@@ -31,6 +31,12 @@ pub(super) struct ChargeAtOnceBody {
     /// An id of your making, `rsv_` and a fresh ULID: the same request with it again has the same answer.
     #[schema(value_type = Option<String>, example = "rsv_01JDE5Z8W4M3X7Q2V9T6R1K0PA")]
     id: Option<ReservationId>,
+}
+
+impl ChargeAtOnceBody {
+    pub(super) fn id(&self) -> Option<ReservationId> {
+        self.id
+    }
 }
 
 /// A charge, as it was made.
@@ -170,15 +176,21 @@ pub(super) async fn charge_at_once(
     caller: Allowed<Meter>,
     Json(body): Json<ChargeAtOnceBody>,
 ) -> Result<Answered<ChargedAtOnceBody>, Failure> {
-    let command = ChargeAtOnce {
+    charge(&app, &caller.by(), body).await
+}
+
+/// Charges one body.
+pub(super) async fn charge(app: &App, by: &By, body: ChargeAtOnceBody) -> Result<Answered<ChargedAtOnceBody>, Failure> {
+    let reservation = body.id.unwrap_or_else(clock::fresh_reservation_id);
+    let command = |price| ChargeAtOnce {
         account: body.account,
         key: None,
-        reservation: body.id.unwrap_or_else(clock::fresh_reservation_id),
-        price: price_of(&app, &body.endpoint)?,
-        endpoint: body.endpoint,
+        reservation,
+        price,
+        endpoint: body.endpoint.clone(),
         quantity: body.quantity.unwrap_or(Quantity::ONE).get(),
     };
-    let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
+    let answer = submit_priced(app, &body.endpoint, command, by).await?;
     Ok(Answered::created(answer, ChargedAtOnceBody::from))
 }
 

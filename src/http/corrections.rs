@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::App;
 use super::answer::{Answered, Failure, refused};
-use super::extract::{Allowed, Grant, IdempotencyKey, InPath, Json, Scope};
+use super::extract::{Allowed, Grant, IdempotencyKey, InPath, Json};
 use super::words::Difference;
 use crate::clock;
 use crate::ledger::{CorrectCredits, Corrected, CorrectionFacts};
@@ -78,12 +78,7 @@ pub(super) async fn correct_credits(
     key: IdempotencyKey,
     Json(body): Json<CorrectionBody>,
 ) -> Result<Answered<CorrectedBody>, Failure> {
-    let scope = Scope {
-        token: caller.caller.token,
-        account,
-        route: "corrections",
-    };
-    let by = caller.by_command(key.command_id(scope, &body)?);
+    let by = caller.keyed(&key, account, "corrections", &body)?;
     let command = CorrectCredits {
         account,
         correction: clock::fresh_correction_id(),

@@ -49,7 +49,7 @@ pub(super) struct LogPage {
 }
 
 /// Where the log ends now: the answer is true there. 503 when the caller knows of a later place.
-async fn end_of_log(app: &App, after: Option<Place>) -> Result<Place, Problem> {
+pub(super) async fn end_of_log(app: &App, after: Option<Place>) -> Result<Place, Problem> {
     let head = app.log.head().await?;
     if let Some(after) = after {
         in_this_log(app, after)?;

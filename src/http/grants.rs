@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::App;
 use super::answer::{Answered, Failure, List, found, refused};
-use super::extract::{Allowed, Grant, IdempotencyKey, InPath, InQuery, Json, Page, Read, Scope};
+use super::extract::{Allowed, Grant, IdempotencyKey, InPath, InQuery, Json, Page, Read};
 use super::look::{list, wait_for};
 use super::words::{Amount, Reference};
 use crate::clock;
@@ -201,12 +201,7 @@ pub(super) async fn grant_credits(
     key: IdempotencyKey,
     Json(body): Json<GrantBody>,
 ) -> Result<Answered<GivenBody>, Failure> {
-    let scope = Scope {
-        token: caller.caller.token,
-        account,
-        route: "grants",
-    };
-    let by = caller.by_command(key.command_id(scope, &body)?);
+    let by = caller.keyed(&key, account, "grants", &body)?;
     let command = GrantCredits {
         account,
         grant: clock::fresh_grant_id(),

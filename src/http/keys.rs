@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::{IntoParams, ToSchema};
 
 use super::answer::{Answered, Failure, List, found, refused};
-use super::extract::{Allowed, IdempotencyKey, InPath, InQuery, Json, Manage, Read, Scope};
+use super::extract::{Allowed, IdempotencyKey, InPath, InQuery, Json, Manage, Read};
 use super::key_limits::{self, KeyRateLimit, KeySpendingLimit};
 use super::look::{list, read_cursor, wait_for_list};
 use super::place::Place;
@@ -63,13 +63,13 @@ enum EnvironmentName {
 }
 
 /// What to change of a key: one of both.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ChangeKeyBody {
     #[schema(value_type = Option<String>, min_length = 1, max_length = 80, example = "Looker Studio, finance")]
     name: Option<KeyName>,
     /// What the key may spend from now on; what it has spent in the period counts. `null`: all there is.
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "said", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<KeySpendingLimit>)]
     spending_limit: Option<Option<KeySpendingLimit>>,
 }
@@ -80,7 +80,7 @@ fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<KeyS
 }
 
 /// Why a key is deleted, where a person says so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum AskedReason {
     #[default]
@@ -315,12 +315,7 @@ pub(super) async fn create_key(
     idempotency: IdempotencyKey,
     Json(body): Json<CreateKeyBody>,
 ) -> Result<impl IntoResponse, Failure> {
-    let scope = Scope {
-        token: caller.caller.token,
-        account,
-        route: "keys",
-    };
-    let by = caller.by_command(idempotency.command_id(scope, &body)?);
+    let by = caller.keyed(&idempotency, account, "keys", &body)?;
     let limits = key_limits::asked(body.scopes, body.rate_limit, body.spending_limit)?;
     let environment = body.environment.unwrap_or(Environment::Live);
     let secret = KeySecret::from_random(&app.key_prefix, environment, clock::random_secret_bits());
@@ -374,19 +369,22 @@ pub(super) async fn list_keys(
 
 /// Renames a key, or sets what it may spend.
 ///
-/// 200 changed, also when it was so before. 404 no such account or key. 409 the key is deleted. 422 the name or the limit
-/// cannot be taken, or not exactly one of them is there. 503 nothing was written; send it again.
-#[utoipa::path(patch, path = "/v1/accounts/{account}/keys/{key}", tag = "keys", request_body = ChangeKeyBody, responses(
-    (status = 200, description = "Changed.", body = KeyBody),
-    (status = 409, response = Problem),
-))]
+/// 200 changed, also when it was so before. 400 an `Idempotency-Key` that cannot be taken. 404 no such account or key. 409 the
+/// key is deleted. 422 the name or the limit cannot be taken, not exactly one of them is there, or the idempotency key came
+/// with another request. 503 nothing was written; send it again.
+#[utoipa::path(
+    patch, path = "/v1/accounts/{account}/keys/{key}", tag = "keys", request_body = ChangeKeyBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; remembered for 24 h")),
+    responses((status = 200, description = "Changed.", body = KeyBody), (status = 409, response = Problem))
+)]
 pub(super) async fn change_key(
     State(app): State<App>,
     caller: Allowed<Manage>,
     InPath((account, key)): InPath<(AccountId, KeyId)>,
+    idempotency: IdempotencyKey,
     Json(body): Json<ChangeKeyBody>,
 ) -> Result<Answered<KeyBody>, Failure> {
-    let by = caller.by();
+    let by = caller.keyed(&idempotency, account, "key", &(key, &body))?;
     let answer = match (body.name, body.spending_limit) {
         (Some(name), None) => app.ledger.submit(RenameKey { account, key, name }, by).await,
         (None, Some(limit)) => {
@@ -405,23 +403,32 @@ pub(super) async fn change_key(
 
 /// Deletes a key, for ever and at once.
 ///
-/// 200 deleted, also when it was before. 404 no such account or key. 422 a reason that is none. 503 nothing was written,
-/// or its outcome is unknown; send it again.
-#[utoipa::path(delete, path = "/v1/accounts/{account}/keys/{key}", tag = "keys", params(Deletion), responses(
-    (status = 200, description = "Deleted.", body = KeyBody),
-))]
+/// 200 deleted, also when it was before. 400 an `Idempotency-Key` that cannot be taken. 404 no such account or key. 422 a
+/// reason that is none, or the idempotency key came with another request. 503 nothing was written, or its outcome is
+/// unknown; send it again.
+#[utoipa::path(
+    delete, path = "/v1/accounts/{account}/keys/{key}", tag = "keys",
+    params(
+        Deletion,
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; remembered for 24 h")
+    ),
+    responses((status = 200, description = "Deleted.", body = KeyBody))
+)]
 pub(super) async fn delete_key(
     State(app): State<App>,
     caller: Allowed<Manage>,
     InPath((account, key)): InPath<(AccountId, KeyId)>,
     InQuery(query): InQuery<Deletion>,
+    idempotency: IdempotencyKey,
 ) -> Result<Answered<KeyBody>, Failure> {
+    let reason = query.reason.unwrap_or_default();
+    let by = caller.keyed(&idempotency, account, "delete-key", &(key, reason))?;
     let command = DeleteKey {
         account,
         key,
-        reason: query.reason.unwrap_or_default().into(),
+        reason: reason.into(),
     };
-    let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
+    let answer = app.ledger.submit(command, by).await.map_err(refused)?;
     Ok(Answered::done(answer, KeyBody::changed))
 }
 

@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::answer::{Answered, Failure, refused};
-use super::extract::{Allowed, Json, Manage};
+use super::extract::{Allowed, IdempotencyKey, Json, Manage, Scope};
 use super::place::Place;
 use super::{App, problems};
+use crate::clock;
 use crate::ledger::{DeleteLeaked, Refusal, SubmitError};
+use crate::requests::Came;
 
 /// Found texts at once.
 const TEXTS_MAX: usize = 100;
@@ -62,14 +64,18 @@ const UNKNOWN: LeakItem = LeakItem {
 
 /// Deletes the keys among texts that were found in public, with the reason `leaked`, at once and everywhere.
 ///
-/// 200 what became of each text, which is not repeated. 422 no text, or more than 100. 503 some may be deleted and some
-/// not; send it again, which is safe.
-#[utoipa::path(post, path = "/v1/leaks", tag = "keys", request_body = LeaksBody, responses(
-    (status = 200, description = "What became of each text.", body = LeaksAnswer),
-))]
+/// 200 what became of each text, which is not repeated; the same again when this key came with this request before. 400 an
+/// `Idempotency-Key` that cannot be taken. 422 no text, more than 100, or the key came with another request. 503 some may be
+/// deleted and some not; send it again, which is safe.
+#[utoipa::path(
+    post, path = "/v1/leaks", tag = "keys", request_body = LeaksBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; remembered for 24 h")),
+    responses((status = 200, description = "What became of each text.", body = LeaksAnswer))
+)]
 pub(super) async fn report_leaks(
     State(app): State<App>,
     caller: Allowed<Manage>,
+    key: IdempotencyKey,
     Json(body): Json<LeaksBody>,
 ) -> Result<Answered<LeaksAnswer>, Failure> {
     if body.keys.is_empty() || body.keys.len() > TEXTS_MAX {
@@ -81,8 +87,26 @@ pub(super) async fn report_leaks(
             .map(|secret| secret.digest())
     };
     let digests: Vec<Option<KeyDigest>> = body.keys.iter().map(digest).collect();
+    let scope = Scope {
+        token: caller.caller.token,
+        account: AccountId::SYSTEM,
+        route: "leaks",
+    };
+    let mut again = false;
+    if let Some((scope, fingerprint)) = key.hashes(scope, &digests)? {
+        match app
+            .requests
+            .note(&scope, &fingerprint, AccountId::SYSTEM.to_bytes(), clock::now())
+            .await?
+        {
+            // One that came before is carried out again: what it did not come to then, it does now.
+            Came::First => {}
+            Came::Again { .. } => again = true,
+            Came::Otherwise => return Err(problems::idempotency_mismatch().into()),
+        }
+    }
     // All at once, and decided in their order: a text that is there twice is deleted once.
-    let deleting = digests.into_iter().map(|digest| delete(&app, &caller, digest));
+    let deleting = digests.into_iter().map(|digest| delete(&app, &caller, &key, digest));
     let mut place = None;
     let mut items = Vec::new();
     for deleted in join_all(deleting).await {
@@ -91,35 +115,39 @@ pub(super) async fn report_leaks(
         items.push(item);
     }
     let answer = LeaksAnswer { items };
-    Ok(match place {
+    let answered = match place {
         Some(position) => {
             let shard = app.ledger.shard();
             Answered::found(Place { shard, position }, answer)
         }
         None => Answered::plain(answer),
-    })
+    };
+    Ok(answered.replayed(again))
 }
 
 /// What became of one text, and where the log says so.
 async fn delete(
     app: &App,
     caller: &Allowed<Manage>,
+    key: &IdempotencyKey,
     digest: Option<KeyDigest>,
 ) -> Result<(LeakItem, Option<keyledger_events::Position>), Failure> {
     let Some(digest) = digest else {
         return Ok((UNKNOWN, None));
     };
-    match app.ledger.submit(DeleteLeaked { digest }, caller.by()).await {
+    // Each text is a command of its own, also where two are keys of one account.
+    let by = caller.keyed(&key.of_part(digest), AccountId::SYSTEM, "leaks", &digest)?;
+    match app.ledger.submit(DeleteLeaked { digest }, by).await {
         Ok(answer) => {
-            let outcome = if answer.replayed {
+            let outcome = if answer.replayed && !answer.reply.by_this {
                 Outcome::AlreadyDeleted
             } else {
                 Outcome::Deleted
             };
             let item = LeakItem {
                 outcome,
-                account: Some(answer.reply.account),
-                key: Some(answer.reply.key.id),
+                account: Some(answer.reply.key.account),
+                key: Some(answer.reply.key.key.id),
             };
             Ok((item, Some(answer.position)))
         }

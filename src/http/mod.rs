@@ -10,6 +10,7 @@
 mod accounts;
 mod answer;
 mod balance;
+mod batch;
 mod charges;
 mod corrections;
 mod cursor;
@@ -33,6 +34,7 @@ mod plans;
 mod portal_sessions;
 mod prices;
 mod problems;
+mod publish;
 mod refunds;
 mod reservations;
 mod rotations;
@@ -59,10 +61,12 @@ pub use health::{Check, Health, Readiness};
 pub use routes::{openapi, router};
 pub use serve::serve;
 
+use crate::config::UpstreamNames;
 use crate::ledger::Ledger;
 use crate::log::Log;
-use crate::prices::PriceBook;
+use crate::requests::Requests;
 use crate::sessions::Sessions;
+use crate::shelf::Shelf;
 use crate::tokens::Tokens;
 use crate::views::Views;
 use crate::webhooks::Deliveries;
@@ -90,15 +94,19 @@ pub struct Served {
     pub ledger: Ledger,
     pub log: Log,
     pub views: Views,
-    pub prices: Arc<PriceBook>,
+    pub prices: Shelf,
     pub tokens: Tokens,
     pub sessions: Sessions,
     pub deliveries: Deliveries,
     /// For those who follow the log.
     pub tail: Tail,
+    /// What came under idempotency keys and is no command.
+    pub requests: Requests,
     /// Where browsers find the customer's pages, without `/portal`; where a caller finds us, unless said.
     pub pages_url: Option<String>,
     pub key_prefix: KeyPrefix,
+    /// The upstreams that published prices may name; not known in a process without a gateway.
+    pub upstreams: Option<UpstreamNames>,
     pub health: Arc<dyn Health>,
     pub metrics: PrometheusHandle,
     pub forward_auth: ForwardAuth,

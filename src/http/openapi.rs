@@ -205,8 +205,7 @@ fn share_responses(path: &str, operation: &mut Operation) {
             .entry(status.to_owned())
             .or_insert_with(|| RefOr::Ref(Ref::from_response_name(PROBLEM)));
     }
-    // The price book comes from the config file and has no place in the log.
-    if for_callers && path != "/v1/prices" {
+    if for_callers {
         for (status, response) in responses.iter_mut() {
             if let (true, RefOr::T(response)) = (status.starts_with('2'), response) {
                 response

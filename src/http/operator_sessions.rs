@@ -2,14 +2,14 @@
 
 use axum::extract::State;
 use http::HeaderMap;
-use keyledger_events::{KeyName, Timestamp};
+use keyledger_events::{AccountId, KeyName, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::App;
 use super::answer::{Answered, Failure};
-use super::extract::{Allowed, Json, Manage};
-use super::portal_sessions::here;
+use super::extract::{Allowed, IdempotencyKey, Json, Manage, Scope};
+use super::portal_sessions::{before, here};
 use crate::clock;
 use crate::sessions::{Invitation, Whose};
 
@@ -25,11 +25,11 @@ pub(super) struct OperatorSessionBody {
 /// A link onto the operators' pages.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct OperatorLinkBody {
-    /// Good for one visit and for five minutes.
+    /// Good for one visit and for five minutes. `null` when the request is a repetition: the link is gone.
     #[schema(
         example = "https://keys.example.com/portal/open/kll_4fZ0Qm8r1Tt6bYwKpX3sUe7NcVhJd2LgAo9RiB5ZqE4yW1C0nMa8"
     )]
-    url: String,
+    url: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
 }
@@ -37,18 +37,30 @@ pub(super) struct OperatorLinkBody {
 /// Lets an operator onto the operators' pages, by a link that is good once.
 ///
 /// All accounts can be looked at from there, and nothing can be changed. The stay ends like a customer's, and at once when
-/// the token is revoked that asked for it. 201 a link. 422 a member is not acceptable. 503 no link was made that anyone
-/// knows; ask again.
+/// the token is revoked that asked for it. 201 a link; again with `"url": null` and `Idempotent-Replayed: true` when this key
+/// came with this request before. 400 an `Idempotency-Key` that cannot be taken. 422 a member is not acceptable, or the key
+/// came with another request. 503 no link was made that anyone knows; ask again.
 #[utoipa::path(
     post, path = "/v1/operator-sessions", tag = "service", request_body = OperatorSessionBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; remembered for 24 h")),
     responses((status = 201, description = "A link.", body = OperatorLinkBody))
 )]
 pub(super) async fn invite_operator(
     State(app): State<App>,
     caller: Allowed<Manage>,
     headers: HeaderMap,
+    key: IdempotencyKey,
     Json(body): Json<OperatorSessionBody>,
 ) -> Result<Answered<OperatorLinkBody>, Failure> {
+    let scope = Scope {
+        token: caller.caller.token,
+        account: AccountId::SYSTEM,
+        route: "operator-sessions",
+    };
+    let (id, now) = (clock::fresh_portal_session_id(), clock::now());
+    if let Some((_, expires_at)) = before(&app, &key, scope, &body, (id, now)).await? {
+        return Ok(Answered::made(OperatorLinkBody { url: None, expires_at }).replayed(true));
+    }
     let asked = Invitation {
         whose: Whose::Operator,
         name: body.name.map(String::from),
@@ -56,8 +68,8 @@ pub(super) async fn invite_operator(
         read_only: true,
         by: caller.caller.token,
     };
-    let (_, link, expires_at) = app.sessions.invite(asked, clock::now()).await?;
+    let (link, expires_at) = app.sessions.invite(id, asked, now).await?;
     let base = app.pages_url.clone().unwrap_or_else(|| here(&headers));
-    let url = format!("{base}/portal/open/{}", link.expose_text_to_its_holder());
+    let url = Some(format!("{base}/portal/open/{}", link.expose_text_to_its_holder()));
     Ok(Answered::made(OperatorLinkBody { url, expires_at }))
 }

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::App;
 use super::answer::{Answered, Failure, List, found, refused};
-use super::extract::{Allowed, Grant, IdempotencyKey, InPath, InQuery, Json, Page, PathId, Read, Scope};
+use super::extract::{Allowed, Grant, IdempotencyKey, InPath, InQuery, Json, Page, PathId, Read};
 use super::look::{list, wait_for};
 use super::words::{Amount, Least};
 use crate::clock;
@@ -166,12 +166,7 @@ pub(super) async fn start_plan(
     key: IdempotencyKey,
     Json(body): Json<PlanBody>,
 ) -> Result<Answered<StartedPlanBody>, Failure> {
-    let scope = Scope {
-        token: caller.caller.token,
-        account,
-        route: "plans",
-    };
-    let by = caller.by_command(key.command_id(scope, &body)?);
+    let by = caller.keyed(&key, account, "plans", &body)?;
     let command = StartPlan {
         account,
         plan: clock::fresh_plan_id(),
@@ -208,19 +203,23 @@ pub(super) async fn list_plans(
 
 /// Ends a plan: no period begins any more, and nothing is taken back.
 ///
-/// 200 ended, also when it was before. 404 no such account or plan. 409 the account is closed. 503 nothing was written, or
-/// its outcome is unknown; send it again.
-#[utoipa::path(delete, path = "/v1/accounts/{account}/plans/{plan}", tag = "credits", responses(
-    (status = 200, description = "Ended.", body = EndedPlanBody), (status = 409, response = Problem)
-))]
+/// 200 ended, also when it was before. 400 an `Idempotency-Key` that cannot be taken. 404 no such account or plan. 409 the
+/// account is closed. 422 the key came with another request. 503 nothing was written, or its outcome is unknown; send it again.
+#[utoipa::path(
+    delete, path = "/v1/accounts/{account}/plans/{plan}", tag = "credits",
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; remembered for 24 h")),
+    responses((status = 200, description = "Ended.", body = EndedPlanBody), (status = 409, response = Problem))
+)]
 pub(super) async fn end_plan(
     State(app): State<App>,
     caller: Allowed<Grant>,
     InPath((account, plan)): InPath<(AccountId, PlanId)>,
+    key: IdempotencyKey,
 ) -> Result<Answered<EndedPlanBody>, Failure> {
+    let by = caller.keyed(&key, account, "end-plan", &plan)?;
     let answer = app
         .ledger
-        .submit(EndPlan { account, plan }, caller.by())
+        .submit(EndPlan { account, plan }, by)
         .await
         .map_err(refused)?;
     Ok(Answered::done(answer, |available| EndedPlanBody {

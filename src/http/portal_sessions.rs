@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::answer::{Answered, Failure};
-use super::extract::{Allowed, InPath, Json, Manage};
+use super::extract::{Allowed, IdempotencyKey, InPath, Json, Manage, Scope};
 use super::words::WebAddress;
 use super::{App, problems};
 use crate::clock;
 use crate::problem::Problem;
-use crate::sessions::{Invitation, SessionsAway, Whose};
+use crate::requests::Came;
+use crate::sessions::{Invitation, Sessions, SessionsAway, Whose};
 
 /// Whom to let onto an account's pages.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -35,11 +36,12 @@ pub(super) struct InvitedBody {
     /// Stands in the history beside what is done there.
     #[schema(value_type = String, example = "ses_01JDE5Z8W4M3X7Q2V9T6R1K0PA")]
     id: PortalSessionId,
-    /// Redirect the person to it at once: it is good for one visit and for five minutes.
+    /// Redirect the person to it at once: it is good for one visit and for five minutes. `null` when the request is a
+    /// repetition: the link is gone.
     #[schema(
         example = "https://keys.example.com/portal/open/kll_4fZ0Qm8r1Tt6bYwKpX3sUe7NcVhJd2LgAo9RiB5ZqE4yW1C0nMa8"
     )]
-    url: String,
+    url: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
 }
@@ -53,10 +55,12 @@ impl From<SessionsAway> for Problem {
 
 /// Lets a person onto an account's pages, by a link that is good once.
 ///
-/// 201 a link; send the person there at once. 404 no such account. 422 a member is not acceptable. 503 no link was made
-/// that anyone knows; ask again.
+/// 201 a link; send the person there at once. Again with `"url": null` and `Idempotent-Replayed: true` when this key came with
+/// this request before. 400 an `Idempotency-Key` that cannot be taken. 404 no such account. 422 a member is not acceptable,
+/// or the key came with another request. 503 no link was made that anyone knows; ask again.
 #[utoipa::path(
     post, path = "/v1/accounts/{account}/portal-sessions", tag = "accounts", request_body = PortalSessionBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; remembered for 24 h")),
     responses((status = 201, description = "A link.", body = InvitedBody))
 )]
 pub(super) async fn invite(
@@ -64,11 +68,26 @@ pub(super) async fn invite(
     caller: Allowed<Manage>,
     InPath(account): InPath<AccountId>,
     headers: HeaderMap,
+    key: IdempotencyKey,
     Json(body): Json<PortalSessionBody>,
 ) -> Result<Answered<InvitedBody>, Failure> {
     // The log knows an account that the views have not heard of yet.
     if app.log.account_events(account, Seq::START, 1).await?.is_empty() {
         return Err(Problem::unknown_account().into());
+    }
+    let scope = Scope {
+        token: caller.caller.token,
+        account,
+        route: "portal-sessions",
+    };
+    let (id, now) = (clock::fresh_portal_session_id(), clock::now());
+    if let Some((id, expires_at)) = before(&app, &key, scope, &body, (id, now)).await? {
+        let body = InvitedBody {
+            id,
+            url: None,
+            expires_at,
+        };
+        return Ok(Answered::made(body).replayed(true));
     }
     let asked = Invitation {
         whose: Whose::Account(account),
@@ -77,10 +96,29 @@ pub(super) async fn invite(
         read_only: body.read_only.unwrap_or(false),
         by: caller.caller.token,
     };
-    let (id, link, expires_at) = app.sessions.invite(asked, clock::now()).await?;
+    let (link, expires_at) = app.sessions.invite(id, asked, now).await?;
     let base = app.pages_url.clone().unwrap_or_else(|| here(&headers));
-    let url = format!("{base}/portal/open/{}", link.expose_text_to_its_holder());
+    let url = Some(format!("{base}/portal/open/{}", link.expose_text_to_its_holder()));
     Ok(Answered::made(InvitedBody { id, url, expires_at }))
+}
+
+/// The stay that the same request was told of before, and when its link expires. Without a key there is none, and neither
+/// is there the first time.
+pub(super) async fn before<B: Serialize>(
+    app: &App,
+    key: &IdempotencyKey,
+    scope: Scope,
+    asked: &B,
+    (id, now): (PortalSessionId, Timestamp),
+) -> Result<Option<(PortalSessionId, Timestamp)>, Problem> {
+    let Some((scope, fingerprint)) = key.hashes(scope, asked)? else {
+        return Ok(None);
+    };
+    match app.requests.note(&scope, &fingerprint, id.to_bytes(), now).await? {
+        Came::First => Ok(None),
+        Came::Again { made, at } => Ok(Some((PortalSessionId::from_bytes(made), Sessions::link_expires_at(at)))),
+        Came::Otherwise => Err(problems::idempotency_mismatch()),
+    }
 }
 
 /// Where the caller has found us.

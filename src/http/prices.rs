@@ -1,21 +1,63 @@
-//! The price book, as it is in force.
+//! The price book that holds, and the next one.
 
 use axum::extract::State;
-use keyledger_events::{Credits, Endpoint};
+use keyledger_events::{Credits, Endpoint, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::answer::{Answered, Failure};
+use super::answer::{Answered, Failure, refused};
 use super::extract::{Allowed, Read};
+use super::place::Place;
 use super::{App, problems};
-use crate::ledger::Price;
-use crate::prices::{PriceRule, Quantity, Rate, WhenMore};
+use crate::clock;
+use crate::ledger::{Answer, By, Command, Price};
+use crate::prices::{PriceBook, PriceRule, Quantity, Rate, WhenMore};
 use crate::problem::Problem;
+use crate::shelf::{Dated, LOOK_UPS_MAX};
 
-/// The whole book, in the order in which it is searched.
+/// The book that holds, and the one that takes its place.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PricesBody {
+    #[serde(flatten)]
+    in_force: PriceBookBody,
+    /// Of those that are published and to come, the first. `null` where there is none.
+    next: Option<PriceBookBody>,
+}
+
+/// A whole book, in the order in which it is searched.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PriceBookBody {
+    /// Counted from 1; 0 is the config file, which holds until a book is published.
+    #[schema(example = 3)]
+    version: u64,
+    /// `null` of the config file.
+    #[schema(value_type = Option<String>, format = DateTime, example = "2027-01-01T00:00:00Z")]
+    valid_from: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    published_at: Option<Timestamp>,
     items: Vec<PriceBody>,
+}
+
+impl PriceBookBody {
+    pub(super) fn published(version: u64, valid_from: Timestamp, at: Timestamp, book: &PriceBook) -> PriceBookBody {
+        PriceBookBody {
+            version,
+            valid_from: Some(valid_from),
+            published_at: Some(at),
+            items: book.patterns().map(PriceBody::from).collect(),
+        }
+    }
+}
+
+impl From<Dated> for PriceBookBody {
+    fn from(dated: Dated) -> PriceBookBody {
+        PriceBookBody {
+            version: dated.version,
+            valid_from: dated.published.map(|published| published.valid_from),
+            published_at: dated.published.map(|published| published.at),
+            items: dated.book.patterns().map(PriceBody::from).collect(),
+        }
+    }
 }
 
 /// What one kind of request costs.
@@ -23,6 +65,10 @@ pub(super) struct PriceBookBody {
 pub(super) struct PriceBody {
     #[schema(value_type = String, example = "ai_visibility")]
     endpoint: Endpoint,
+    /// The requests that it is the price of.
+    #[serde(rename = "match")]
+    #[schema(example = "GET /ai-visibility/{*rest}")]
+    pattern: String,
     /// Credits a unit.
     #[schema(value_type = String, example = "0.5")]
     price: Credits,
@@ -86,10 +132,11 @@ enum CountBody {
     Json(String),
 }
 
-impl From<&PriceRule> for PriceBody {
-    fn from(rule: &PriceRule) -> PriceBody {
+impl From<(String, &PriceRule)> for PriceBody {
+    fn from((pattern, rule): (String, &PriceRule)) -> PriceBody {
         PriceBody {
             endpoint: rule.endpoint.clone(),
+            pattern,
             price: rule.price,
             unit: rule.unit.clone(),
             quantity: match &rule.quantity {
@@ -113,24 +160,54 @@ impl From<&PriceRule> for PriceBody {
 }
 
 /// The price of an endpoint. 404 when the book has none.
-pub(super) fn price_of(app: &App, endpoint: &Endpoint) -> Result<Price, Problem> {
-    let rule = app
-        .prices
-        .by_endpoint(endpoint)
-        .ok_or_else(problems::unknown_endpoint)?;
+fn price_of(book: &PriceBook, endpoint: &Endpoint) -> Result<Price, Problem> {
+    let rule = book.by_endpoint(endpoint).ok_or_else(problems::unknown_endpoint)?;
     Ok(Price {
         unit: rule.price,
         version: rule.version,
     })
 }
 
-/// Shows the price book.
+/// Sends a command with the price of its endpoint. When the ledger says that another book holds, the price is looked up in
+/// that one and the command sent again: nothing was written for the first.
+pub(super) async fn submit_priced<C: Command>(
+    app: &App,
+    endpoint: &Endpoint,
+    command: impl Fn(Price) -> C,
+    by: &By,
+) -> Result<Answer<C::Reply>, Failure> {
+    let mut price = price_of(&app.prices.book(), endpoint)?;
+    let mut look_ups = 1;
+    loop {
+        let error = match app.ledger.submit(command(price), by.clone()).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let Some(book) = app.prices.instead(&error).await.filter(|_| look_ups < LOOK_UPS_MAX) else {
+            return Err(refused(error));
+        };
+        look_ups += 1;
+        price = price_of(&book, endpoint)?;
+    }
+}
+
+/// Shows the price book that holds, and the next one.
 ///
-/// 200 the book. It has no place in the log: it comes from the config file.
+/// 200 the books. 503 the log cannot be read.
 #[utoipa::path(get, path = "/v1/prices", tag = "prices", responses(
-    (status = 200, description = "The book.", body = PriceBookBody),
+    (status = 200, description = "The books.", body = PricesBody),
 ))]
-pub(super) async fn show_prices(State(app): State<App>, _: Allowed<Read>) -> Result<Answered<PriceBookBody>, Failure> {
-    let items = app.prices.rules().map(PriceBody::from).collect();
-    Ok(Answered::plain(PriceBookBody { items }))
+pub(super) async fn show_prices(State(app): State<App>, _: Allowed<Read>) -> Result<Answered<PricesBody>, Failure> {
+    let head = app.log.head().await?;
+    app.prices.refresh().await?;
+    let now = clock::now();
+    let books = PricesBody {
+        in_force: app.prices.in_force(now).into(),
+        next: app.prices.next(now).map(PriceBookBody::from),
+    };
+    let place = Place {
+        shard: app.log.shard(),
+        position: head.position,
+    };
+    Ok(Answered::found(place, books))
 }

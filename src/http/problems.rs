@@ -4,9 +4,11 @@ use super::extract::{Fault, Wrong};
 use crate::log::ReadError;
 use crate::problem::{
     BAD_CURSOR, BAD_IDEMPOTENCY_KEY, BAD_POSITION, BODY_TOO_LARGE, FORBIDDEN, INTERNAL, INVALID_AMOUNT, INVALID_BODY,
-    INVALID_JSON, INVALID_NAME, INVALID_QUERY, Kind, METHOD_NOT_ALLOWED, NOT_FOUND, Problem, REQUEST_TIMEOUT,
-    TOKEN_INVALID, TOKEN_MISSING, UNAVAILABLE, UNKNOWN_CHARGE, UNKNOWN_ENDPOINT, UNSUPPORTED_MEDIA_TYPE, VIEW_BEHIND,
+    INVALID_JSON, INVALID_NAME, INVALID_PRICES, INVALID_QUERY, Kind, METHOD_NOT_ALLOWED, NOT_FOUND, Problem,
+    REQUEST_TIMEOUT, TOKEN_INVALID, TOKEN_MISSING, UNAVAILABLE, UNKNOWN_CHARGE, UNKNOWN_ENDPOINT, UNKNOWN_PRICES,
+    UNSUPPORTED_MEDIA_TYPE, VIEW_BEHIND,
 };
+use crate::requests::RequestsAway;
 use crate::tokens::Role;
 use crate::views::{ViewBehind, ViewError};
 
@@ -74,6 +76,31 @@ pub(super) fn unsupported_media_type() -> Problem {
     )
 }
 
+pub(super) fn not_ndjson() -> Problem {
+    Problem::new(
+        UNSUPPORTED_MEDIA_TYPE,
+        "the body has to be application/x-ndjson in UTF-8, not encoded",
+    )
+}
+
+pub(super) fn line_too_long() -> Problem {
+    Problem::new(BODY_TOO_LARGE, "a line has at most 16 KiB")
+}
+
+pub(super) fn batch_too_long() -> Problem {
+    Problem::new(
+        BODY_TOO_LARGE,
+        "a batch has at most 10,000 lines; this one and what follows is not read",
+    )
+}
+
+pub(super) fn unknown_command() -> Problem {
+    Problem::new(
+        INVALID_BODY,
+        "a line is an object with one member: reserve, charge, release or charge_at_once",
+    )
+}
+
 pub(super) fn body_too_large() -> Problem {
     Problem::new(BODY_TOO_LARGE, "a body has at most 1 MiB")
 }
@@ -106,6 +133,14 @@ pub(super) fn unknown_endpoint() -> Problem {
     Problem::new(UNKNOWN_ENDPOINT, "the price book has no endpoint of this name").field("endpoint")
 }
 
+pub(super) fn invalid_prices(field: &str, detail: &str) -> Problem {
+    Problem::new(INVALID_PRICES, format!("{field}: {detail}")).field(field)
+}
+
+pub(super) fn unknown_prices() -> Problem {
+    Problem::new(UNKNOWN_PRICES, "no book was published with this version")
+}
+
 pub(super) fn unknown_charge() -> Problem {
     Problem::new(UNKNOWN_CHARGE, "the account has no charge with this id")
 }
@@ -133,6 +168,18 @@ pub(super) fn view_behind() -> Problem {
 
 pub(super) fn unavailable() -> Problem {
     Problem::new(UNAVAILABLE, "the database cannot be asked now").retry_after_seconds(RETRY_AFTER_SECONDS)
+}
+
+/// As the ledger says it of commands.
+pub(super) fn idempotency_mismatch() -> Problem {
+    crate::ledger::Refusal::IdempotencyMismatch.into()
+}
+
+impl From<RequestsAway> for Problem {
+    fn from(error: RequestsAway) -> Problem {
+        tracing::warn!(%error, "an idempotency key could not be looked up");
+        unavailable()
+    }
 }
 
 /// A fault of ours. Whoever calls this has written the cause to the log.

@@ -5,15 +5,15 @@ use keyledger_events::{AccountId, Credits, Endpoint, KeyId, KeySecret, Reservati
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::answer::{Answered, Failure, List, found, refused};
+use super::answer::{Answered, Failure, List, found};
 use super::extract::{Allowed, InPath, InQuery, Json, Meter, One, Page, Read};
 use super::look::{list, wait_for, wait_for_list};
 use super::place::Place;
-use super::prices::price_of;
+use super::prices::submit_priced;
 use super::words::{Quantity, TtlSeconds};
 use super::{App, problems};
 use crate::clock;
-use crate::ledger::{Held, Payer, Refusal, ReserveCredits, Usage};
+use crate::ledger::{By, Held, Payer, Refusal, ReserveCredits, Usage};
 use crate::problem::Problem;
 use crate::views::{self, ViewName};
 
@@ -41,6 +41,10 @@ pub(super) struct ReserveBody {
 }
 
 impl ReserveBody {
+    pub(super) fn id(&self) -> Option<ReservationId> {
+        self.id
+    }
+
     fn payer(&self, app: &App) -> Result<Payer, Problem> {
         match (&self.secret, self.account) {
             (Some(text), None) => KeySecret::parse(&app.key_prefix, text)
@@ -192,17 +196,24 @@ pub(super) async fn reserve(
     caller: Allowed<Meter>,
     Json(body): Json<ReserveBody>,
 ) -> Result<Answered<HeldBody>, Failure> {
-    let command = ReserveCredits {
-        payer: body.payer(&app)?,
-        reservation: body.id.unwrap_or_else(clock::fresh_reservation_id),
-        price: price_of(&app, &body.endpoint)?,
-        endpoint: body.endpoint,
+    hold(&app, &caller.by(), body).await
+}
+
+/// Checks and holds for one body.
+pub(super) async fn hold(app: &App, by: &By, body: ReserveBody) -> Result<Answered<HeldBody>, Failure> {
+    let payer = body.payer(app)?;
+    let reservation = body.id.unwrap_or_else(clock::fresh_reservation_id);
+    let command = |price| ReserveCredits {
+        payer,
+        reservation,
+        price,
+        endpoint: body.endpoint.clone(),
         quantity: body.quantity.unwrap_or(Quantity::ONE).get(),
         ttl_seconds: body.ttl_seconds.unwrap_or(TtlSeconds::DEFAULT).get(),
         usage: Usage::default(),
         once: None,
     };
-    let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
+    let answer = submit_priced(app, &body.endpoint, command, by).await?;
     Ok(Answered::created(answer, HeldBody::from))
 }
 

@@ -15,9 +15,9 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::measure::measure;
 use super::openapi::{finish, head};
 use super::{
-    App, Served, accounts, balance, charges, corrections, events, forward_auth, grants, health, keys, leaks,
-    operator_sessions, pages, plans, portal_sessions, prices, problems, refunds, reservations, rotations, settlements,
-    thresholds, usage, webhooks,
+    App, Served, accounts, balance, batch, charges, corrections, events, forward_auth, grants, health, keys, leaks,
+    operator_sessions, pages, plans, portal_sessions, prices, problems, publish, refunds, reservations, rotations,
+    settlements, thresholds, usage, webhooks,
 };
 
 fn all() -> OpenApiRouter<App> {
@@ -45,6 +45,7 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(settlements::release_reservation))
         .routes(routes!(forward_auth::forward_auth))
         .routes(routes!(forward_auth::settle_forwarded))
+        .routes(routes!(batch::run_batch))
         .routes(routes!(charges::charge_at_once))
         .routes(routes!(charges::list_charges))
         .routes(routes!(refunds::refund_charge))
@@ -56,7 +57,9 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(webhooks::show_delivery))
         .routes(routes!(webhooks::replay_delivery))
         .routes(routes!(webhooks::replay_deliveries))
-        .routes(routes!(prices::show_prices))
+        .routes(routes!(prices::show_prices, publish::publish_prices))
+        .routes(routes!(publish::list_price_versions))
+        .routes(routes!(publish::show_price_version))
         .routes(routes!(pages::explain_problem))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))

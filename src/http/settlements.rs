@@ -9,7 +9,7 @@ use super::App;
 use super::answer::{Answered, Failure, refused};
 use super::extract::{Allowed, InPath, Json, Meter};
 use super::words::Delivered;
-use crate::ledger::{Charge, ChargeReservation, Release, ReleaseReservation};
+use crate::ledger::{By, Charge, ChargeReservation, Release, ReleaseReservation};
 use crate::problem::Problem;
 
 /// What was delivered.
@@ -18,7 +18,7 @@ use crate::problem::Problem;
 pub(super) struct ChargeBody {
     /// Units; all that were held for, unless said. 0 charges nothing.
     #[schema(value_type = Option<u64>, minimum = 0, maximum = 1_000_000_000, example = 1)]
-    quantity: Option<Delivered>,
+    pub(super) quantity: Option<Delivered>,
 }
 
 /// A charge. `charged` + `returned` = what was held.
@@ -57,7 +57,7 @@ impl From<Charge> for ChargedBody {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReleaseBody {
-    cause: AskedCause,
+    pub(super) cause: AskedCause,
 }
 
 /// A cause that comes from outside; time and the closing of accounts have their own.
@@ -127,12 +127,23 @@ pub(super) async fn charge_reservation(
     InPath((account, reservation)): InPath<(AccountId, ReservationId)>,
     Json(body): Json<ChargeBody>,
 ) -> Result<Answered<ChargedBody>, Failure> {
+    charge(&app, caller.by(), account, reservation, body).await
+}
+
+/// Charges one reservation.
+pub(super) async fn charge(
+    app: &App,
+    by: By,
+    account: AccountId,
+    reservation: ReservationId,
+    body: ChargeBody,
+) -> Result<Answered<ChargedBody>, Failure> {
     let command = ChargeReservation {
         account,
         reservation,
         quantity: body.quantity.map(Delivered::get),
     };
-    let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
+    let answer = app.ledger.submit(command, by).await.map_err(refused)?;
     Ok(Answered::done(answer, ChargedBody::from))
 }
 
@@ -152,12 +163,23 @@ pub(super) async fn release_reservation(
     InPath((account, reservation)): InPath<(AccountId, ReservationId)>,
     Json(body): Json<ReleaseBody>,
 ) -> Result<Answered<ReleasedBody>, Failure> {
+    release(&app, caller.by(), account, reservation, body).await
+}
+
+/// Gives one reservation back.
+pub(super) async fn release(
+    app: &App,
+    by: By,
+    account: AccountId,
+    reservation: ReservationId,
+    body: ReleaseBody,
+) -> Result<Answered<ReleasedBody>, Failure> {
     let command = ReleaseReservation {
         account,
         reservation,
         cause: body.cause.into(),
         client_left: None,
     };
-    let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
+    let answer = app.ledger.submit(command, by).await.map_err(refused)?;
     Ok(Answered::done(answer, ReleasedBody::from))
 }

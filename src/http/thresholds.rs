@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::App;
 use super::answer::{Answered, Failure, found, refused};
-use super::extract::{Allowed, Grant, InPath, InQuery, Json, One, Read};
+use super::extract::{Allowed, Grant, IdempotencyKey, InPath, InQuery, Json, One, Read};
 use super::look::wait_for;
 use super::words::Least;
 use crate::ledger::SetThresholds;
@@ -15,7 +15,7 @@ use crate::problem::Problem;
 use crate::views::ViewName;
 
 /// The balances to watch for, in the place of those of before.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ThresholdsBody {
     /// At most 10; none to watch for nothing.
@@ -37,22 +37,27 @@ pub(super) struct WatchedBody {
 /// again only after the balance was above it. Holds do not count: only what is charged, expires or is taken away brings a
 /// balance down. One that it is at or below already is told of at once.
 ///
-/// 200 set, also when they were so already. 404 no such account. 409 the account is closed. 422 a member is not acceptable.
-/// 503 nothing was written, or its outcome is unknown; send it again.
-#[utoipa::path(put, path = "/v1/accounts/{account}/thresholds", tag = "credits", request_body = ThresholdsBody, responses(
-    (status = 200, description = "Set.", body = WatchedBody), (status = 409, response = Problem)
-))]
+/// 200 set, also when they were so already. 400 an `Idempotency-Key` that cannot be taken. 404 no such account. 409 the account
+/// is closed. 422 a member is not acceptable, or the key came with another request. 503 nothing was written, or its outcome
+/// is unknown; send it again.
+#[utoipa::path(
+    put, path = "/v1/accounts/{account}/thresholds", tag = "credits", request_body = ThresholdsBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; remembered for 24 h")),
+    responses((status = 200, description = "Set.", body = WatchedBody), (status = 409, response = Problem))
+)]
 pub(super) async fn set_thresholds(
     State(app): State<App>,
     caller: Allowed<Grant>,
     InPath(account): InPath<AccountId>,
+    key: IdempotencyKey,
     Json(body): Json<ThresholdsBody>,
 ) -> Result<Answered<WatchedBody>, Failure> {
+    let by = caller.keyed(&key, account, "thresholds", &body)?;
     let command = SetThresholds {
         account,
         thresholds: body.thresholds.into_iter().map(Least::get).collect(),
     };
-    let answer = app.ledger.submit(command, caller.by()).await.map_err(refused)?;
+    let answer = app.ledger.submit(command, by).await.map_err(refused)?;
     Ok(Answered::done(answer, |thresholds| WatchedBody { account, thresholds }))
 }
 

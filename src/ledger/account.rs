@@ -23,13 +23,15 @@ pub use keys::Keys;
 pub use spending::Spending;
 pub use thresholds::Threshold;
 
+use super::opener::Opener;
 use super::paid_results::PaidResults;
 use super::plan::Plan;
 use super::refunded_charges::RefundedCharges;
 use super::remembered::Remembered;
+use super::schedule::Schedule;
 
 /// Version of the form below. A snapshot of another version is thrown away.
-pub const STATE_FORMAT: i32 = 5;
+pub const STATE_FORMAT: i32 = 6;
 
 /// An account: opened or not, its keys, its credits, its open holds, and what was settled of late.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +62,8 @@ pub struct Account {
     pub ended_plans: VecDeque<PlanId>,
     /// Balances at which to tell, the highest first.
     pub thresholds: Vec<Threshold>,
+    /// Which price book holds when. The system's own history alone has one.
+    pub schedule: Schedule,
     pub totals: Totals,
     /// Charged on the credit limit and not yet repaid by a grant.
     pub owed: Credits,
@@ -81,6 +85,8 @@ pub struct Opened {
     pub external_ref: Option<String>,
     pub credit_limit: Credits,
     pub at: Timestamp,
+    /// By which it is found again when the same is asked for once more.
+    pub opener: Option<Opener>,
 }
 
 /// Sums over the whole history.
@@ -129,6 +135,7 @@ impl Account {
             plans: Vec::new(),
             ended_plans: VecDeque::new(),
             thresholds: Vec::new(),
+            schedule: Schedule::default(),
             totals: Totals::default(),
             owed: Credits::ZERO,
             scopes_named: 0,
@@ -160,7 +167,7 @@ impl Account {
             + self.grants.len() * 120
             + self.open.len() * 400
             + self.settled.len() * 220
-            + self.remembered.len() * 300
+            + self.remembered.len() * 600
             + self.paid.len() * 100
             + self.refunds.len() * 200
             + self.plans.len() * 150
@@ -180,7 +187,12 @@ impl Account {
         if recorded.seq != self.seq.next() {
             return Err(broken("its seq is not the next one"));
         }
-        if self.opened.is_none() && !matches!(recorded.event, Event::AccountOpened(_)) {
+        // The system's own history is no customer's account: it is never opened, and holds what is true for all of them.
+        let of_all = matches!(recorded.event, Event::PricesPublished(_));
+        if of_all != (self.id == AccountId::SYSTEM) {
+            return Err(broken("it belongs to the other kind of history"));
+        }
+        if self.opened.is_none() && !of_all && !matches!(recorded.event, Event::AccountOpened(_)) {
             return Err(broken("the account is not open"));
         }
         let (id, position) = (self.id, recorded.position);
@@ -190,7 +202,7 @@ impl Account {
             why,
         })?;
         self.arm_thresholds();
-        self.remembered.note(recorded);
+        Remembered::note(self, recorded);
         self.forget_settled(recorded.time);
         self.refunds.forget(recorded.time);
         self.seq = recorded.seq;
@@ -211,6 +223,7 @@ impl Account {
                     external_ref: e.external_ref.clone(),
                     credit_limit: e.credit_limit,
                     at,
+                    opener: Opener::of(&recorded.command),
                 });
             }
             Event::AccountRenamed(e) => self.opened_mut()?.name = e.name.clone(),
@@ -267,6 +280,7 @@ impl Account {
             Event::CreditsReleased(e) => self.released(e, at)?,
             Event::CreditsRefunded(e) => self.refunded(e, at)?,
             Event::CreditsCorrected(e) => self.corrected(e)?,
+            Event::PricesPublished(e) => self.schedule.published(e, at)?,
         }
         Ok(())
     }

@@ -6,12 +6,14 @@ use keyledger_events::{AccountId, Event, KeyDigest, Recorded, Seq};
 use lru::LruCache;
 
 use super::account::{Account, Inconsistent};
+use super::opener::Opener;
 
 /// Accounts by id, and which account owns which key.
 #[derive(Debug)]
 pub(super) struct Cache {
     accounts: LruCache<AccountId, Entry>,
     owners: HashMap<KeyDigest, AccountId>,
+    openers: HashMap<Opener, AccountId>,
     weight: usize,
     weight_max: usize,
 }
@@ -33,6 +35,7 @@ impl Cache {
         Cache {
             accounts: LruCache::unbounded(),
             owners: HashMap::new(),
+            openers: HashMap::new(),
             weight: 0,
             weight_max,
         }
@@ -50,15 +53,28 @@ impl Cache {
         self.owners.get(&digest).copied()
     }
 
+    /// The account that was opened under this key last, as far as it is in memory.
+    pub(super) fn opened_by(&self, opener: Opener) -> Option<&Account> {
+        self.peek(*self.openers.get(&opener)?)
+    }
+
     /// The account, marked as just used.
     pub(super) fn get(&mut self, account: AccountId) -> Option<&Account> {
         self.accounts.get(&account).map(|entry| &entry.account)
+    }
+
+    /// The account, without a mark.
+    pub(super) fn peek(&self, account: AccountId) -> Option<&Account> {
+        self.accounts.peek(&account).map(|entry| &entry.account)
     }
 
     pub(super) fn insert(&mut self, account: Account, snapshot_seq: Seq) {
         self.drop_account(account.id);
         for key in account.keys.values() {
             self.owners.insert(key.digest, account.id);
+        }
+        if let Some(opener) = opener(&account) {
+            self.openers.insert(opener, account.id);
         }
         let weight = account.weight();
         self.weight += weight;
@@ -78,12 +94,18 @@ impl Cache {
             for key in entry.account.keys.values() {
                 self.owners.remove(&key.digest);
             }
+            if let Some(opener) = opener(&entry.account)
+                && self.openers.get(&opener) == Some(&account)
+            {
+                self.openers.remove(&opener);
+            }
         }
     }
 
     pub(super) fn clear(&mut self) {
         self.accounts.clear();
         self.owners.clear();
+        self.openers.clear();
         self.weight = 0;
     }
 
@@ -98,6 +120,11 @@ impl Cache {
         }
         if let Event::KeyCreated(created) = &recorded.event {
             self.owners.insert(created.digest, recorded.account);
+        }
+        if matches!(recorded.event, Event::AccountOpened(_))
+            && let Some(opener) = opener(&entry.account)
+        {
+            self.openers.insert(opener, recorded.account);
         }
         Ok(())
     }
@@ -145,6 +172,10 @@ impl Cache {
     pub(super) fn len(&self) -> usize {
         self.accounts.len()
     }
+}
+
+fn opener(account: &Account) -> Option<Opener> {
+    account.opened.as_ref()?.opener
 }
 
 #[cfg(test)]

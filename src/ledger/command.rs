@@ -16,6 +16,8 @@ pub enum Target {
     New(AccountId),
     /// The account that owns the key with this digest.
     KeyOwner(KeyDigest),
+    /// What is true for every account, whether anything is yet.
+    System,
 }
 
 /// Who sends a command, and under which name.
@@ -70,13 +72,20 @@ pub trait Command: Serialize + DeserializeOwned + Send + 'static {
     /// Decides. Same account, command and time: same answer. `Ok(vec![])` means "already so".
     fn decide(&self, given: Given<'_>) -> Result<Vec<Event>, Refusal>;
 
-    /// Decides, unless the account is closed. What came before under the same idempotency key has its answer even then.
+    /// Decides, unless the same came before under its idempotency key: then it is so already, whatever happened since.
     fn ask(&self, given: Given<'_>) -> Result<Vec<Event>, Refusal> {
-        let closed = given.account.closed_at.is_some() && !Self::ALSO_WHEN_CLOSED;
-        if closed && given.account.remembered.made_by(&given.by.command)?.is_none() {
+        if given.account.remembered.made_by(&given.by.command)?.is_some() {
+            return Ok(vec![]);
+        }
+        if given.account.closed_at.is_some() && !Self::ALSO_WHEN_CLOSED {
             return Err(Refusal::AccountClosed);
         }
         self.decide(given)
+    }
+
+    /// The version of the price book that it brings a price of, where it does. Refused when another book holds.
+    fn priced_by(&self) -> Option<u64> {
+        None
     }
 
     /// Tells the caller what is so now, from the account as it stands after the events.

@@ -20,8 +20,8 @@ use super::Ledger;
 use super::command::{By, SubmitError};
 use super::rules::{
     ChangeAccount, ChargeAtOnce, ChargeDelivered, ChargeReservation, CloseAccount, CorrectCredits, CreateKey,
-    DeleteKey, DeleteLeaked, EndPlan, GrantCredits, LimitSpending, NoteDenied, OpenAccount, RefundCharge,
-    ReleaseReservation, RenameKey, ReserveCredits, RotateKey, SetThresholds, SettleDue, StartPlan,
+    DeleteKey, DeleteLeaked, EndPlan, GrantCredits, LimitSpending, NoteDenied, OpenAccount, PublishPrices,
+    RefundCharge, ReleaseReservation, RenameKey, ReserveCredits, RotateKey, SetThresholds, SettleDue, StartPlan,
 };
 use super::work::{Heard, Job, Sheet, Work};
 
@@ -243,6 +243,7 @@ commands! {
     "note_denied" => NoteDenied,
     "limit_spending" => LimitSpending,
     "delete_leaked" => DeleteLeaked,
+    "publish_prices" => PublishPrices,
 }
 
 impl Ledger {

@@ -6,11 +6,13 @@ use std::task::{Context, Poll};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use keyledger_events::{AccountId, KeyDigest};
+use keyledger_events::{AccountId, KeyDigest, Seq};
 
+use super::account::Account;
 use super::cache::Cache;
 use super::command::Target;
 use super::load::{Loaded, load};
+use super::opener::Opener;
 use super::work::Work;
 use crate::log::{Head, Log, ReadError};
 
@@ -30,8 +32,10 @@ pub(super) struct Read {
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
     pub head: bool,
+    system: bool,
     accounts: HashSet<AccountId>,
     digests: HashSet<KeyDigest>,
+    openers: HashSet<Opener>,
 }
 
 impl Wanted {
@@ -45,6 +49,11 @@ impl Wanted {
                 }
                 absent
             }
+            Target::System => {
+                let absent = !cache.contains(AccountId::SYSTEM);
+                self.system |= absent;
+                absent
+            }
             // Who owns a key is known for accounts in memory only.
             Target::KeyOwner(digest) => {
                 let absent = cache.owner(digest).is_none();
@@ -54,6 +63,17 @@ impl Wanted {
                 absent
             }
         }
+    }
+}
+
+impl Wanted {
+    /// Adds the account that was opened under an idempotency key, if one was. Whether there is none can only the log say.
+    pub(super) fn add_opener(&mut self, opener: Opener, cache: &Cache) -> bool {
+        let absent = cache.opened_by(opener).is_none();
+        if absent {
+            self.openers.insert(opener);
+        }
+        absent
     }
 }
 
@@ -75,18 +95,29 @@ impl Future for Loading {
     }
 }
 
-async fn read(log: &Log, mut wanted: Wanted) -> Result<Read, ReadError> {
+pub(super) async fn read(log: &Log, mut wanted: Wanted) -> Result<Read, ReadError> {
     let head = if wanted.head { Some(log.head().await?) } else { None };
     if !wanted.digests.is_empty() {
         let digests: Vec<_> = wanted.digests.into_iter().collect();
         let owners = log.owners(&digests).await?;
         wanted.accounts.extend(owners.into_iter().map(|(_, account)| account));
     }
+    if !wanted.openers.is_empty() {
+        let openers: Vec<&str> = wanted.openers.iter().map(Opener::as_str).collect();
+        wanted.accounts.extend(log.opened_by(&openers).await?);
+    }
+    wanted.accounts.extend(wanted.system.then_some(AccountId::SYSTEM));
     let accounts: Vec<AccountId> = wanted.accounts.into_iter().collect();
-    let loaded = if accounts.is_empty() {
+    let mut loaded = if accounts.is_empty() {
         Loaded::default()
     } else {
         load(log, &accounts).await?
     };
+    let known = |account: &AccountId| loaded.accounts.iter().any(|(there, _)| there.id == *account);
+    // Nothing is true for all yet: to know that is to know it.
+    if wanted.system && !known(&AccountId::SYSTEM) && !loaded.broken.contains(&AccountId::SYSTEM) {
+        let nothing = Account::nobody(AccountId::SYSTEM);
+        loaded.accounts.push((nothing, Seq::START));
+    }
     Ok(Read { head, loaded })
 }

@@ -17,6 +17,7 @@ mod forwarded;
 mod hang_ups;
 mod load;
 mod loading;
+mod opener;
 mod paid_results;
 mod plan;
 mod refunded_charges;
@@ -24,6 +25,7 @@ mod refusal;
 mod remembered;
 mod round;
 mod rules;
+mod schedule;
 mod signals;
 mod work;
 mod writer;
@@ -53,10 +55,12 @@ pub use remembered::idempotent_command_id;
 pub use rules::{
     AccountFacts, Beyond, ChangeAccount, Charge, ChargeAtOnce, ChargeDelivered, ChargeReservation, CloseAccount,
     CorrectCredits, Corrected, CorrectionFacts, CreateKey, DeleteKey, DeleteLeaked, DeliveryCharge, EndPlan,
-    GrantCredits, GrantFacts, Held, KeyFacts, LimitSpending, NewText, NoteDenied, OVERLAP_SECONDS_MAX, OpenAccount,
-    PLANS_MAX, Payer, PlanFacts, Price, RefundCharge, RefundFacts, Release, ReleaseReservation, RenameKey,
-    ReserveCredits, RotateKey, SetThresholds, SettleDue, StartPlan, THRESHOLDS_MAX, Usage,
+    GrantCredits, GrantFacts, Held, KeyFacts, LeakFacts, LimitSpending, NewText, NoteDenied, OVERLAP_SECONDS_MAX,
+    OpenAccount, PLANS_MAX, Payer, PlanFacts, Price, PublishPrices, RefundCharge, RefundFacts, Release,
+    ReleaseReservation, RenameKey, ReserveCredits, RotateKey, SetThresholds, SettleDue, StartPlan, THRESHOLDS_MAX,
+    Usage,
 };
+pub use schedule::{Publication, Schedule};
 pub use signals::{KeySignals, Working};
 
 use crate::log::{Log, Snapshot};

@@ -93,6 +93,11 @@ pub enum Refusal {
     ChargeTooOld { reservation: ReservationId },
     #[error("at most {limit} reservations may be open for one {scope}")]
     TooManyOpenReservations { limit: u32, scope: Cow<'static, str> },
+    #[error("at most {limit} price books may be to come")]
+    TooManyBooks { limit: usize },
+    /// The command brought a price of a book that does not hold. Look the price up in the one that does, and send it again.
+    #[error("the prices of version {version} hold")]
+    OtherPricesHold { version: u64 },
     #[error("the idempotency key was used before with another request")]
     IdempotencyMismatch,
 }

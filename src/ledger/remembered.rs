@@ -7,7 +7,10 @@ use keyledger_events::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::account::{Account, Key};
 use super::refusal::Refusal;
+use super::rules::AccountFacts;
+use super::schedule::Publication;
 
 /// Remembered longer than the promised 24 h, so that a client's clock does not matter.
 const REMEMBERED_SECONDS: u32 = 25 * 3600;
@@ -28,10 +31,14 @@ struct Memory {
     made: Made,
 }
 
-/// What a remembered command made.
+/// What a remembered command made, as far as its answer needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Made {
+    /// Of an account that was opened, changed or closed: as it was then.
+    Account(Box<AccountFacts>),
     Key(KeyId),
+    /// Of a key that was changed or deleted: as it was then.
+    ChangedKey(Box<Key>),
     Grant {
         at: Timestamp,
         grant: CreditsGranted,
@@ -45,10 +52,13 @@ pub enum Made {
         at: Timestamp,
         plan: PlanStarted,
     },
+    EndedPlan,
     Correction {
         at: Timestamp,
         correction: CorrectionId,
     },
+    Thresholds(Vec<Credits>),
+    Prices(Publication),
 }
 
 /// Names a command by its idempotency key: the same caller, key and request give the same id.
@@ -56,6 +66,11 @@ pub enum Made {
 /// `scope` and `fingerprint` are hexadecimal hashes; together they fit a command id.
 pub fn idempotent_command_id(scope: &str, fingerprint: &str) -> Option<CommandId> {
     CommandId::parse(&format!("{MARK}{scope}.{fingerprint}"))
+}
+
+/// Where the key of a command is good, if a key names it.
+pub(super) fn scope_of(command: &CommandId) -> Option<&str> {
+    parts(command).map(|(scope, _)| scope)
 }
 
 fn parts(command: &CommandId) -> Option<(&str, &str)> {
@@ -80,66 +95,81 @@ impl Remembered {
         }
     }
 
-    /// Folds an event that a keyed command caused.
-    pub fn note(&mut self, recorded: &Recorded) {
+    /// Folds an event, after the account has. Of one that a keyed command caused it keeps what the command made.
+    pub(super) fn note(account: &mut Account, recorded: &Recorded) {
+        account.remembered.forget(recorded.time);
+        let Some((scope, fingerprint)) = parts(&recorded.command) else {
+            return;
+        };
+        let Some(made) = made(account, recorded) else { return };
+        let remembered = &mut account.remembered;
+        if let Some(before) = remembered.by_scope.get_mut(scope) {
+            // The first of a command's events says what it made; later ones of the same kind say more of it.
+            if std::mem::discriminant(&before.made) == std::mem::discriminant(&made) {
+                before.made = made;
+            }
+            return;
+        }
+        remembered.order.push_back((recorded.time, scope.to_owned()));
+        let memory = Memory {
+            fingerprint: fingerprint.to_owned(),
+            made,
+        };
+        remembered.by_scope.insert(scope.to_owned(), memory);
+    }
+
+    fn forget(&mut self, now: Timestamp) {
         while let Some((at, _)) = self.order.front() {
-            if at.plus_seconds(REMEMBERED_SECONDS) > recorded.time {
+            if at.plus_seconds(REMEMBERED_SECONDS) > now {
                 break;
             }
             if let Some((_, scope)) = self.order.pop_front() {
                 self.by_scope.remove(&scope);
             }
         }
-        let made = match &recorded.event {
-            Event::KeyCreated(e) => Made::Key(e.key),
-            // Beside its plan: that is what the command made.
-            Event::CreditsGranted(e) if e.period.is_some() => return,
-            Event::CreditsGranted(e) => Made::Grant {
-                at: recorded.time,
-                grant: e.clone(),
-            },
-            Event::CreditsRefunded(e) => Made::Refund {
-                at: recorded.time,
-                refund: e.refund,
-                amount: e.amount,
-            },
-            Event::PlanStarted(e) => Made::Plan {
-                at: recorded.time,
-                plan: e.clone(),
-            },
-            Event::CreditsCorrected(e) => Made::Correction {
-                at: recorded.time,
-                correction: e.correction,
-            },
-            Event::AccountOpened(_)
-            | Event::ThresholdsSet(_)
-            | Event::ThresholdReached(_)
-            | Event::PlanEnded(_)
-            | Event::GrantStarted(_)
-            | Event::AccountClosed(_)
-            | Event::AccountRenamed(_)
-            | Event::ExternalRefChanged(_)
-            | Event::CreditLimitChanged(_)
-            | Event::KeyRenamed(_)
-            | Event::KeyDeleted(_)
-            | Event::KeyRotated(_)
-            | Event::KeyUseDenied(_)
-            | Event::KeySpendingLimited(_)
-            | Event::KeyUsed(_)
-            | Event::CreditsExpired(_)
-            | Event::CreditsReserved(_)
-            | Event::CreditsCharged(_)
-            | Event::CreditsReleased(_) => return,
-        };
-        if let Some((scope, fingerprint)) = parts(&recorded.command) {
-            self.order.push_back((recorded.time, scope.to_owned()));
-            self.by_scope.insert(
-                scope.to_owned(),
-                Memory {
-                    fingerprint: fingerprint.to_owned(),
-                    made,
-                },
-            );
-        }
+    }
+}
+
+fn made(account: &Account, recorded: &Recorded) -> Option<Made> {
+    let at = recorded.time;
+    let changed = |key| {
+        let key = account.keys.get(&key)?;
+        Some(Made::ChangedKey(Box::new(key.clone())))
+    };
+    match &recorded.event {
+        Event::AccountOpened(_)
+        | Event::AccountClosed(_)
+        | Event::AccountRenamed(_)
+        | Event::ExternalRefChanged(_)
+        | Event::CreditLimitChanged(_) => AccountFacts::of(account).map(|facts| Made::Account(Box::new(facts))),
+        Event::KeyCreated(e) => Some(Made::Key(e.key)),
+        Event::KeyRenamed(e) => changed(e.key),
+        Event::KeyDeleted(e) => changed(e.key),
+        Event::KeySpendingLimited(e) => changed(e.key),
+        // Beside its plan: that is what the command made.
+        Event::CreditsGranted(e) if e.period.is_some() => None,
+        Event::CreditsGranted(e) => Some(Made::Grant { at, grant: e.clone() }),
+        Event::CreditsRefunded(e) => Some(Made::Refund {
+            at,
+            refund: e.refund,
+            amount: e.amount,
+        }),
+        Event::PlanStarted(e) => Some(Made::Plan { at, plan: e.clone() }),
+        Event::PlanEnded(_) => Some(Made::EndedPlan),
+        Event::CreditsCorrected(e) => Some(Made::Correction {
+            at,
+            correction: e.correction,
+        }),
+        Event::ThresholdsSet(e) => Some(Made::Thresholds(e.thresholds.clone())),
+        Event::PricesPublished(_) => account.schedule.last().map(Made::Prices),
+        Event::ThresholdReached(_)
+        | Event::GrantStarted(_)
+        | Event::KeyRotated(_)
+        | Event::KeyUseDenied(_)
+        | Event::KeyUsed(_)
+        | Event::CreditsExpired(_)
+        | Event::CreditsReserved(_)
+        | Event::CreditsCharged(_)
+        | Event::CreditsReleased(_) => None,
     }
 }

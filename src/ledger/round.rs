@@ -7,6 +7,7 @@ use keyledger_events::{AccountId, Actor, CommandId, Event, EventId, KeyId, Posit
 use super::account::{Account, Inconsistent};
 use super::cache::Cache;
 use super::command::{Limits, Target};
+use super::opener::Opener;
 use super::refusal::Refusal;
 use super::rules;
 use super::work::Work;
@@ -72,6 +73,8 @@ impl Round {
     ) {
         // The clock, but never before the last event.
         self.now = clock::now().max(self.now);
+        // Whichever book holds is asked for by most commands: it stays in memory before any account.
+        cache.get(AccountId::SYSTEM);
         let mut desk = Desk { cache, limits, broken };
         self.decided.reserve(jobs.len());
         for mut job in jobs {
@@ -83,11 +86,13 @@ impl Round {
     fn decide_one(&mut self, desk: &mut Desk<'_>, job: &mut dyn Work) -> Verdict {
         let target = job.target();
         let id = match target {
-            Target::Account(account) | Target::New(account) => account,
+            Target::Account(account) => account,
+            Target::New(account) => opened_before(desk.cache, &job.by().command).unwrap_or(account),
             Target::KeyOwner(digest) => match desk.cache.owner(digest) {
                 Some(account) => account,
                 None => return Verdict::Refused(Refusal::KeyInvalid),
             },
+            Target::System => AccountId::SYSTEM,
         };
         if desk.broken.contains(&id) {
             return Verdict::Broken;
@@ -96,7 +101,11 @@ impl Round {
             match target {
                 Target::New(_) => desk.cache.insert(Account::nobody(id), Seq::START),
                 Target::Account(_) | Target::KeyOwner(_) => return Verdict::Refused(nobody_there(target)),
+                Target::System => return Verdict::Broken,
             }
+        }
+        if id == AccountId::SYSTEM && target != Target::System {
+            return Verdict::Refused(nobody_there(target));
         }
         match self.decide_on(desk, id, job) {
             Ok(verdict) => verdict,
@@ -124,13 +133,27 @@ impl Round {
             self.write(desk, id, due, Actor::System, &by_time)?;
         }
         self.tell_of_crossings(desk, id, &by_time)?;
-        let Some(account) = desk.cache.get(id) else {
+        let Some(account) = desk.cache.peek(id) else {
             return Ok(Verdict::Broken);
         };
-        let verdict = match job.decide(account, now, desk.limits) {
+        let decided = match (job.decide(account, now, desk.limits), job.priced_by()) {
+            (decided, Some(version)) if hangs_on_prices(&decided) => {
+                let Some(system) = desk.cache.peek(AccountId::SYSTEM) else {
+                    return Ok(Verdict::Broken);
+                };
+                let holds = system.schedule.in_force(now);
+                if holds == version {
+                    decided
+                } else {
+                    Err(Refusal::OtherPricesHold { version: holds })
+                }
+            }
+            (decided, _) => decided,
+        };
+        let verdict = match decided {
             Err(refusal) => {
                 // An account that was not there and was not opened has no place in memory.
-                if account.opened.is_none() {
+                if account.opened.is_none() && id != AccountId::SYSTEM {
                     desk.cache.drop_account(id);
                 }
                 return Ok(Verdict::Refused(refusal));
@@ -222,11 +245,33 @@ fn broken(account: &Account, why: &'static str) -> Inconsistent {
     }
 }
 
+/// The account that was opened under the same idempotency key, for as long as it remembers that.
+fn opened_before(cache: &Cache, command: &CommandId) -> Option<AccountId> {
+    let account = cache.opened_by(Opener::of(command)?)?;
+    let forgotten = matches!(account.remembered.made_by(command), Ok(None));
+    (!forgotten).then_some(account.id)
+}
+
 /// What a command without an account is refused with.
 fn nobody_there(target: Target) -> Refusal {
     match target {
         Target::Account(account) | Target::New(account) => Refusal::UnknownAccount { account },
         Target::KeyOwner(_) => Refusal::KeyInvalid,
+        Target::System => Refusal::UnknownAccount {
+            account: AccountId::SYSTEM,
+        },
+    }
+}
+
+/// Whether a decision would be another one with another price: anything new, and a refusal for want of credits. What was
+/// held before under the same id stays as it is.
+fn hangs_on_prices(decided: &Result<Vec<Event>, Refusal>) -> bool {
+    match decided {
+        Ok(events) => !events.is_empty(),
+        Err(refusal) => matches!(
+            refusal,
+            Refusal::InsufficientCredits { .. } | Refusal::KeySpendingLimit { .. } | Refusal::OutOfRange { .. }
+        ),
     }
 }
 

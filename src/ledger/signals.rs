@@ -1,10 +1,11 @@
-//! Deleted keys, told at once to whoever has work of theirs under way.
+//! Deleted keys, told at once to whoever has work of theirs under way; and published prices, to whoever keeps them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use keyledger_events::KeyId;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::denials::Denials;
@@ -14,6 +15,8 @@ use super::denials::Denials;
 pub struct KeySignals {
     state: Mutex<State>,
     denials: Denials,
+    /// Counts how often it was heard that prices were published.
+    prices: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +68,16 @@ impl KeySignals {
     /// Whether a key's end was heard of within the last minute, at least.
     pub fn has_ended(&self, key: KeyId) -> bool {
         self.state().ended.contains_key(&key)
+    }
+
+    /// Tells whoever keeps prices that there are new ones in the log.
+    pub(super) fn prices_published(&self) {
+        self.prices.send_modify(|heard| *heard = heard.wrapping_add(1));
+    }
+
+    /// Changes whenever it is heard that prices were published.
+    pub fn prices(&self) -> watch::Receiver<u64> {
+        self.prices.subscribe()
     }
 
     /// Ends all work of a key: it was deleted.

@@ -13,6 +13,8 @@ pub(super) trait Work: Send {
     fn name(&self) -> &'static str;
     fn target(&self) -> Target;
     fn by(&self) -> &By;
+    /// The version of the price book that it brings a price of.
+    fn priced_by(&self) -> Option<u64>;
     /// Whether nobody waits for the answer any more.
     fn abandoned(&self) -> bool;
     fn decide(&self, account: &Account, now: Timestamp, limits: &Limits) -> Result<Vec<Event>, Refusal>;
@@ -109,6 +111,10 @@ impl<C: Command> Work for Job<C> {
 
     fn by(&self) -> &By {
         &self.by
+    }
+
+    fn priced_by(&self) -> Option<u64> {
+        self.command.priced_by()
     }
 
     fn abandoned(&self) -> bool {

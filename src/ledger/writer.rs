@@ -32,10 +32,11 @@ use tokio_util::sync::CancellationToken;
 use super::account::Account;
 use super::answers::{answer_all, fail_all};
 use super::cache::Cache;
-use super::command::{Limits, SubmitError};
+use super::command::{Limits, SubmitError, Target};
 use super::flight::{Disproof, Flight};
 use super::forwarded::Elsewhere;
-use super::loading::{Loading, Read, Wanted};
+use super::loading::{Loading, Read, Wanted, read};
+use super::opener::Opener;
 use super::round::{Round, Verdict};
 use super::work::Work;
 use crate::log::{Head, Log, ReadError};
@@ -166,7 +167,10 @@ impl Writer {
         let mut here = Vec::with_capacity(self.waiting.len());
         let mut absent = Vec::new();
         for job in self.waiting.drain(..).filter(|job| !job.abandoned()) {
-            if wanted.add(job.target(), &self.cache) || wanted.head {
+            // Whatever brings a price needs to know whose book holds.
+            let prices_absent = job.priced_by().is_some() && wanted.add(Target::System, &self.cache);
+            let opener_absent = opening(job.as_ref()).is_some_and(|opener| wanted.add_opener(opener, &self.cache));
+            if wanted.add(job.target(), &self.cache) || wanted.head || prices_absent || opener_absent {
                 absent.push(job);
             } else {
                 here.push(job);
@@ -209,7 +213,7 @@ impl Writer {
             return;
         }
         if self.takes_turns()
-            && let Err(error) = self.take_turn().await
+            && let Err(error) = self.take_turn(openings(&jobs)).await
         {
             self.log.leave_turn().await;
             self.note_unreachable(&error);
@@ -230,11 +234,31 @@ impl Writer {
     }
 
     /// Holds the head, and reads what others wrote before.
-    async fn take_turn(&mut self) -> Result<(), ReadError> {
+    async fn take_turn(&mut self, openings: Vec<Opener>) -> Result<(), ReadError> {
         let head = self.log.take_turn().await?;
         if self.head.is_none_or(|known| known.position != head.position) {
             self.turns_until = Some(Instant::now() + TURNS_FOR);
             self.catch_up().await?;
+            self.find(openings).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads accounts that others have opened in the meantime under the same idempotency keys: that they were not there was
+    /// true before.
+    async fn find(&mut self, openings: Vec<Opener>) -> Result<(), ReadError> {
+        let mut wanted = Wanted::default();
+        let mut any = false;
+        for opener in openings {
+            any |= wanted.add_opener(opener, &self.cache);
+        }
+        if any {
+            let found = read(&self.log, wanted).await?.loaded;
+            for (account, snapshot_seq) in found.accounts {
+                if !self.cache.contains(account.id) {
+                    self.cache.insert(account, snapshot_seq);
+                }
+            }
         }
         Ok(())
     }
@@ -333,6 +357,9 @@ impl Writer {
         for key in &round.ended_keys {
             self.signals.end(*key);
         }
+        if round.touched.contains(&AccountId::SYSTEM) {
+            self.signals.prices_published();
+        }
         metrics::counter!("keyledger_events_appended_total").increment(round.tail.position.0 - round.base.position.0);
         answer_all(round, self.log.shard());
     }
@@ -342,10 +369,12 @@ impl Writer {
         let flown = self.flight.as_ref().map(|flight| &flight.round.touched);
         let decided = self.next.as_ref().map(|round| &round.touched);
         self.cache.shrink(|account| {
-            flown
+            let ahead = flown
                 .into_iter()
                 .chain(decided)
-                .any(|touched| touched.contains(account))
+                .any(|touched| touched.contains(account));
+            // Commands whose own accounts are being read were told that it is here.
+            ahead || *account == AccountId::SYSTEM
         });
         metrics::gauge!("keyledger_accounts_in_memory").set(u32::try_from(self.cache.len()).unwrap_or(u32::MAX));
     }
@@ -357,4 +386,16 @@ async fn when_there<F: Future + Unpin>(there: &mut Option<F>) -> F::Output {
         Some(future) => future.await,
         None => std::future::pending().await,
     }
+}
+
+/// The key under which a command opens an account, if it does.
+fn opening(job: &dyn Work) -> Option<Opener> {
+    match job.target() {
+        Target::New(_) => Opener::of(&job.by().command),
+        Target::Account(_) | Target::KeyOwner(_) | Target::System => None,
+    }
+}
+
+fn openings(jobs: &[Box<dyn Work>]) -> Vec<Opener> {
+    jobs.iter().filter_map(|job| opening(job.as_ref())).collect()
 }

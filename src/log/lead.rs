@@ -32,10 +32,20 @@ pub struct Lead {
     pub lasts_until_us: i64,
 }
 
+/// What every process has to hear of, whoever decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    /// So far it reaches.
+    pub head: Head,
+    /// Keys that were deleted.
+    pub ended: Vec<KeyId>,
+    pub prices_published: bool,
+}
+
 /// How long a lead lasts when its holder falls silent.
 const LEAD_SECONDS: f64 = 15.0;
 
-/// Positions looked through at once for keys that ended: some 50 ms of reading.
+/// Positions looked through at once for what has to be heard of: some 50 ms of reading.
 const LOOKED_THROUGH_MAX: u64 = 200_000;
 
 impl Log {
@@ -81,17 +91,17 @@ impl Log {
         .await
     }
 
-    /// Where the log stands, and the keys that were deleted since `known`. Of a log that is far ahead only as far as one
-    /// look goes: ask again until the head is the one that was known.
-    pub async fn keys_ended(&self, known: Head) -> Result<(Head, Vec<KeyId>), ReadError> {
+    /// Where the log stands, and what every process has to hear of since `known`. Of a log that is far ahead only as far as
+    /// one look goes: ask again until the head is the one that was known.
+    pub async fn heard_since(&self, known: Head) -> Result<Heard, ReadError> {
         let until = known.position.0.saturating_add(LOOKED_THROUGH_MAX);
         in_time(async {
             let rows = sqlx::query(
-                "select head.position, head.recorded_at, ended.key_id
+                "select head.position, head.recorded_at, heard.type = 'keyledger.PricesPublished.v1' as prices, heard.key_id
                  from log_head head
-                 left join events ended
-                     on ended.shard = head.shard and ended.position > $2 and ended.position <= least(head.position, $3)
-                     and ended.type = 'keyledger.KeyDeleted.v1'
+                 left join events heard
+                     on heard.shard = head.shard and heard.position > $2 and heard.position <= least(head.position, $3)
+                     and heard.type in ('keyledger.KeyDeleted.v1', 'keyledger.PricesPublished.v1')
                  where head.shard = $1",
             )
             .bind(self.shard_column())
@@ -104,10 +114,17 @@ impl Log {
                 position: position(first.try_get("position")?)?.min(Position(until)),
                 recorded_at: timestamp(first.try_get("recorded_at")?)?,
             };
-            let ended = rows.iter().map(|row| row.try_get::<Option<Uuid>, _>("key_id"));
-            let ended: Vec<Uuid> = ended.filter_map(Result::transpose).collect::<Result<_, _>>()?;
-            let ended = ended.into_iter().map(|key| KeyId::from_bytes(key.into_bytes()));
-            Ok((head, ended.collect()))
+            let (mut ended, mut prices_published) = (Vec::new(), false);
+            for row in &rows {
+                prices_published |= row.try_get::<Option<bool>, _>("prices")?.unwrap_or(false);
+                let key: Option<Uuid> = row.try_get("key_id")?;
+                ended.extend(key.map(|key| KeyId::from_bytes(key.into_bytes())));
+            }
+            Ok(Heard {
+                head,
+                ended,
+                prices_published,
+            })
         })
         .await
     }

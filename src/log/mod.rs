@@ -11,6 +11,7 @@ mod append;
 mod births;
 mod history;
 mod lead;
+mod moments;
 mod placed;
 mod read;
 mod snapshots;
@@ -29,7 +30,7 @@ use turn::Pen;
 
 pub use append::{AppendError, Batch};
 pub use history::{History, HistorySearch, LOOKED_AT_MAX};
-pub use lead::{Candidate, Lead};
+pub use lead::{Candidate, Heard, Lead};
 pub use placed::Placed;
 pub use read::{AccountHistory, Stored};
 pub use snapshots::Snapshot;

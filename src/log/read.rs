@@ -115,6 +115,30 @@ impl Log {
         .await
     }
 
+    /// The accounts that were opened under these idempotency keys, each named by its scope's 40 digits, within a day.
+    pub async fn opened_by(&self, scopes: &[&str]) -> Result<Vec<AccountId>, ReadError> {
+        in_time(async {
+            let rows = sqlx::query(
+                "select account_id from events
+                 where shard = $1 and type = 'keyledger.AccountOpened.v1'
+                   and substring(encode(body, 'escape') from '\"commandid\":\"idem:([0-9a-f]{40})') = any($2::text[])
+                   and recorded_at > now() - interval '26 hours'
+                 order by position",
+            )
+            .bind(self.shard_column())
+            .bind(scopes)
+            .fetch_all(&self.pool)
+            .await?;
+            let account = |row: &PgRow| {
+                Ok(AccountId::from_bytes(
+                    row.try_get::<Uuid, _>("account_id")?.into_bytes(),
+                ))
+            };
+            rows.iter().map(account).collect()
+        })
+        .await
+    }
+
     /// At most `limit` events of an account after a place in its history, in order.
     pub async fn account_events(&self, account: AccountId, after: Seq, limit: u32) -> Result<Vec<Stored>, ReadError> {
         in_time(async {

@@ -42,8 +42,8 @@ use crate::config::PagesConfig;
 use crate::http::{Place, measure};
 use crate::ledger::Ledger;
 use crate::log::Log;
-use crate::prices::PriceBook;
 use crate::sessions::Sessions;
+use crate::shelf::Shelf;
 use crate::views::{ViewName, Views};
 use crate::webhooks::Deliveries;
 use assets::Assets;
@@ -57,7 +57,7 @@ pub struct PagesOptions {
     pub ledger: Ledger,
     pub log: Log,
     pub views: Views,
-    pub prices: Arc<PriceBook>,
+    pub prices: Shelf,
     pub sessions: Sessions,
     pub deliveries: Deliveries,
     pub key_prefix: KeyPrefix,

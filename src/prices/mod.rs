@@ -9,7 +9,10 @@
 
 mod pattern;
 mod pointer;
+mod published;
 mod rate;
+
+use std::sync::Arc;
 
 use http::HeaderName;
 use keyledger_events::{Credits, Endpoint};
@@ -17,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use pattern::METHODS;
 pub use pointer::JsonPointer;
+pub use published::{publishable, read_published};
 pub use rate::Rate;
 
 use pattern::Pattern;
@@ -125,7 +129,7 @@ pub enum WhenMore {
 /// All prices, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PriceBook {
-    rules: Vec<(Pattern, PriceRule)>,
+    rules: Vec<(Pattern, Arc<PriceRule>)>,
 }
 
 /// What is wrong with one entry. `entry` counts from 1, as people do.
@@ -158,7 +162,8 @@ impl PriceBook {
                 entry: index + 1,
                 complaints: &mut complaints,
             };
-            rules.extend(reading.rule(entry, version));
+            let rule = reading.rule(entry, version);
+            rules.extend(rule.map(|(pattern, rule)| (pattern, Arc::new(rule))));
         }
         if complaints.is_empty() {
             Ok(PriceBook { rules })
@@ -168,7 +173,7 @@ impl PriceBook {
     }
 
     /// The rule for a request: the first that matches. `path` is as it came over the wire, without the query.
-    pub fn route(&self, method: &str, path: &str) -> Option<&PriceRule> {
+    pub fn route(&self, method: &str, path: &str) -> Option<&Arc<PriceRule>> {
         self.rules
             .iter()
             .find(|(pattern, _)| pattern.matches(method, path))
@@ -182,11 +187,13 @@ impl PriceBook {
 
     /// Every rule with what it matches: `GET /serp/{*rest}`.
     pub fn patterns(&self) -> impl Iterator<Item = (String, &PriceRule)> {
-        self.rules.iter().map(|(pattern, rule)| (pattern.to_string(), rule))
+        self.rules
+            .iter()
+            .map(|(pattern, rule)| (pattern.to_string(), rule.as_ref()))
     }
 
     pub fn rules(&self) -> impl Iterator<Item = &PriceRule> {
-        self.rules.iter().map(|(_, rule)| rule)
+        self.rules.iter().map(|(_, rule)| rule.as_ref())
     }
 
     pub fn is_empty(&self) -> bool {

@@ -10,6 +10,8 @@ use std::fmt;
 /// A method, or any, and the segments of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pattern {
+    /// As a person wrote it.
+    text: String,
     /// `None`: every method.
     method: Option<String>,
     segments: Vec<Segment>,
@@ -47,8 +49,8 @@ impl Pattern {
             .ok_or_else(|| "has a path that begins with '/'".to_owned())?;
         let mut segments = Vec::new();
         let mut open_end = false;
-        for (text, last) in with_last(path.split('/')) {
-            match part(text)? {
+        for (segment, last) in with_last(path.split('/')) {
+            match part(segment)? {
                 Part::Rest if last => open_end = true,
                 Part::Rest => return Err("has {*name} at its end only".to_owned()),
                 Part::Segment(Segment::Literal(literal)) if literal.is_empty() && !last => {
@@ -61,6 +63,7 @@ impl Pattern {
             return Err(format!("has at most {SEGMENTS_MAX} segments"));
         }
         Ok(Pattern {
+            text: text.to_owned(),
             method,
             segments,
             open_end,
@@ -95,18 +98,7 @@ impl Pattern {
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.method.as_deref().unwrap_or("ANY"))?;
-        f.write_str(" ")?;
-        for segment in &self.segments {
-            match segment {
-                Segment::Literal(literal) => write!(f, "/{literal}")?,
-                Segment::One => f.write_str("/{}")?,
-            }
-        }
-        if self.open_end {
-            f.write_str("/{*}")?;
-        }
-        Ok(())
+        f.write_str(&self.text)
     }
 }
 

@@ -105,6 +105,13 @@ kinds! {
     RATE_LIMITED = TOO_MANY_REQUESTS "rate-limited", "Too many calls in too short a time",
         "A key, an account, an endpoint, or a client that shows wrong keys may call so often and no more; where a route has limits, `RateLimit-Policy` names them and `RateLimit` says what is left. Nothing was held or charged. Wait for as many seconds as `Retry-After` says.";
 
+    TOO_MANY_BOOKS = CONFLICT "too-many-books", "Too many price books are to come",
+        "At most 10 price books that were published may still be waiting for their moment. A book that would hold from an earlier moment takes the place of those that come after it.";
+    INVALID_PRICES = UNPROCESSABLE_ENTITY "invalid-prices", "The price book cannot be used",
+        "The member named in `field`, such as `prices[3].match`, is not what the config file's `[[prices]]` may say; `prices[3]` is the fourth. Nothing was published.";
+    OTHER_PRICES_HOLD = SERVICE_UNAVAILABLE "other-prices-hold", "The prices changed at this moment",
+        "Another price book holds since a moment ago, and this server could not look the price up in it in time. Nothing was held or charged. Send the same request again.";
+
     // Other things
     UNKNOWN_ACCOUNT = NOT_FOUND "unknown-account", "There is no such account",
         "No account has this id.";
@@ -120,6 +127,8 @@ kinds! {
         "The receiver has no message with this id, or it was delivered so long ago that it is no longer kept.";
     UNKNOWN_ENDPOINT = NOT_FOUND "unknown-endpoint", "The endpoint has no price",
         "The price book names no such endpoint.";
+    UNKNOWN_PRICES = NOT_FOUND "unknown-prices", "There is no such price book",
+        "No price book was published with this version.";
     UNPRICED = NOT_FOUND "unpriced", "This path is not offered",
         "No price is set for this method and path, so it is not offered here. Nothing was forwarded or charged.";
     NOT_FOUND = NOT_FOUND "not-found", "There is nothing here",

@@ -222,6 +222,10 @@ impl From<Refusal> for Problem {
             },
             Refusal::OutOfRange { field } => Problem::new(OUT_OF_RANGE, detail).field(field),
             Refusal::InThePast { field } => Problem::new(IN_THE_PAST, detail).field(field),
+            Refusal::TooManyBooks { .. } => Problem::new(TOO_MANY_BOOKS, detail),
+            Refusal::OtherPricesHold { .. } => {
+                Problem::new(OTHER_PRICES_HOLD, detail).retry_after_seconds(RETRY_AFTER_SECONDS)
+            }
             Refusal::UnknownReservation { .. } => Problem::unknown_reservation(),
             Refusal::ReservationClosed { .. } => Problem::new(RESERVATION_CLOSED, detail),
             Refusal::ReservationMismatch { .. } => Problem::new(RESERVATION_MISMATCH, detail),

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
-use crate::config::Config;
+use crate::config::{Config, UpstreamNames};
 use crate::forward::{self, ForwardOptions};
 use crate::gateway::{Gateway, GatewayOptions};
 use crate::http;
@@ -31,7 +31,9 @@ use crate::log::{Log, open_pool, service_options};
 use crate::pages::{self, PagesOptions};
 use crate::projector::{Projector, ProjectorHandle, ProjectorOptions};
 use crate::relay::{Relay, RelayHandle, RelayOptions};
+use crate::requests::Requests;
 use crate::sessions::Sessions;
+use crate::shelf::Shelf;
 use crate::tokens::Tokens;
 use crate::views::Views;
 use crate::webhooks::{self, Deliveries, WebhooksOptions};
@@ -198,16 +200,19 @@ impl Service {
         };
         let couriers = webhooks::start(webhooks, &rest);
 
-        let prices = Arc::new(options.config.prices.clone());
+        let prices = Shelf::of_file(options.config.prices.clone());
+        prices.follow(reading_log.clone(), ledger.key_signals().prices(), rest.clone());
         let mut face_tasks = Vec::new();
         let key_prefix = options.config.key_prefix;
+        let upstreams = options.config.gateway.as_ref();
+        let upstreams = upstreams.map(|gateway| UpstreamNames::of(&gateway.upstreams));
         let rates = options.config.gateway.as_ref().map(|gateway| gateway.rate_limits);
         let front = match options.config.gateway {
             Some(config) if options.roles.gateway => {
                 let journal_dir = config.journal_dir.clone();
                 let gateway = Gateway::new(GatewayOptions {
                     ledger: ledger.clone(),
-                    prices: Arc::clone(&prices),
+                    prices: prices.clone(),
                     config,
                     key_prefix: key_prefix.clone(),
                 });
@@ -235,11 +240,13 @@ impl Service {
                 ledger: ledger.clone(),
                 log: reading_log.clone(),
                 views: views.clone(),
-                prices: Arc::clone(&prices),
+                prices: prices.clone(),
+                upstreams,
                 tokens: tokens.clone(),
                 sessions: sessions.clone(),
                 deliveries: Deliveries::new(queries.clone()),
                 tail: http::Tail::new(reading_log.clone(), ledger.committed(), faces.clone()),
+                requests: Requests::new(queries.clone()),
                 pages_url: options.config.pages.public_url.clone(),
                 key_prefix: key_prefix.clone(),
                 health: Arc::new(health),

@@ -167,15 +167,21 @@ impl Sessions {
         self.lifetimes.absolute
     }
 
-    /// Makes a link: its text exists nowhere else. When the answer is lost, the link expires unseen.
+    /// When a link expires that is made at a moment.
+    pub fn link_expires_at(made_at: Timestamp) -> Timestamp {
+        made_at.plus_seconds(LINK_SECONDS)
+    }
+
+    /// Makes a link onto a stay with this new id: its text exists nowhere else. When the answer is lost, the link expires
+    /// unseen.
     pub async fn invite(
         &self,
+        id: PortalSessionId,
         asked: Invitation,
         now: Timestamp,
-    ) -> Result<(PortalSessionId, LinkSecret, Timestamp), SessionsAway> {
-        let id = clock::fresh_portal_session_id();
+    ) -> Result<(LinkSecret, Timestamp), SessionsAway> {
         let link = LinkSecret::from_random(clock::random_secret_bits());
-        let expires_at = now.plus_seconds(LINK_SECONDS);
+        let expires_at = Sessions::link_expires_at(now);
         sqlx::query(
             "with unopened as (
                  delete from portal_sessions where opened_at is null and link_expires_at < $8 - interval '1 day'
@@ -195,7 +201,7 @@ impl Sessions {
         .bind(column(expires_at))
         .execute(&self.pool)
         .await?;
-        Ok((id, link, expires_at))
+        Ok((link, expires_at))
     }
 
     /// Follows a link. Of any number who try, one gets the cookie.

@@ -238,7 +238,7 @@ async fn addresses_and_methods_that_are_none() {
             ("FOO".parse().unwrap(), "/v1/accounts".to_owned()),
             (Method::DELETE, world.account.clone()),
             (Method::POST, "/healthz".to_owned()),
-            (Method::PUT, "/v1/prices".to_owned()),
+            (Method::POST, "/v1/prices".to_owned()),
             (Method::GET, "/v1/charges".to_owned()),
         ] {
             table.push(bad(method, path, 405, "method-not-allowed"));

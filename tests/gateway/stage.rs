@@ -1,7 +1,6 @@
 //! A gateway with all around it: ledger, data API, and a customer with a key.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use demo_data_api::DemoOptions;
@@ -10,6 +9,7 @@ use keyledger::config::Config;
 use keyledger::gateway::{Gateway, GatewayOptions};
 use keyledger::ledger::{CreateKey, KeyLimits, Ledger};
 use keyledger::log::Log;
+use keyledger::shelf::Shelf;
 use keyledger_events::{
     AccountId, CreditsCharged, CreditsReleased, Environment, Event, KeyDigest, KeyId, KeyName, KeyUsed, base62_secret,
 };
@@ -145,7 +145,7 @@ impl Stage {
         let customer = Customer::open(&ledger, credits).await;
         let (key, secret) = generate_key(&ledger, customer.account).await;
         let stop = CancellationToken::new();
-        let (address, served) = serve(ledger.clone(), text, stop.clone()).await;
+        let (address, served) = serve(ledger.clone(), Some(log.clone()), text, stop.clone()).await;
         Stage {
             log,
             around,
@@ -161,7 +161,19 @@ impl Stage {
 
     /// The same in front of this upstream, with more lines for `[gateway]`.
     pub async fn with(self, upstream: SocketAddr, more: &str) -> Stage {
-        let (gateway, served) = serve(self.ledger.clone(), &before(upstream, more), self.stop.clone()).await;
+        let text = before(upstream, more);
+        let (gateway, served) = serve(self.ledger.clone(), Some(self.log.clone()), &text, self.stop.clone()).await;
+        Stage {
+            gateway,
+            served,
+            ..self
+        }
+    }
+
+    /// The same in front of the demo data API, without a log to read published prices in.
+    pub async fn deaf(self) -> Stage {
+        let text = before(demo_data_api().await, "");
+        let (gateway, served) = serve(self.ledger.clone(), None, &text, self.stop.clone()).await;
         Stage {
             gateway,
             served,
@@ -257,11 +269,20 @@ fn before(upstream: SocketAddr, more: &str) -> String {
     )
 }
 
-async fn serve(ledger: Ledger, text: &str, stop: CancellationToken) -> (SocketAddr, tokio::task::JoinHandle<()>) {
+async fn serve(
+    ledger: Ledger,
+    log: Option<Log>,
+    text: &str,
+    stop: CancellationToken,
+) -> (SocketAddr, tokio::task::JoinHandle<()>) {
     let config = Config::parse(text).unwrap();
+    let prices = Shelf::of_file(config.prices);
+    if let Some(log) = log {
+        prices.follow(log, ledger.key_signals().prices(), stop.clone());
+    }
     let gateway = Gateway::new(GatewayOptions {
         ledger,
-        prices: Arc::new(config.prices),
+        prices,
         config: config.gateway.unwrap(),
         key_prefix: config.key_prefix,
     });

@@ -11,8 +11,10 @@ use keyledger::ledger::Ledger;
 use keyledger::pages::{self, PagesOptions};
 use keyledger::prices::{PriceBook, PriceEntry, QuantityEntry, SettleAt};
 use keyledger::projector::{Projector, ProjectorOptions};
+use keyledger::requests::Requests;
 use keyledger::service::Watchtower;
 use keyledger::sessions::{Lifetimes, Sessions};
+use keyledger::shelf::Shelf;
 use keyledger::tokens::{Role, Tokens};
 use keyledger::webhooks::Deliveries;
 use keyledger_events::{KeyPrefix, TokenId};
@@ -146,16 +148,20 @@ impl Stage {
         let sessions = Sessions::new(harness.service_pool(), Lifetimes::default());
         let ledger = harness.ledger();
         let committed = ledger.committed();
+        let shelf = Shelf::of_file(prices());
+        shelf.follow(harness.log(), ledger.key_signals().prices(), harness.stop.child_token());
         let app = Served {
             forward_auth: ForwardAuth::new(&ledger, RateLimits::default(), config),
             ledger,
             log: harness.log(),
             views: harness.views(),
-            prices: Arc::new(prices()),
+            prices: shelf.clone(),
+            upstreams: None,
             tokens: tokens.clone(),
             sessions: sessions.clone(),
             deliveries: Deliveries::new(harness.service_pool()),
             tail: Tail::new(harness.log(), committed, harness.stop.child_token()),
+            requests: Requests::new(harness.service_pool()),
             pages_url: None,
             key_prefix: KeyPrefix::default(),
             health: Arc::new(Ready(ready)),
@@ -168,7 +174,7 @@ impl Stage {
             ledger: app.ledger.clone(),
             log: harness.log(),
             views: harness.views(),
-            prices: Arc::clone(&app.prices),
+            prices: shelf,
             sessions,
             deliveries: Deliveries::new(harness.service_pool()),
             key_prefix: KeyPrefix::default(),

@@ -5,6 +5,7 @@ mod corrections;
 mod credits;
 mod keys;
 mod plans;
+mod prices;
 mod refunds;
 mod thresholds;
 
@@ -18,6 +19,7 @@ pub use keys::{
     DeleteReason, DenyReason, KeyCreated, KeyDeleted, KeyRenamed, KeyRotated, KeySpendingLimited, KeyUseDenied, KeyUsed,
 };
 pub use plans::{Period, PlanEnded, PlanPeriod, PlanStarted};
+pub use prices::{PricesPublished, PublishedPrice, PublishedQuantity};
 pub use refunds::{CreditsRefunded, GrantTerms};
 pub use thresholds::{ThresholdReached, ThresholdsSet};
 
@@ -91,6 +93,7 @@ events! {
     ThresholdReached => "keyledger.ThresholdReached.v1",
     KeyUseDenied => "keyledger.KeyUseDenied.v1",
     KeySpendingLimited => "keyledger.KeySpendingLimited.v1",
+    PricesPublished => "keyledger.PricesPublished.v1",
 }
 
 impl Event {
@@ -116,6 +119,7 @@ impl Event {
             Event::CreditsReleased(e) => e.work.key,
             Event::CreditsRefunded(e) => e.work.key,
             Event::AccountOpened(_)
+            | Event::PricesPublished(_)
             | Event::ThresholdsSet(_)
             | Event::ThresholdReached(_)
             | Event::PlanStarted(_)
@@ -136,6 +140,7 @@ impl Event {
         match self {
             Event::KeyCreated(e) => Some(e.digest),
             Event::AccountOpened(_)
+            | Event::PricesPublished(_)
             | Event::ThresholdsSet(_)
             | Event::ThresholdReached(_)
             | Event::PlanStarted(_)

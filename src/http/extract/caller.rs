@@ -6,8 +6,10 @@ use axum::extract::FromRequestParts;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use keyledger_events::{Actor, CommandId};
+use keyledger_events::{AccountId, Actor, CommandId};
+use serde::Serialize;
 
+use super::idempotency::{IdempotencyKey, Scope};
 use crate::clock;
 use crate::http::{App, problems};
 use crate::ledger::By;
@@ -48,6 +50,19 @@ impl<R> Allowed<R> {
     /// Signs a command that has no name of its own.
     pub(crate) fn by(&self) -> By {
         self.by_command(clock::fresh_command_id())
+    }
+
+    /// Signs a command under the caller's idempotency key, where it came with one. `asked` is all that the request says.
+    pub(crate) fn keyed<B: Serialize>(
+        &self,
+        key: &IdempotencyKey,
+        account: AccountId,
+        route: &'static str,
+        asked: &B,
+    ) -> Result<By, Problem> {
+        let token = self.caller.token;
+        let scope = Scope { token, account, route };
+        Ok(self.by_command(key.command_id(scope, asked)?))
     }
 
     pub(crate) fn by_command(&self, command: CommandId) -> By {

@@ -32,17 +32,27 @@ pub(crate) struct Scope {
 }
 
 impl IdempotencyKey {
-    /// Names the command: by the key, where it is used and what is asked; or anew when there is no key.
-    pub(crate) fn command_id<B: Serialize>(&self, scope: Scope, body: &B) -> Result<CommandId, Problem> {
-        let Some(key) = &self.0 else {
-            return Ok(clock::fresh_command_id());
-        };
+    /// The scope and the fingerprint of a request that is no command, if it came with a key.
+    pub(crate) fn hashes<B: Serialize>(&self, scope: Scope, body: &B) -> Result<Option<(String, String)>, Problem> {
+        let Some(key) = &self.0 else { return Ok(None) };
         let Scope { token, account, route } = scope;
         // The body as we understood it, so that spaces and the order of members do not make another request of it.
         let body = serde_json::to_string(body).map_err(|_| problems::internal())?;
         let scope = digits(&format!("{token}\n{account}\n{route}\n{key}"), SCOPE_DIGITS);
-        let fingerprint = digits(&body, FINGERPRINT_DIGITS);
-        idempotent_command_id(&scope, &fingerprint).ok_or_else(problems::internal)
+        Ok(Some((scope, digits(&body, FINGERPRINT_DIGITS))))
+    }
+
+    /// The key of a part of a request that is several commands.
+    pub(crate) fn of_part(&self, part: impl std::fmt::Display) -> IdempotencyKey {
+        IdempotencyKey(self.0.as_ref().map(|key| format!("{key}\n{part}")))
+    }
+
+    /// Names the command: by the key, where it is used and what is asked; or anew when there is no key.
+    pub(crate) fn command_id<B: Serialize>(&self, scope: Scope, body: &B) -> Result<CommandId, Problem> {
+        match self.hashes(scope, body)? {
+            None => Ok(clock::fresh_command_id()),
+            Some((scope, fingerprint)) => idempotent_command_id(&scope, &fingerprint).ok_or_else(problems::internal),
+        }
     }
 }
 

@@ -146,6 +146,16 @@ pub(crate) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Wrong> {
     Members::read(unique(members)?)
 }
 
+/// Takes the only member out of a JSON object that has one.
+pub(crate) fn only_member(bytes: &[u8]) -> Result<(Cow<'_, str>, &RawValue), Wrong> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Wrong::unreadable())?;
+    let Object(members) = serde_json::from_str(text).map_err(|e| Wrong::json(&e))?;
+    match <[_; 1]>::try_from(members) {
+        Ok([only]) => Ok(only),
+        Err(_) => Err(Wrong::custom("must be an object with one member")),
+    }
+}
+
 /// Reads the parameters of a query.
 pub(crate) fn from_pairs<T: DeserializeOwned>(pairs: Vec<(String, String)>) -> Result<T, Wrong> {
     Members::read(unique(pairs.into_iter().map(|(name, text)| (name, TextMember(text))))?)

@@ -38,6 +38,7 @@ use crate::gateway::{Admission, Asked, Quotas};
 use crate::ledger::SubmitError;
 use crate::prices::{Quantity, SettleAt};
 use crate::problem::Problem;
+use crate::shelf::LOOK_UPS_MAX;
 use crate::tokens::Caller;
 use hold::{Holding, Then, hold};
 
@@ -143,9 +144,9 @@ async fn answer(app: &App, head: &Parts) -> Result<Answer, Problem> {
     let ttl_seconds = TtlSeconds::DEFAULT.get();
     let (quotas, admission) = app
         .forward_auth
-        .admit(&asked, &app.prices, &app.key_prefix, ttl_seconds);
+        .admit(&asked, &app.prices.book(), &app.key_prefix, ttl_seconds);
     let holding = match admission {
-        Ok(admission) => hold_for(app, caller, &original.method, admission).await,
+        Ok(admission) => hold_for(app, caller, &asked, admission).await,
         Err(problem) => Err(problem),
     };
     Ok(Answer { quotas, holding })
@@ -154,18 +155,26 @@ async fn answer(app: &App, head: &Parts) -> Result<Answer, Problem> {
 async fn hold_for(
     app: &App,
     caller: Caller,
-    method: &Method,
-    admission: Admission<'_>,
+    asked: &Asked<'_>,
+    mut admission: Admission,
 ) -> Result<(Holding, bool), Problem> {
-    let rule = admission.rule;
-    let then = match rule.settle {
-        SettleAt::Later => Then::Wait,
-        // A HEAD retrieves no data, whatever its answer says.
-        SettleAt::AtOnce if *method == Method::HEAD => Then::Release(ReleaseCause::Error),
-        SettleAt::AtOnce => Then::Charge,
+    let mut look_ups = 1;
+    let held = loop {
+        let then = match admission.rule.settle {
+            SettleAt::Later => Then::Wait,
+            // A HEAD retrieves no data, whatever its answer says.
+            SettleAt::AtOnce if *asked.method == Method::HEAD => Then::Release(ReleaseCause::Error),
+            SettleAt::AtOnce => Then::Charge,
+        };
+        let held = hold(app, caller, admission.reserve.clone(), then).await;
+        let Err(error) = &held else { break held };
+        let Some(book) = app.prices.instead(error).await.filter(|_| look_ups < LOOK_UPS_MAX) else {
+            break held;
+        };
+        look_ups += 1;
+        admission.priced_by(asked, &book, &app.key_prefix)?;
     };
-    let counted = rule.quantity != Quantity::Fixed;
-    let held = hold(app, caller, admission.reserve.clone(), then).await;
+    let counted = admission.rule.quantity != Quantity::Fixed;
     admission.told(held.as_ref().map(|holding| &holding.held.reply));
     let holding = held.map_err(|error| {
         match &error {

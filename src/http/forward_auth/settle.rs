@@ -123,7 +123,7 @@ async fn charge(app: &App, caller: Caller, told: &Told) -> Result<Answered<Settl
         account: told.account,
         reservation: told.reservation,
         quantity: told.quantity,
-        beyond: beyond(&app.prices, told.quantity),
+        beyond: beyond(&app.prices.book(), told.quantity),
         client_left: None,
     };
     let by = by(caller, told.reservation, "charge");

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::ledger::account::Account;
 use crate::ledger::command::{By, Command, Given, Target};
 use crate::ledger::refusal::Refusal;
+use crate::ledger::remembered::Made;
 
 /// Opens an account under an id of the caller's making.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -56,19 +57,31 @@ impl Command for OpenAccount {
         ])
     }
 
-    fn reply(&self, account: &Account, _by: &By) -> Option<AccountFacts> {
-        facts(account)
+    fn reply(&self, account: &Account, by: &By) -> Option<AccountFacts> {
+        facts(account, by)
     }
 }
 
-pub(super) fn facts(account: &Account) -> Option<AccountFacts> {
-    let opened = account.opened.as_ref()?;
-    Some(AccountFacts {
-        account: account.id,
-        name: opened.name.clone(),
-        external_ref: opened.external_ref.clone(),
-        credit_limit: opened.credit_limit,
-        opened_at: opened.at,
-        closed_at: account.closed_at,
-    })
+impl AccountFacts {
+    /// An account as it is now.
+    pub(in crate::ledger) fn of(account: &Account) -> Option<AccountFacts> {
+        let opened = account.opened.as_ref()?;
+        Some(AccountFacts {
+            account: account.id,
+            name: opened.name.clone(),
+            external_ref: opened.external_ref.clone(),
+            credit_limit: opened.credit_limit,
+            opened_at: opened.at,
+            closed_at: account.closed_at,
+        })
+    }
+}
+
+/// The account as a command left it, now or when it came before.
+pub(super) fn facts(account: &Account, by: &By) -> Option<AccountFacts> {
+    match account.remembered.made_by(&by.command) {
+        Ok(Some(Made::Account(facts))) => Some(facts.as_ref().clone()),
+        Ok(None) => AccountFacts::of(account),
+        Ok(Some(_)) | Err(_) => None,
+    }
 }

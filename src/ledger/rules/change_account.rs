@@ -61,8 +61,8 @@ impl Command for ChangeAccount {
         Ok(events)
     }
 
-    fn reply(&self, account: &Account, _by: &By) -> Option<AccountFacts> {
-        facts(account)
+    fn reply(&self, account: &Account, by: &By) -> Option<AccountFacts> {
+        facts(account, by)
     }
 }
 

@@ -40,6 +40,10 @@ impl Command for ChargeAtOnce {
         Target::Account(self.account)
     }
 
+    fn priced_by(&self) -> Option<u64> {
+        Some(self.price.version)
+    }
+
     fn decide(&self, given: Given<'_>) -> Result<Vec<Event>, Refusal> {
         let (account, reservation) = (given.account, self.reservation);
         if self.quantity == 0 || self.price.unit.times(self.quantity).is_none() {

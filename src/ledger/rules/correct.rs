@@ -90,9 +90,7 @@ impl Command for CorrectCredits {
     }
 
     fn decide(&self, given: Given<'_>) -> Result<Vec<Event>, Refusal> {
-        if given.account.remembered.made_by(&given.by.command)?.is_some() {
-            Ok(vec![])
-        } else if self.amount.is_negative() {
+        if self.amount.is_negative() {
             self.takes(given.account)
         } else {
             self.adds().decide(given)
@@ -103,7 +101,7 @@ impl Command for CorrectCredits {
         let (id, corrected_at) = match account.remembered.made_by(&by.command) {
             Ok(Some(Made::Grant { at, grant })) => (Corrected::Added(grant.grant), *at),
             Ok(Some(Made::Correction { at, correction })) => (Corrected::Taken(*correction), *at),
-            Ok(Some(Made::Key(_) | Made::Refund { .. } | Made::Plan { .. })) | Err(_) => return None,
+            Ok(Some(_)) | Err(_) => return None,
             Ok(None) if self.amount.is_negative() => (Corrected::Taken(self.correction), account.touched_at),
             Ok(None) => (Corrected::Added(self.grant), account.touched_at),
         };

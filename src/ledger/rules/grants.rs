@@ -52,9 +52,6 @@ impl Command for GrantCredits {
     }
 
     fn decide(&self, given: Given<'_>) -> Result<Vec<Event>, Refusal> {
-        if given.account.remembered.made_by(&given.by.command)?.is_some() {
-            return Ok(vec![]);
-        }
         let total = given.account.totals.granted.plus(self.amount);
         if self.amount <= Credits::ZERO || total.is_none() {
             return Err(Refusal::OutOfRange { field: "amount".into() });
@@ -100,9 +97,7 @@ impl Command for GrantCredits {
     fn reply(&self, account: &Account, by: &By) -> Option<GrantFacts> {
         let (grant, granted_at) = match account.remembered.made_by(&by.command) {
             Ok(Some(Made::Grant { at, grant })) => (grant.clone(), *at),
-            Ok(Some(Made::Key(_) | Made::Refund { .. } | Made::Correction { .. } | Made::Plan { .. })) | Err(_) => {
-                return None;
-            }
+            Ok(Some(_)) | Err(_) => return None,
             Ok(None) => {
                 let made = CreditsGranted {
                     grant: self.grant,

@@ -74,10 +74,20 @@ pub(super) fn room_for_another(given: &Given<'_>) -> Result<(), Refusal> {
 pub(super) fn made(account: &Account, by: &By, now: KeyId) -> Option<KeyId> {
     match account.remembered.made_by(&by.command) {
         Ok(Some(Made::Key(key))) => Some(*key),
-        Ok(Some(Made::Grant { .. } | Made::Refund { .. } | Made::Correction { .. } | Made::Plan { .. })) | Err(_) => {
-            None
-        }
         Ok(None) => Some(now),
+        Ok(Some(_)) | Err(_) => None,
+    }
+}
+
+/// The key as a command left it, now or when it came before.
+pub(super) fn changed(account: &Account, by: &By, key: KeyId) -> Option<KeyFacts> {
+    match account.remembered.made_by(&by.command) {
+        Ok(Some(Made::ChangedKey(key))) => Some(KeyFacts {
+            account: account.id,
+            key: key.as_ref().clone(),
+        }),
+        Ok(None) => facts(account, key),
+        Ok(Some(_)) | Err(_) => None,
     }
 }
 
@@ -90,9 +100,6 @@ impl Command for CreateKey {
     }
 
     fn decide(&self, given: Given<'_>) -> Result<Vec<Event>, Refusal> {
-        if given.account.remembered.made_by(&given.by.command)?.is_some() {
-            return Ok(vec![]);
-        }
         if self.expires_at.is_some_and(|end| end <= given.now) {
             return Err(Refusal::InThePast {
                 field: "expires_at".into(),
@@ -146,8 +153,8 @@ impl Command for RenameKey {
         ])
     }
 
-    fn reply(&self, account: &Account, _by: &By) -> Option<KeyFacts> {
-        facts(account, self.key)
+    fn reply(&self, account: &Account, by: &By) -> Option<KeyFacts> {
+        changed(account, by, self.key)
     }
 }
 
@@ -172,8 +179,8 @@ impl Command for DeleteKey {
         ])
     }
 
-    fn reply(&self, account: &Account, _by: &By) -> Option<KeyFacts> {
-        facts(account, self.key)
+    fn reply(&self, account: &Account, by: &By) -> Option<KeyFacts> {
+        changed(account, by, self.key)
     }
 }
 

@@ -15,8 +15,16 @@ pub struct DeleteLeaked {
     pub digest: KeyDigest,
 }
 
+/// A leaked key as whoever found it is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeakFacts {
+    pub key: KeyFacts,
+    /// This very request deleted it, now or when it came before.
+    pub by_this: bool,
+}
+
 impl Command for DeleteLeaked {
-    type Reply = KeyFacts;
+    type Reply = LeakFacts;
     const NAME: &'static str = "delete_leaked";
     const ALSO_WHEN_CLOSED: bool = true;
 
@@ -38,8 +46,11 @@ impl Command for DeleteLeaked {
         ])
     }
 
-    fn reply(&self, account: &Account, _by: &By) -> Option<KeyFacts> {
-        facts(account, account.keys.with_digest(self.digest)?.id)
+    fn reply(&self, account: &Account, by: &By) -> Option<LeakFacts> {
+        Some(LeakFacts {
+            key: facts(account, account.keys.with_digest(self.digest)?.id)?,
+            by_this: account.remembered.made_by(&by.command).ok()?.is_some(),
+        })
     }
 }
 

@@ -21,6 +21,7 @@ mod leak;
 #[cfg(test)]
 mod once;
 mod plans;
+mod publish;
 mod refund;
 mod release;
 mod reserve;
@@ -44,8 +45,9 @@ pub use denied::NoteDenied;
 pub use due::{SettleDue, due};
 pub use grants::{GrantCredits, GrantFacts};
 pub use keys::{CreateKey, DeleteKey, KeyFacts, RenameKey};
-pub use leak::DeleteLeaked;
+pub use leak::{DeleteLeaked, LeakFacts};
 pub use plans::{EndPlan, PLANS_MAX, PlanFacts, StartPlan};
+pub use publish::PublishPrices;
 pub use refund::{RefundCharge, RefundFacts};
 pub use release::ReleaseReservation;
 pub use reserve::{Held, Payer, Price, ReserveCredits, Usage};

@@ -57,9 +57,6 @@ impl Command for StartPlan {
 
     fn decide(&self, given: Given<'_>) -> Result<Vec<Event>, Refusal> {
         let account = given.account;
-        if account.remembered.made_by(&given.by.command)?.is_some() {
-            return Ok(vec![]);
-        }
         if self.amount <= Credits::ZERO || account.totals.granted.plus(self.amount).is_none() {
             return Err(Refusal::OutOfRange { field: "amount".into() });
         }
@@ -87,9 +84,7 @@ impl Command for StartPlan {
     fn reply(&self, account: &Account, by: &By) -> Option<PlanFacts> {
         let (started, started_at) = match account.remembered.made_by(&by.command) {
             Ok(Some(Made::Plan { at, plan })) => (plan.clone(), *at),
-            Ok(Some(Made::Key(_) | Made::Grant { .. } | Made::Refund { .. } | Made::Correction { .. })) | Err(_) => {
-                return None;
-            }
+            Ok(Some(_)) | Err(_) => return None,
             Ok(None) => {
                 let plan = account.plan(self.plan)?;
                 let started = PlanStarted {

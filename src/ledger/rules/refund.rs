@@ -91,9 +91,6 @@ impl Command for RefundCharge {
 
     fn decide(&self, given: Given<'_>) -> Result<Vec<Event>, Refusal> {
         let account = given.account;
-        if account.remembered.made_by(&given.by.command)?.is_some() {
-            return Ok(vec![]);
-        }
         let reservation = self.reservation();
         if !is_refundable(self.charged.charged_at(), given.now) {
             return Err(Refusal::ChargeTooOld { reservation });
@@ -148,9 +145,7 @@ impl Command for RefundCharge {
     fn reply(&self, account: &Account, by: &By) -> Option<RefundFacts> {
         let (refund, amount, refunded_at) = match account.remembered.made_by(&by.command) {
             Ok(Some(Made::Refund { at, refund, amount })) => (*refund, *amount, *at),
-            Ok(Some(Made::Key(_) | Made::Grant { .. } | Made::Correction { .. } | Made::Plan { .. })) | Err(_) => {
-                return None;
-            }
+            Ok(Some(_)) | Err(_) => return None,
             Ok(None) => {
                 let last = account.refunds.get(self.reservation())?;
                 (last.last, last.last_amount, account.touched_at)

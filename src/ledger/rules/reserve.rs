@@ -244,6 +244,10 @@ impl Command for ReserveCredits {
         }
     }
 
+    fn priced_by(&self) -> Option<u64> {
+        Some(self.price.version)
+    }
+
     fn decide(&self, given: Given<'_>) -> Result<Vec<Event>, Refusal> {
         let account = given.account;
         let key = self.payer_key(account, given.now)?;

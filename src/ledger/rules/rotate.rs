@@ -45,9 +45,6 @@ impl Command for RotateKey {
     }
 
     fn decide(&self, given: Given<'_>) -> Result<Vec<Event>, Refusal> {
-        if given.account.remembered.made_by(&given.by.command)?.is_some() {
-            return Ok(vec![]);
-        }
         let old = key_of(given.account, self.key)?;
         if self.overlap_seconds > OVERLAP_SECONDS_MAX {
             return Err(Refusal::OutOfRange {

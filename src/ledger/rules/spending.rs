@@ -3,7 +3,7 @@
 use keyledger_events::{AccountId, Credits, Event, KeyId, KeySpendingLimited, SpendingLimit, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::keys::{KeyFacts, facts, key_of};
+use super::keys::{KeyFacts, changed, key_of};
 use crate::ledger::account::{Account, Key};
 use crate::ledger::command::{By, Command, Given, Target};
 use crate::ledger::refusal::Refusal;
@@ -58,8 +58,8 @@ impl Command for LimitSpending {
         ])
     }
 
-    fn reply(&self, account: &Account, _by: &By) -> Option<KeyFacts> {
-        facts(account, self.key)
+    fn reply(&self, account: &Account, by: &By) -> Option<KeyFacts> {
+        changed(account, by, self.key)
     }
 }
 

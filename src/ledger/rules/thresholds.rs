@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::ledger::account::Account;
 use crate::ledger::command::{By, Command, Given, Target};
 use crate::ledger::refusal::Refusal;
+use crate::ledger::remembered::Made;
 
 /// More than anybody reads.
 pub const THRESHOLDS_MAX: usize = 10;
@@ -45,7 +46,10 @@ impl Command for SetThresholds {
         Ok(vec![ThresholdsSet { thresholds }.into()])
     }
 
-    fn reply(&self, account: &Account, _by: &By) -> Option<Vec<Credits>> {
+    fn reply(&self, account: &Account, by: &By) -> Option<Vec<Credits>> {
+        if let Ok(Some(Made::Thresholds(set))) = account.remembered.made_by(&by.command) {
+            return Some(set.clone());
+        }
         Some(account.thresholds.iter().map(|threshold| threshold.amount).collect())
     }
 }

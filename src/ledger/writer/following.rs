@@ -1,15 +1,16 @@
-//! Following: what others append is read into the accounts in memory, and keys that others delete end here.
+//! Following: what others append is read into the accounts in memory, keys that others delete end here, and prices that they
+//! publish are told of.
 //!
-//! Promise: no deletion is passed over, from the first look at the log on, whatever happens to the memory.
+//! Promise: no deletion and no publication is passed over, from the first look at the log on, whatever happens to the memory.
 
 use std::time::Duration;
 
-use keyledger_events::Event;
+use keyledger_events::{AccountId, Event};
 use tokio::time::Instant;
 
 use super::Writer;
 use crate::ledger::forwarded::later;
-use crate::log::{Head, ReadError};
+use crate::log::{Head, Heard, ReadError};
 
 /// How stale an idle process may be: a key deleted elsewhere stops work under way here within this and a read.
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
@@ -77,6 +78,9 @@ impl Writer {
                 if let Event::KeyDeleted(deleted) = &recorded.event {
                     self.signals.end(deleted.key);
                 }
+                if recorded.account == AccountId::SYSTEM {
+                    self.signals.prices_published();
+                }
             }
             let whole = u32::try_from(page.len()).is_ok_and(|read| read < FOLLOW_EVENTS_MAX);
             self.advance(now);
@@ -95,13 +99,20 @@ impl Writer {
         Ok(())
     }
 
-    /// Ends the work of keys that others deleted after `known`, and says how far that reaches.
+    /// Ends the work of keys that others deleted after `known`, tells of prices, and says how far that reaches.
     async fn hear_ends(&mut self, known: Head) -> Result<Head, ReadError> {
-        let (now, ended) = self.log.keys_ended(known).await?;
+        let Heard {
+            head,
+            ended,
+            prices_published,
+        } = self.log.heard_since(known).await?;
         for key in ended {
             self.signals.end(key);
         }
-        Ok(now)
+        if prices_published {
+            self.signals.prices_published();
+        }
+        Ok(head)
     }
 
     pub(super) fn advance(&mut self, head: Head) {

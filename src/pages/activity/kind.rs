@@ -98,6 +98,7 @@ fn kind_of(type_name: &str) -> Option<Kind> {
         | "keyledger.PlanEnded.v1"
         | "keyledger.ThresholdsSet.v1"
         | "keyledger.ThresholdReached.v1"
+        | "keyledger.PricesPublished.v1"
         | "keyledger.CreditsRefunded.v1"
         | "keyledger.CreditsCorrected.v1" => Some(Kind::Credits),
         "keyledger.KeyUsed.v1" => Some(Kind::Requests),

@@ -88,6 +88,7 @@ pub(super) fn reservation(event: &Event) -> Option<ReservationId> {
         Event::CreditsReleased(e) => Some(e.reservation),
         Event::CreditsRefunded(e) => Some(e.reservation),
         Event::AccountOpened(_)
+        | Event::PricesPublished(_)
         | Event::ThresholdsSet(_)
         | Event::ThresholdReached(_)
         | Event::PlanStarted(_)

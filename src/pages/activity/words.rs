@@ -80,6 +80,12 @@ pub(super) fn tell(recorded: &Recorded, names: &Names, now: Timestamp) -> Told {
                 .say(" spend all there is"),
         }
         .by_somebody(),
+        Event::PricesPublished(e) => who()
+            .say(format!(
+                " published prices that hold from {}",
+                Moment::new(e.valid_from, now).exact
+            ))
+            .by_somebody(),
         Event::KeyUseDenied(e) => {
             let (times, were) = if e.count == 1 {
                 ("A request", "was")

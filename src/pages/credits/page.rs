@@ -12,7 +12,7 @@ use super::filter::{Look, Wrong};
 use super::grants::GrantRow;
 use super::lines::LineRow;
 use super::plans::PlanRow;
-use super::prices::Prices;
+use super::prices::{NextPrices, Prices};
 use super::used;
 use crate::clock;
 use crate::pages::Pages;
@@ -23,6 +23,7 @@ use crate::pages::fault::Fault;
 use crate::pages::frame::{Around, Frame, Root};
 use crate::pages::moment::start_of_month;
 use crate::pages::name::Shown;
+use crate::prices::PriceBook;
 use crate::views::{
     ChargeLine, ChargeSearch, Grant, Key, KeyTotals, Lines, Page, Plan, Point, Range, Spending, ViewName, Views,
 };
@@ -48,6 +49,7 @@ struct CreditsPage<'a> {
     more_grants: bool,
     plans: Vec<PlanRow>,
     prices: Prices,
+    next_prices: Option<NextPrices>,
     look: Look,
     wrong: Option<Wrong>,
     offered: Offered,
@@ -98,7 +100,8 @@ pub(in crate::pages) async fn show(
     } = found;
     let frame = Frame::inside(&pages, root.clone(), "credits", "Credits", &viewer, around)?;
     let (spending, lines) = spending.zip(lines).ok_or(Fault::Behind)?;
-    let mut offered = Offered::new(&pages, &points, &totals, &lines, &look);
+    let book = pages.prices.in_force(now).book;
+    let mut offered = Offered::new(&book, &points, &totals, &lines, &look);
     if let Some(key) = chosen {
         offered.add_key(key.id, &key.name);
     }
@@ -116,7 +119,8 @@ pub(in crate::pages) async fn show(
             .map(|grant| GrantRow::new(grant, now))
             .collect(),
         plans: plans.into_iter().map(|plan| PlanRow::new(plan, now)).collect(),
-        prices: Prices::of(&pages.prices),
+        prices: Prices::of(&book),
+        next_prices: pages.prices.next(now).and_then(|next| NextPrices::of(&next, now)),
         wrong: search.as_ref().err().copied(),
         offered,
         older: lines.next.map(|position| position.0),
@@ -190,7 +194,7 @@ impl Found {
 
 impl Offered {
     fn new(
-        pages: &Pages,
+        book: &PriceBook,
         points: &[Point],
         totals: &KeyTotals,
         lines: &Page<ChargeLine, Position>,
@@ -212,7 +216,7 @@ impl Offered {
             | crate::views::Line::Dashboard
             | crate::views::Line::Other => None,
         });
-        let priced = pages.prices.rules().map(|rule| rule.endpoint.as_str().to_owned());
+        let priced = book.rules().map(|rule| rule.endpoint.as_str().to_owned());
         let listed = lines.items.iter().map(|line| line.charge.endpoint.clone());
         let chosen = Some(look.endpoint.clone()).filter(|chosen| !chosen.is_empty());
         offered.endpoints = used.chain(priced).chain(listed).chain(chosen).collect();

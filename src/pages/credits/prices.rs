@@ -1,8 +1,11 @@
-//! The prices in force, in words.
+//! The prices in force, and the next ones, in words.
+
+use keyledger_events::Timestamp;
 
 use crate::pages::amount::in_words;
-use crate::pages::moment::thousands;
+use crate::pages::moment::{Moment, thousands};
 use crate::prices::{PriceBook, PriceRule, Quantity, SettleAt, WhenMore};
+use crate::shelf::Dated;
 
 /// What an endpoint costs. Rules that say the same of one endpoint are one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +22,22 @@ pub(super) struct Prices {
     pub(super) rows: Vec<PriceRow>,
     /// Whether nothing at all is charged but for data that was retrieved.
     pub(super) only_for_data: bool,
+}
+
+/// The prices that take their place.
+#[derive(Debug)]
+pub(super) struct NextPrices {
+    pub(super) from: Moment,
+    pub(super) prices: Prices,
+}
+
+impl NextPrices {
+    pub(super) fn of(next: &Dated, now: Timestamp) -> Option<NextPrices> {
+        Some(NextPrices {
+            from: Moment::new(next.published?.valid_from, now),
+            prices: Prices::of(&next.book),
+        })
+    }
 }
 
 impl Prices {

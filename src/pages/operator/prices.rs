@@ -1,18 +1,20 @@
-//! The prices in force.
+//! The prices in force, and the next ones.
 
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
-use keyledger_events::Credits;
+use keyledger_events::{Credits, Timestamp};
 
 use super::Operator;
+use crate::clock;
 use crate::pages::Pages;
 use crate::pages::dress::page;
 use crate::pages::fault::Fault;
 use crate::pages::frame::{Frame, Root};
-use crate::pages::moment::thousands;
+use crate::pages::moment::{Moment, thousands};
 use crate::prices::{PriceRule, Quantity, SettleAt, WhenMore};
+use crate::shelf::{Dated, Published};
 
 struct Row {
     endpoint: String,
@@ -24,14 +26,32 @@ struct Row {
     held: String,
     /// What is unlike the usual.
     notes: Vec<String>,
-    version: u64,
 }
 
 #[derive(Template)]
 #[template(path = "operator_prices.html")]
 struct PricesPage<'a> {
     frame: Frame<'a>,
+    in_force: Book,
+    next: Option<Book>,
+}
+
+struct Book {
+    version: u64,
+    /// `None` for the config file.
+    since: Option<(Moment, Moment)>,
     rows: Vec<Row>,
+}
+
+impl Book {
+    fn new(dated: &Dated, now: Timestamp) -> Book {
+        let moments = |published: Published| (Moment::new(published.valid_from, now), Moment::new(published.at, now));
+        Book {
+            version: dated.version,
+            since: dated.published.map(moments),
+            rows: dated.book.patterns().map(row).collect(),
+        }
+    }
 }
 
 fn row((pattern, rule): (String, &PriceRule)) -> Row {
@@ -66,15 +86,16 @@ fn row((pattern, rule): (String, &PriceRule)) -> Row {
         },
         held: thousands(rule.quantity_max),
         notes,
-        version: rule.version,
     }
 }
 
-/// The price book, in the order in which it is searched. 200. 401 no operator.
+/// The price book, in the order in which it is searched, and the next one. 200. 401 no operator.
 pub(super) async fn show(State(pages): State<Pages>, operator: Operator, root: Root) -> Result<Response, Fault> {
+    let now = clock::now();
     let shown = PricesPage {
         frame: operator.frame(&pages, root, "prices", "Prices"),
-        rows: pages.prices.patterns().map(row).collect(),
+        in_force: Book::new(&pages.prices.in_force(now), now),
+        next: pages.prices.next(now).map(|next| Book::new(&next, now)),
     };
     page(StatusCode::OK, &shown)
 }
