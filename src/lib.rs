@@ -18,5 +18,8 @@ pub mod projector;
 pub mod relay;
 pub mod service;
 pub mod sessions;
+mod shown;
+mod spreadsheet;
+pub mod statements;
 pub mod tokens;
 pub mod views;

@@ -19,5 +19,6 @@ mod rotation;
 mod service;
 mod spending;
 pub mod stage;
+mod statement;
 mod thresholds;
 mod usage;

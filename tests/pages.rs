@@ -11,3 +11,4 @@ mod live;
 pub mod operator;
 mod plans;
 mod rounds;
+mod statements;

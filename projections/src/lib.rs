@@ -15,6 +15,7 @@ mod key_list;
 mod laws;
 mod plans;
 mod reservations;
+mod statement;
 mod usage;
 
 pub use account_traits::AccountTraits;
@@ -23,6 +24,7 @@ pub use charges::{ChargeRow, ChargesChanges, ChargesRows};
 pub use key_list::{Denied, KeyChange, KeyListChanges, KeyListRows, KeyRow};
 pub use plans::{PlanChange, PlanRow};
 pub use reservations::{ReservationRow, ReservationsChanges, ReservationsRows};
+pub use statement::{Charged, Day, Granted, Moved, Movement, Refunded, Spent, Sums, Tally};
 pub use usage::{NETWORKS_A_KEY_MAX, Networks, Released, UsageChanges, UsageId, UsageRows, UsageSums};
 
 use keyledger_events::{Position, Recorded};

@@ -17,7 +17,7 @@ use super::openapi::{finish, head};
 use super::{
     App, Served, accounts, balance, charges, corrections, events, forward_auth, grants, health, keys, leaks,
     operator_sessions, pages, plans, portal_sessions, prices, problems, refunds, reservations, rotations, settlements,
-    thresholds, usage,
+    statement, thresholds, usage,
 };
 
 fn all() -> OpenApiRouter<App> {
@@ -49,6 +49,7 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(charges::list_charges))
         .routes(routes!(refunds::refund_charge))
         .routes(routes!(usage::show_usage))
+        .routes(routes!(statement::show_statement))
         .routes(routes!(events::list_account_events))
         .routes(routes!(events::list_events))
         .routes(routes!(prices::show_prices))

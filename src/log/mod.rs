@@ -14,6 +14,8 @@ mod lead;
 mod placed;
 mod read;
 mod snapshots;
+mod span;
+mod statement_marks;
 mod told;
 mod turn;
 mod wire_array;
@@ -33,6 +35,8 @@ pub use lead::{Candidate, Lead};
 pub use placed::Placed;
 pub use read::{AccountHistory, Stored};
 pub use snapshots::Snapshot;
+pub use span::Span;
+pub use statement_marks::StatementMark;
 pub use told::Beside;
 
 /// One shard's log. Cheap to clone.

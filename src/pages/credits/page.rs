@@ -13,6 +13,7 @@ use super::grants::GrantRow;
 use super::lines::LineRow;
 use super::plans::PlanRow;
 use super::prices::Prices;
+use super::statements::{MonthRow, months};
 use super::used;
 use crate::clock;
 use crate::pages::Pages;
@@ -48,6 +49,7 @@ struct CreditsPage<'a> {
     more_grants: bool,
     plans: Vec<PlanRow>,
     prices: Prices,
+    months: Vec<MonthRow>,
     look: Look,
     wrong: Option<Wrong>,
     offered: Offered,
@@ -103,7 +105,9 @@ pub(in crate::pages) async fn show(
         offered.add_key(key.id, &key.name);
     }
     let most = usize::try_from(GRANTS_MAX).unwrap_or(usize::MAX);
+    let months = frame.inside.as_ref().map(|inside| months(inside.opened_at, now));
     let shown = CreditsPage {
+        months: months.unwrap_or_default(),
         figures: Figures::new(frame.inside.as_ref(), &spending, now),
         frame,
         days: Days::new("Credits by day", used::stack(range, &points)),
