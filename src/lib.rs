@@ -15,6 +15,7 @@ pub mod pages;
 pub mod prices;
 pub mod problem;
 pub mod projector;
+pub mod reconcile;
 pub mod relay;
 pub mod service;
 pub mod sessions;

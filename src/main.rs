@@ -32,6 +32,8 @@ enum Command {
     Rebuild(cli::rebuild::Rebuild),
     /// Compare views with the log
     Views(cli::views::Views),
+    /// Prove that statements, log and views say the same, and compare a CSV file of the platform's own with the ledger
+    Reconcile(cli::reconcile::Reconcile),
     /// Measure on this machine
     Bench(cli::bench::Bench),
     /// Run a command with a throw-away Postgres and NATS in DATABASE_URL and NATS_URL
@@ -65,6 +67,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Token(token) => cli::token::run(token).await?,
         Command::Rebuild(rebuild) => cli::rebuild::run(rebuild).await?,
         Command::Views(views) => return Ok(cli::views::run(views).await),
+        Command::Reconcile(reconcile) => return Ok(cli::reconcile::run(reconcile).await),
         Command::Bench(bench) => cli::bench::run(bench).await?,
         Command::Local { command } => {
             let code = keyledger::local::run_with_servers(command).await?;

@@ -14,6 +14,7 @@ mod keys;
 mod leaks;
 mod plans;
 mod proxies;
+mod reconcile;
 mod refunds;
 mod rotation;
 mod service;

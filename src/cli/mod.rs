@@ -5,6 +5,7 @@ pub mod config;
 pub mod dev;
 pub mod ready_file;
 pub mod rebuild;
+pub mod reconcile;
 pub mod serve;
 pub mod signals;
 pub mod telemetry;

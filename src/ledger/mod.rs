@@ -55,7 +55,7 @@ pub use rules::{
     CorrectCredits, Corrected, CorrectionFacts, CreateKey, DeleteKey, DeleteLeaked, DeliveryCharge, EndPlan,
     GrantCredits, GrantFacts, Held, KeyFacts, LimitSpending, NewText, NoteDenied, OVERLAP_SECONDS_MAX, OpenAccount,
     PLANS_MAX, Payer, PlanFacts, Price, RefundCharge, RefundFacts, Release, ReleaseReservation, RenameKey,
-    ReserveCredits, RotateKey, SetThresholds, SettleDue, StartPlan, THRESHOLDS_MAX, Usage,
+    ReserveCredits, RotateKey, SetThresholds, SettleDue, StartPlan, THRESHOLDS_MAX, Usage, beside,
 };
 pub use signals::{KeySignals, Working};
 
