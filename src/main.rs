@@ -4,7 +4,7 @@ mod cli;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 /// A ledger for API keys and usage credits.
 #[derive(Debug, Parser)]
@@ -47,7 +47,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match cli::telemetry::logs() {
-        Ok(()) => run(Cli::parse().command).await,
+        Ok(()) => asked().await,
         Err(error) => Err(error),
     };
     match outcome {
@@ -56,6 +56,20 @@ async fn main() -> ExitCode {
             eprintln!("keyledger: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Commands of this program, and one for every call of the API.
+async fn asked() -> anyhow::Result<ExitCode> {
+    let matches = cli::calls::commands(Cli::command()).get_matches();
+    if let Some((group, given)) = matches.subcommand()
+        && cli::calls::is_group(group)
+    {
+        return Ok(cli::calls::run(group, given).await);
+    }
+    match Cli::from_arg_matches(&matches) {
+        Ok(cli) => run(cli.command).await,
+        Err(error) => error.exit(),
     }
 }
 

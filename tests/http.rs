@@ -21,5 +21,6 @@ mod service;
 mod spending;
 pub mod stage;
 mod statement;
+mod terminal;
 mod thresholds;
 mod usage;

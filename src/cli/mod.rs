@@ -1,6 +1,7 @@
 //! What the commands do, one file each.
 
 pub mod bench;
+pub mod calls;
 pub mod config;
 pub mod dev;
 pub mod ready_file;

@@ -25,7 +25,7 @@ pub use network::{ForwardAuthConfig, MalformedNetwork, Network};
 pub use pages::{Colour, PagesConfig, is_web};
 pub use rates::RateLimits;
 pub use section::Complaint;
-pub use tls::{ClientTls, ServerTls};
+pub use tls::{ClientTls, ServerTls, client_tls};
 pub use upstreams::{USUAL, UpstreamConfig};
 
 use crate::ledger::{HANG_UP_WINDOW_SECONDS_MAX, HANG_UPS_MAX};
