@@ -4,7 +4,7 @@ mod cli;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 /// A ledger for API keys and usage credits.
 #[derive(Debug, Parser)]
@@ -34,6 +34,8 @@ enum Command {
     Views(cli::views::Views),
     /// Charge what was used at the prices of another book, and change nothing
     Reprice(cli::reprice::Reprice),
+    /// Prove that statements, log and views say the same, and compare a CSV file of the platform's own with the ledger
+    Reconcile(cli::reconcile::Reconcile),
     /// Measure on this machine
     Bench(cli::bench::Bench),
     /// Run a command with a throw-away Postgres and NATS in DATABASE_URL and NATS_URL
@@ -47,7 +49,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match cli::telemetry::logs() {
-        Ok(()) => run(Cli::parse().command).await,
+        Ok(()) => asked().await,
         Err(error) => Err(error),
     };
     match outcome {
@@ -56,6 +58,20 @@ async fn main() -> ExitCode {
             eprintln!("keyledger: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Commands of this program, and one for every call of the API.
+async fn asked() -> anyhow::Result<ExitCode> {
+    let matches = cli::calls::commands(Cli::command()).get_matches();
+    if let Some((group, given)) = matches.subcommand()
+        && cli::calls::is_group(group)
+    {
+        return Ok(cli::calls::run(group, given).await);
+    }
+    match Cli::from_arg_matches(&matches) {
+        Ok(cli) => run(cli.command).await,
+        Err(error) => error.exit(),
     }
 }
 
@@ -68,6 +84,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Rebuild(rebuild) => cli::rebuild::run(rebuild).await?,
         Command::Views(views) => return Ok(cli::views::run(views).await),
         Command::Reprice(reprice) => return Ok(cli::reprice::run(reprice).await),
+        Command::Reconcile(reconcile) => return Ok(cli::reconcile::run(reconcile).await),
         Command::Bench(bench) => cli::bench::run(bench).await?,
         Command::Local { command } => {
             let code = keyledger::local::run_with_servers(command).await?;

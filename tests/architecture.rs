@@ -97,6 +97,20 @@ const WALLS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "src/statements",
+        &[
+            "axum",
+            "hyper",
+            "sqlx",
+            "async_nats",
+            "crate::ledger",
+            "crate::views",
+            "crate::http",
+            "crate::pages",
+            "crate::gateway",
+        ],
+    ),
+    (
         "src/http",
         &[
             "sqlx",

@@ -11,4 +11,5 @@ mod live;
 pub mod operator;
 mod plans;
 mod rounds;
+mod statements;
 mod webhooks;

@@ -13,7 +13,8 @@ use makings::*;
 use proptest::prelude::*;
 
 use crate::{
-    BalanceRows, Changes, ChargesRows, KeyListRows, Notice, NoticesRows, ReservationsRows, Rows, UsageRows, replay,
+    BalanceRows, Changes, ChargesRows, KeyListRows, Movement, Notice, NoticesRows, ReservationsRows, Rows, Tally,
+    UsageRows, replay,
 };
 
 /// Two accounts whose holds are settled one way or the other, or stay open; charges are taken back in halves;
@@ -239,6 +240,39 @@ proptest! {
             prop_assert_eq!(row.sums.reserved, reserved);
             prop_assert_eq!(row.sums.available(), remaining);
             prop_assert_eq!(held, reserved);
+        }
+    }
+
+    #[test]
+    fn a_statement_adds_up_to_what_the_account_owns(events in history(), cut in 0usize..60) {
+        let balance: BalanceRows = replay(&events).unwrap();
+        for (id, row) in &balance.accounts {
+            let of_account: Vec<&Recorded> = events.iter().filter(|event| event.account == *id).collect();
+            for event in &of_account {
+                let told = Movement::of((*event).clone()).is_some();
+                prop_assert_eq!(told, Movement::TYPES.contains(&event.event.type_name()));
+            }
+            let moved: Vec<Movement> = of_account.into_iter().cloned().filter_map(Movement::of).collect();
+            let (before, period) = moved.split_at(cut.min(moved.len()));
+            let tally = |movements: &[Movement]| {
+                let mut tally = Tally::default();
+                movements.iter().for_each(|movement| tally.take(movement).unwrap());
+                tally
+            };
+            let (opening, told, all) = (tally(before), tally(period), tally(&moved));
+            let lines: i64 = period.iter().map(|movement| movement.amount).sum();
+            prop_assert_eq!(opening.sums.owned() + lines, all.sums.owned());
+            prop_assert_eq!(told.sums.owned(), lines);
+            prop_assert_eq!(all.sums.owned(), row.sums.available() + row.sums.reserved);
+            let sums = (all.sums.granted, all.sums.charged, all.sums.refunded, all.sums.expired, all.sums.corrected);
+            let of_view = &row.sums;
+            let same = (of_view.granted, of_view.charged, of_view.refunded, of_view.expired, of_view.corrected);
+            prop_assert_eq!(sums, same);
+            let by_key: i64 = told.by_key.values().map(|spent| spent.refunded - spent.charged).sum();
+            let by_endpoint: i64 = told.by_endpoint.values().map(|spent| spent.refunded - spent.charged).sum();
+            let by_day: i64 = told.by_day.values().map(|day| day.sums.owned()).sum();
+            let spent = told.sums.refunded - told.sums.charged;
+            prop_assert_eq!((by_key, by_endpoint, by_day), (spent, spent, lines));
         }
     }
 }

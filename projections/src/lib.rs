@@ -16,6 +16,7 @@ mod laws;
 mod notices;
 mod plans;
 mod reservations;
+mod statement;
 mod usage;
 
 pub use account_traits::AccountTraits;
@@ -25,6 +26,7 @@ pub use key_list::{Denied, KeyChange, KeyListChanges, KeyListRows, KeyRow};
 pub use notices::{Notice, NoticeRow, NoticesChanges, NoticesRows};
 pub use plans::{PlanChange, PlanRow};
 pub use reservations::{ReservationRow, ReservationsChanges, ReservationsRows};
+pub use statement::{Charged, Day, Granted, Moved, Movement, Refunded, Spent, Sums, Tally};
 pub use usage::{NETWORKS_A_KEY_MAX, Networks, Released, UsageChanges, UsageId, UsageRows, UsageSums};
 
 use keyledger_events::{Position, Recorded};

@@ -1,10 +1,12 @@
 //! What the commands do, one file each.
 
 pub mod bench;
+pub mod calls;
 pub mod config;
 pub mod dev;
 pub mod ready_file;
 pub mod rebuild;
+pub mod reconcile;
 pub mod reprice;
 pub mod serve;
 pub mod signals;

@@ -26,7 +26,7 @@ pub use network::{ForwardAuthConfig, MalformedNetwork, Network};
 pub use pages::{Colour, PagesConfig, is_web};
 pub use rates::RateLimits;
 pub use section::Complaint;
-pub use tls::{ClientTls, ServerTls};
+pub use tls::{ClientTls, ServerTls, client_tls};
 pub use upstreams::{USUAL, UpstreamConfig, UpstreamNames};
 pub use webhooks::WebhookConfig;
 

@@ -105,6 +105,31 @@ pub(super) fn read_client(section: &mut Section<'_>, name: &str, wanted: bool) -
         .map(|config| ClientTls(Arc::new(config)))
 }
 
+/// The same for a client of ours on the command line: those of a file in PEM, or else those that browsers trust. An error is a
+/// sentence about the file.
+pub fn client_tls(file: Option<&str>) -> Result<Arc<ClientConfig>, String> {
+    let mut roots = RootCertStore::empty();
+    match file {
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(file) => {
+            let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+            let certificates = read.map_err(|_| format!("{file} cannot be read as certificates in PEM"))?;
+            for certificate in certificates {
+                roots
+                    .add(certificate)
+                    .map_err(|error| format!("{file} has a certificate that cannot be used: {error}"))?;
+            }
+            if roots.is_empty() {
+                return Err(format!("{file} has no certificate in it"));
+            }
+        }
+    }
+    ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map(|builder| Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+        .map_err(|error| error.to_string())
+}
+
 fn certificates(section: &mut Section<'_>, name: &str, file: &str) -> Option<Vec<CertificateDer<'static>>> {
     if file.is_empty() {
         return None;

@@ -190,7 +190,7 @@ impl<T: Serialize> IntoResponse for Answered<T> {
     }
 }
 
-fn position_value(place: Place) -> HeaderValue {
+pub(crate) fn position_value(place: Place) -> HeaderValue {
     // Digits and a colon: always a header's value.
     HeaderValue::from_str(&place.to_string()).unwrap_or(HeaderValue::from_static("0:0"))
 }

@@ -41,6 +41,7 @@ mod rotations;
 mod routes;
 mod serve;
 mod settlements;
+mod statement;
 mod thresholds;
 mod usage;
 mod webhooks;

@@ -17,7 +17,7 @@ use super::openapi::{finish, head};
 use super::{
     App, Served, accounts, balance, batch, charges, corrections, events, forward_auth, grants, health, keys, leaks,
     operator_sessions, pages, plans, portal_sessions, prices, problems, publish, refunds, reservations, rotations,
-    settlements, thresholds, usage, webhooks,
+    settlements, statement, thresholds, usage, webhooks,
 };
 
 fn all() -> OpenApiRouter<App> {
@@ -50,6 +50,7 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(charges::list_charges))
         .routes(routes!(refunds::refund_charge))
         .routes(routes!(usage::show_usage))
+        .routes(routes!(statement::show_statement))
         .routes(routes!(events::list_account_events))
         .routes(routes!(events::list_events))
         .routes(routes!(webhooks::list_webhooks))

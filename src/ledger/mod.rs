@@ -58,7 +58,7 @@ pub use rules::{
     GrantCredits, GrantFacts, Held, KeyFacts, LeakFacts, LimitSpending, NewText, NoteDenied, OVERLAP_SECONDS_MAX,
     OpenAccount, PLANS_MAX, Payer, PlanFacts, Price, PublishPrices, RefundCharge, RefundFacts, Release,
     ReleaseReservation, RenameKey, ReserveCredits, RotateKey, SetThresholds, SettleDue, StartPlan, THRESHOLDS_MAX,
-    Usage,
+    Usage, beside,
 };
 pub use schedule::{Publication, Schedule};
 pub use signals::{KeySignals, Working};

@@ -15,6 +15,8 @@ mod moments;
 mod placed;
 mod read;
 mod snapshots;
+mod span;
+mod statement_marks;
 mod told;
 mod turn;
 mod wire_array;
@@ -34,6 +36,8 @@ pub use lead::{Candidate, Heard, Lead};
 pub use placed::Placed;
 pub use read::{AccountHistory, Stored};
 pub use snapshots::Snapshot;
+pub use span::Span;
+pub use statement_marks::StatementMark;
 pub use told::Beside;
 
 /// One shard's log. Cheap to clone.

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use keyledger_events::{AccountId, Credits};
+use keyledger_events::{AccountId, Credits, Timestamp};
 
 use super::Pages;
 use super::amount::amount;
@@ -63,6 +63,7 @@ pub(super) const PARTS: &[(&str, &str)] = &[("keys", "API access"), ("credits", 
 /// Who is looking, at whose account.
 pub(super) struct Inside {
     pub(super) account: Shown,
+    pub(super) opened_at: Timestamp,
     /// Since when nothing is done here any more.
     pub(super) closed: Option<Moment>,
     pub(super) person: Option<Shown>,
@@ -140,6 +141,7 @@ impl<'a> Frame<'a> {
         };
         let inside = Inside {
             account: Shown::new(&named.name),
+            opened_at: named.opened_at,
             closed: named.closed_at.map(|at| Moment::new(at, clock::now())),
             person: viewer.session.name.as_deref().map(Shown::new),
             read_only: viewer.session.read_only,

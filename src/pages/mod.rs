@@ -21,10 +21,8 @@ mod frame;
 mod keys;
 mod live;
 mod moment;
-mod name;
 mod operator;
 mod posted;
-mod spreadsheet;
 mod viewer;
 
 use std::sync::Arc;
@@ -44,6 +42,7 @@ use crate::ledger::Ledger;
 use crate::log::Log;
 use crate::sessions::Sessions;
 use crate::shelf::Shelf;
+use crate::shown as name;
 use crate::views::{ViewName, Views};
 use crate::webhooks::Deliveries;
 use assets::Assets;
@@ -125,6 +124,8 @@ fn account_pages() -> Router<Pages> {
         .route("/keys/{key}/rotate", get(keys::ask_to_rotate).post(keys::rotate))
         .route("/credits", get(credits::show))
         .route("/credits/charges.csv", get(credits::download))
+        .route("/credits/statement.csv", get(credits::statement_csv))
+        .route("/credits/statement.parquet", get(credits::statement_parquet))
         .route("/activity", get(activity::list))
         .route("/activity/{event}", get(activity::show))
         .route("/activity/{event}/document", get(activity::document))

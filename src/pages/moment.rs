@@ -36,6 +36,12 @@ pub(super) fn start_of_month(at: Timestamp) -> Timestamp {
     at.start_of_day().minus_seconds(days * 86_400)
 }
 
+/// `November 2026`, in UTC.
+pub(super) fn month_in_words(at: Timestamp) -> String {
+    let civil = civil(at);
+    format!("{} {}", civil.month(), civil.year())
+}
+
 fn civil(at: Timestamp) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(at.micros() / 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }

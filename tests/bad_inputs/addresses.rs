@@ -39,6 +39,7 @@ async fn ids_that_nobody_has_and_that_nobody_can_have() {
                 "/reservations",
                 "/charges",
                 "/usage",
+                "/statement",
                 "/events",
             ] {
                 let path = format!("/v1/accounts/acct_{id}{rest}");
@@ -174,7 +175,31 @@ async fn queries_that_are_none() {
         ] {
             table.push(get(format!("{account}/usage?{query}"), 422, "invalid-query").field(field));
         }
-        table.push(get(format!("{account}/usage?after=1:1"), 400, "bad-position").field("after"));
+        for (query, field) in [
+            ("from=yesterday", "from"),
+            ("from=2026-02-30", "from"),
+            ("to=2026-11", "to"),
+            ("to=", "to"),
+            ("from=2026-11-24&to=2026-11-24", "to"),
+            ("from=2026-11-24&to=2026-11-23T23:59:59Z", "to"),
+            ("from=9999-01-01", "from"),
+            ("to=1970-01-01", "to"),
+            ("month=2026-13", "month"),
+            ("month=2026", "month"),
+            ("month=2026-11&from=2026-11-01", "month"),
+            ("month=2026-11&month=2026-10", "month"),
+            ("format=xlsx", "format"),
+            ("format=CSV", "format"),
+            ("lines=0", "lines"),
+            ("lines=false&format=csv", "lines"),
+            ("limit=1", "limit"),
+        ] {
+            table.push(get(format!("{account}/statement?{query}"), 422, "invalid-query").field(field));
+        }
+        for of in ["usage", "statement"] {
+            table.push(get(format!("{account}/{of}?after=1:1"), 400, "bad-position").field("after"));
+        }
+        table.push(get(format!("{account}/statement?after=0:999999"), 503, "view-behind"));
         for (query, field) in [
             ("key=1", "key"),
             ("key=acct_01JDE5Z8W4M3X7Q2V9T6R1K0PA", "key"),

@@ -119,6 +119,10 @@ async fn visit(view: View) {
     browser.reads("Use by day").await;
     browser.find("#lines").await;
     look(&browser, "credits").await;
+    // This month's statement is one click away: the browser keeps the file, and stays on the page.
+    assert!(browser.count("#month option").await >= 1);
+    browser.click("#statement button").await;
+    browser.reads("Use by day").await;
     // The table behind each chart.
     browser.click_said("Credits by day as a table").await;
     browser.click_said("Endpoints as a table").await;

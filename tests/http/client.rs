@@ -59,6 +59,29 @@ impl Client {
         self.send(Method::GET, path, &[], "").await
     }
 
+    /// A file: the headers and bytes of an answer that had to be good.
+    pub async fn download(&self, path: &str) -> (HeaderMap, Bytes) {
+        self.download_with(path, &[]).await
+    }
+
+    pub async fn download_with(&self, path: &str, headers: &[(&str, &str)]) -> (HeaderMap, Bytes) {
+        let mut request = Request::get(format!("http://{}{path}", self.server));
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = self
+            .legacy
+            .request(request.body(Full::default()).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        let (parts, body) = answer.into_parts();
+        (parts.headers, body.collect().await.unwrap().to_bytes())
+    }
+
     pub async fn delete(&self, path: &str) -> Answer {
         self.send(Method::DELETE, path, &[], "").await
     }

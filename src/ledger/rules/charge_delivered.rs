@@ -51,7 +51,7 @@ pub struct DeliveryCharge {
 
 /// The id of the charge beside a hold's: the hold's own time, and its other bits turned. Of two such ids an account takes
 /// one alone, see `room_for_new`; the other is free for as long as the first is remembered.
-pub(super) fn beside(reservation: ReservationId) -> ReservationId {
+pub fn beside(reservation: ReservationId) -> ReservationId {
     ReservationId::from_parts(reservation.ms(), !u128::from_be_bytes(reservation.to_bytes()))
 }
 

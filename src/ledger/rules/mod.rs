@@ -38,7 +38,7 @@ pub use accounts::{AccountFacts, OpenAccount};
 pub use change_account::ChangeAccount;
 pub use charge::ChargeReservation;
 pub use charge_at_once::ChargeAtOnce;
-pub use charge_delivered::{Beyond, ChargeDelivered, DeliveryCharge};
+pub use charge_delivered::{Beyond, ChargeDelivered, DeliveryCharge, beside};
 pub use close_account::CloseAccount;
 pub use correct::{CorrectCredits, Corrected, CorrectionFacts};
 pub use denied::NoteDenied;

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::pages::Pages;
 use crate::pages::arriving::Arriving;
 use crate::pages::fault::Fault;
-use crate::pages::spreadsheet::cell;
+use crate::spreadsheet::cell;
 use crate::views::{ChargeLine, ChargeSearch, Page, ViewName, Views};
 
 /// Lines that are read, and kept in memory, at once. However long the file is, no more are.

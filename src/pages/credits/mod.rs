@@ -1,6 +1,6 @@
 //! Credits: what an account has, what it used, what each request was charged, and what requests cost.
 //!
-//! In: filters in the address. Out: one page, read in one round, and the charges as a file.
+//! In: filters in the address. Out: one page, read in one round; the charges, and a month's statement, as files.
 //!
 //! Not here: any change. Whoever may look sees everything.
 
@@ -12,8 +12,10 @@ mod lines;
 mod page;
 mod plans;
 mod prices;
+mod statements;
 mod used;
 
 pub(super) use download::download;
 pub(super) use grants::listed;
 pub(super) use page::show;
+pub(super) use statements::{statement_csv, statement_parquet};

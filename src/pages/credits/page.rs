@@ -13,6 +13,7 @@ use super::grants::GrantRow;
 use super::lines::LineRow;
 use super::plans::PlanRow;
 use super::prices::{NextPrices, Prices};
+use super::statements::{MonthRow, months};
 use super::used;
 use crate::clock;
 use crate::pages::Pages;
@@ -50,6 +51,7 @@ struct CreditsPage<'a> {
     plans: Vec<PlanRow>,
     prices: Prices,
     next_prices: Option<NextPrices>,
+    months: Vec<MonthRow>,
     look: Look,
     wrong: Option<Wrong>,
     offered: Offered,
@@ -106,7 +108,9 @@ pub(in crate::pages) async fn show(
         offered.add_key(key.id, &key.name);
     }
     let most = usize::try_from(GRANTS_MAX).unwrap_or(usize::MAX);
+    let months = frame.inside.as_ref().map(|inside| months(inside.opened_at, now));
     let shown = CreditsPage {
+        months: months.unwrap_or_default(),
         figures: Figures::new(frame.inside.as_ref(), &spending, now),
         frame,
         days: Days::new("Credits by day", used::stack(range, &points)),

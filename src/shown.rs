@@ -4,10 +4,10 @@ use std::fmt;
 
 /// A name without hidden characters. Escaping is the template's, and so is keeping it apart from the text around it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Shown(String);
+pub(crate) struct Shown(String);
 
 impl Shown {
-    pub(super) fn new(name: &str) -> Shown {
+    pub(crate) fn new(name: &str) -> Shown {
         let chars: Vec<char> = name.chars().collect();
         let mut text = String::with_capacity(name.len());
         for (at, c) in chars.iter().enumerate() {

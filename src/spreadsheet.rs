@@ -1,6 +1,6 @@
 //! Text that a spreadsheet opens as text.
 
-use super::name::Shown;
+use crate::shown::Shown;
 
 /// Spreadsheets take a cell that begins so as a formula; the wide forms are the same to some.
 const BEGINNINGS: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
@@ -8,7 +8,7 @@ const BEGINNINGS: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
 /// A text that somebody chose, for a cell: an apostrophe before what would be a formula, as spreadsheets themselves
 /// write it. Whatever hides is written out. The same goes for what follows a semicolon, at which spreadsheets of some
 /// countries begin another cell.
-pub(super) fn cell(text: &str) -> String {
+pub(crate) fn cell(text: &str) -> String {
     let pieces: Vec<String> = text.split(';').map(guarded).collect();
     Shown::new(&pieces.join(";")).to_string()
 }

@@ -1,0 +1,162 @@
+//! Every call of the API as a command: `keyledger keys list ACCOUNT`.
+//!
+//! In: the OpenAPI document of this version, which the routes themselves write; arguments; address and token from the
+//! environment. Out: a table, or the body as it came.
+//!
+//! Promise: a call that is added to the API is a command the same day. Whatever changes something has an
+//! `Idempotency-Key`, which is told when the outcome is not known, so that the same can be sent again.
+//!
+//! Not here: what the calls do. Their help is the document's.
+
+mod arguments;
+mod call;
+mod client;
+mod document;
+mod table;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::ArgMatches;
+use http::StatusCode;
+use keyledger::clock;
+
+use call::{Call, calls};
+use client::{Answer, Away, Client, Outgoing};
+use document::Node;
+
+const REFUSED: u8 = 1;
+const CANNOT_TELL: u8 = 2;
+
+/// Adds a command for every call.
+pub fn commands(command: clap::Command) -> clap::Command {
+    arguments::groups(&calls())
+        .into_iter()
+        .fold(command, clap::Command::subcommand)
+}
+
+/// Whether this is the name of one of them.
+pub fn is_group(name: &str) -> bool {
+    calls().iter().any(|call| call.group == name)
+}
+
+/// Makes the call that was asked for. Exit code 0 done, 1 refused, 2 cannot reach it or cannot tell.
+pub async fn run(group: &str, matches: &ArgMatches) -> ExitCode {
+    let all = calls();
+    let found = matches
+        .subcommand()
+        .and_then(|(verb, given)| Some((all.iter().find(|call| call.group == group && call.verb == verb)?, given)));
+    let Some((call, given)) = found else {
+        // clap has seen to it that there is one.
+        return ExitCode::from(CANNOT_TELL);
+    };
+    match make(call, given).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("keyledger: {error:#}");
+            ExitCode::from(CANNOT_TELL)
+        }
+    }
+}
+
+async fn make(call: &Call, given: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let client = Client::from_environment(given)?;
+    let mut outgoing = arguments::outgoing(call, given, &clock::fresh_command_id())?;
+    let as_json = given.get_flag("json");
+    let all = call.is_paged() && given.get_flag("all");
+    let mut pages = Vec::new();
+    loop {
+        let answer = match client.send(&outgoing).await {
+            Ok(answer) => answer,
+            Err(away) => {
+                eprintln!("keyledger: {away:#}");
+                if matches!(away, Away::Afterwards(_)) {
+                    say_how_to_repeat(&outgoing);
+                }
+                return Ok(ExitCode::from(CANNOT_TELL));
+            }
+        };
+        if !answer.status.is_success() {
+            return Ok(refused(&answer, &outgoing));
+        }
+        if !answer.is_json() {
+            return written(answer.body).await;
+        }
+        let bytes = answer.collected().await?;
+        let next = if all { document::next_cursor(&bytes) } else { None };
+        if as_json {
+            print_line(&bytes)?;
+        } else {
+            pages.push(document::read(&bytes)?);
+        }
+        match next {
+            Some(cursor) => outgoing.set_query("cursor", &cursor),
+            None => break,
+        }
+    }
+    if !as_json {
+        std::io::stdout().write_all(table::rendered(&merged(pages)).as_bytes())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Several pages as one.
+fn merged(pages: Vec<Node>) -> Node {
+    let mut pages = pages.into_iter();
+    let mut first = pages.next().unwrap_or(Node::Object(Vec::new()));
+    for page in pages {
+        first.append_items(page);
+    }
+    first
+}
+
+/// Passes on what is no JSON as it comes.
+async fn written(mut body: client::Body) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    while let Some(bytes) = body.next().await? {
+        out.write_all(&bytes)?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_line(bytes: &[u8]) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes)?;
+    out.write_all(b"\n")
+}
+
+/// Tells a problem, on standard error.
+fn refused(answer: &Answer, outgoing: &Outgoing) -> ExitCode {
+    match &answer.problem {
+        Some(problem) => {
+            let told = |member: &str| {
+                problem
+                    .get(member)
+                    .and_then(serde_json::Value::as_str)
+                    .unwrap_or_default()
+            };
+            eprintln!("keyledger: {}: {}", told("title"), told("detail"));
+            let field = problem.get("field").and_then(serde_json::Value::as_str);
+            let field = field.map(|field| format!(", field {field}")).unwrap_or_default();
+            eprintln!("  code {}, status {}{field}", told("code"), answer.status.as_u16());
+        }
+        None => eprintln!("keyledger: {} answered with status {}", outgoing.path(), answer.status),
+    }
+    // What is true of it now is not known, or it may do later.
+    if answer.status.is_server_error() || answer.status == StatusCode::CONFLICT {
+        say_how_to_repeat(outgoing);
+    }
+    let code = if answer.status.is_server_error() {
+        CANNOT_TELL
+    } else {
+        REFUSED
+    };
+    ExitCode::from(code)
+}
+
+fn say_how_to_repeat(outgoing: &Outgoing) {
+    if let Some(key) = outgoing.idempotency_key() {
+        eprintln!("  the same again, safely: add --idempotency-key {key}");
+    }
+}

@@ -1,0 +1,205 @@
+//! The charges of a period, from the log.
+
+use keyledger_events::{AccountId, CreditsCharged, Event, Position, Recorded, ReservationId, Shard, Timestamp};
+use sqlx::{PgConnection, Row as _};
+use uuid::Uuid;
+
+use super::file::MatchedBy;
+use crate::ledger::beside;
+use crate::log::{bigint, time_column};
+use crate::reconcile::{ReconcileError, shard_column, shards};
+use crate::statements::Period;
+
+/// Positions that are looked at, at once.
+const POSITIONS_AT_ONCE: u64 = 20_000;
+
+/// A hold lasts that long at most, so the use of a key is no longer before its charge.
+const HOLD_SECONDS_MAX: u32 = 24 * 3_600;
+
+/// A charge that takes part.
+struct Charge {
+    key: Option<String>,
+    at: i64,
+    position: Position,
+    amount: i64,
+    reservation: ReservationId,
+}
+
+/// What is gathered before it is sent to the tables.
+#[derive(Default)]
+struct Gathered {
+    charges: Vec<Charge>,
+    requests: Vec<(Uuid, String)>,
+}
+
+/// Sends the charges to the table `ours`.
+pub(super) async fn load(
+    connection: &mut PgConnection,
+    matched_by: &MatchedBy,
+    accounts: &[AccountId],
+    period: Period,
+) -> Result<(), ReconcileError> {
+    for shard in shards(connection).await? {
+        let by_request = matches!(matched_by, MatchedBy::Request(_));
+        let begin = if by_request {
+            period.from().minus_seconds(HOLD_SECONDS_MAX)
+        } else {
+            period.from()
+        };
+        let mut after = last_before(connection, shard, begin).await?;
+        let end = last_before(connection, shard, period.to()).await?;
+        while after < end {
+            let last = Position(after.0.saturating_add(POSITIONS_AT_ONCE)).min(end);
+            let types: &[&str] = if by_request {
+                &["keyledger.CreditsCharged.v1", "keyledger.KeyUsed.v1"]
+            } else {
+                &["keyledger.CreditsCharged.v1"]
+            };
+            let mut gathered = Gathered::default();
+            for recorded in events(connection, shard, after, last, types, accounts).await? {
+                gathered.take(recorded, matched_by, period);
+            }
+            gathered.send(connection).await?;
+            after = last;
+        }
+    }
+    if matches!(matched_by, MatchedBy::Request(_)) {
+        for statement in [
+            "create index on requests (reservation)",
+            "analyze requests, ours",
+            // What has no request of its own, the dashboard's, is found by nothing.
+            "update ours set key = coalesce((select request from requests r
+                 where r.reservation = ours.reservation limit 1), '')",
+        ] {
+            sqlx::query(statement).execute(&mut *connection).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The last position before a moment: time does not run backwards in a shard.
+async fn last_before(
+    connection: &mut PgConnection,
+    shard: Shard,
+    moment: Timestamp,
+) -> Result<Position, ReconcileError> {
+    let head: i64 = sqlx::query_scalar("select position from log_head where shard = $1")
+        .bind(shard_column(shard))
+        .fetch_one(&mut *connection)
+        .await?;
+    let (mut low, mut high) = (0, head);
+    while low < high {
+        let middle = low + (high - low + 1) / 2;
+        let is_before: bool =
+            sqlx::query_scalar("select recorded_at < $3 from events where shard = $1 and position = $2")
+                .bind(shard_column(shard))
+                .bind(middle)
+                .bind(time_column(moment))
+                .fetch_one(&mut *connection)
+                .await?;
+        if is_before {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    Ok(Position(low.unsigned_abs()))
+}
+
+async fn events(
+    connection: &mut PgConnection,
+    shard: Shard,
+    after: Position,
+    last: Position,
+    types: &[&str],
+    accounts: &[AccountId],
+) -> Result<Vec<Recorded>, ReconcileError> {
+    let wanted: Vec<Uuid> = accounts
+        .iter()
+        .map(|account| Uuid::from_bytes(account.to_bytes()))
+        .collect();
+    let rows = sqlx::query(
+        "select position, body from events
+         where shard = $1 and position > $2 and position <= $3 and type = any($4::text[])
+           and (cardinality($5::uuid[]) = 0 or account_id = any($5::uuid[])) order by position",
+    )
+    .bind(shard_column(shard))
+    .bind(bigint(after.0))
+    .bind(bigint(last.0))
+    .bind(types)
+    .bind(wanted)
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let position = Position(row.try_get::<i64, _>("position")?.unsigned_abs());
+            let body: &[u8] = row.try_get("body")?;
+            Recorded::decode_loosely(body).map_err(|error| ReconcileError::Event { position, error })
+        })
+        .collect()
+}
+
+fn uuid(reservation: ReservationId) -> Uuid {
+    Uuid::from_bytes(reservation.to_bytes())
+}
+
+impl Gathered {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "only events of the types above are read")]
+    fn take(&mut self, recorded: Recorded, matched_by: &MatchedBy, period: Period) {
+        match recorded.event {
+            Event::CreditsCharged(ref e) if recorded.time >= period.from() => self.charge(&recorded, e, matched_by),
+            Event::KeyUsed(e) => {
+                if let Some(request) = e.request {
+                    self.requests.push((uuid(e.reservation), request));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn charge(&mut self, recorded: &Recorded, e: &CreditsCharged, matched_by: &MatchedBy) {
+        if matches!(matched_by, MatchedBy::Endpoint { .. }) && e.charged.is_zero() {
+            return;
+        }
+        let key = match matched_by {
+            MatchedBy::Reservation(_) => Some(e.reservation.to_string()),
+            MatchedBy::Request(_) => None,
+            MatchedBy::Endpoint { .. } => Some(format!("{} {}", recorded.account, e.work.endpoint.as_str())),
+        };
+        self.charges.push(Charge {
+            key,
+            at: recorded.time.micros(),
+            position: recorded.position,
+            amount: e.charged.micros(),
+            reservation: e.reservation,
+        });
+    }
+
+    async fn send(self, connection: &mut PgConnection) -> Result<(), ReconcileError> {
+        let charges = &self.charges;
+        sqlx::query(
+            "insert into ours (key, at, n, amount, reservation, beside, own_key)
+             select * from unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::uuid[], $6::uuid[], $7::text[])",
+        )
+        .bind(charges.iter().map(|charge| charge.key.as_deref()).collect::<Vec<_>>())
+        .bind(charges.iter().map(|charge| charge.at).collect::<Vec<_>>())
+        .bind(charges.iter().map(|charge| bigint(charge.position.0)).collect::<Vec<_>>())
+        .bind(charges.iter().map(|charge| charge.amount).collect::<Vec<_>>())
+        .bind(charges.iter().map(|charge| uuid(charge.reservation)).collect::<Vec<_>>())
+        .bind(charges.iter().map(|charge| uuid(beside(charge.reservation))).collect::<Vec<_>>())
+        .bind(charges.iter().map(|charge| charge.reservation.to_string()).collect::<Vec<_>>())
+        .execute(&mut *connection)
+        .await?;
+        sqlx::query("insert into requests (reservation, request) select * from unnest($1::uuid[], $2::text[])")
+            .bind(self.requests.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+            .bind(
+                self.requests
+                    .iter()
+                    .map(|(_, request)| request.as_str())
+                    .collect::<Vec<_>>(),
+            )
+            .execute(connection)
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,236 @@
+//! Both sides, each in its order, side by side.
+
+use keyledger_events::Credits;
+use sqlx::{PgConnection, Row as _};
+
+use super::file::moment;
+use super::{Compared, Example, Found, MatchedBy, ReconcileError, TheirFile};
+
+/// Rows of each side that are in memory at once.
+const ROWS_AT_ONCE: i64 = 5_000;
+
+/// A line or a charge.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Row {
+    key: String,
+    at: i64,
+    n: i64,
+    amount: Option<i64>,
+}
+
+/// One side, read in order.
+struct Side {
+    statement: &'static str,
+    page: std::iter::Peekable<std::vec::IntoIter<Row>>,
+    last: Option<Row>,
+    ended: bool,
+}
+
+impl Side {
+    fn new(statement: &'static str) -> Side {
+        Side {
+            statement,
+            page: Vec::new().into_iter().peekable(),
+            last: None,
+            ended: false,
+        }
+    }
+
+    async fn peek(&mut self, connection: &mut PgConnection) -> Result<Option<&Row>, ReconcileError> {
+        if self.page.peek().is_none() && !self.ended {
+            let last = self.last.take();
+            let rows = sqlx::query(self.statement)
+                .bind(last.as_ref().map(|row| row.key.as_str()))
+                .bind(last.as_ref().map(|row| row.at))
+                .bind(last.as_ref().map(|row| row.n))
+                .bind(ROWS_AT_ONCE)
+                .fetch_all(connection)
+                .await?;
+            self.ended = i64::try_from(rows.len()).unwrap_or(i64::MAX) < ROWS_AT_ONCE;
+            let read = |row: &sqlx::postgres::PgRow| {
+                Ok::<Row, sqlx::Error>(Row {
+                    key: row.try_get("key")?,
+                    at: row.try_get("at")?,
+                    n: row.try_get("n")?,
+                    amount: row.try_get("amount")?,
+                })
+            };
+            let page: Vec<Row> = rows.iter().map(read).collect::<Result<_, _>>()?;
+            self.last = page.last().cloned();
+            self.page = page.into_iter().peekable();
+        }
+        Ok(self.page.peek())
+    }
+
+    fn take(&mut self) -> Option<Row> {
+        self.page.next()
+    }
+}
+
+const THEIRS: &str = "select key, at, n, amount from theirs
+     where $1::text is null or (key, at, n) > ($1, $2, $3) order by key, at, n limit $4";
+const OURS: &str = "select key, at, n, amount from ours
+     where $1::text is null or (key, at, n) > ($1, $2, $3) order by key, at, n limit $4";
+
+/// How a line stands to a charge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// The line comes before all charges that are left.
+    Line,
+    Charge,
+    Both,
+}
+
+fn order(line: &Row, charge: &Row, matched_by: &MatchedBy) -> Order {
+    match line.key.as_bytes().cmp(charge.key.as_bytes()) {
+        std::cmp::Ordering::Less => return Order::Line,
+        std::cmp::Ordering::Greater => return Order::Charge,
+        std::cmp::Ordering::Equal => {}
+    }
+    match matched_by {
+        MatchedBy::Reservation(_) | MatchedBy::Request(_) => Order::Both,
+        MatchedBy::Endpoint { apart_seconds_max, .. } => {
+            let apart = i64::from(*apart_seconds_max) * 1_000_000;
+            if line.at + apart < charge.at {
+                Order::Line
+            } else if charge.at + apart < line.at {
+                Order::Charge
+            } else {
+                Order::Both
+            }
+        }
+    }
+}
+
+/// Counts what matches and what does not.
+pub(super) async fn merge(
+    connection: &mut PgConnection,
+    file: &TheirFile,
+    examples_max: usize,
+    compared: &mut Compared,
+) -> Result<(), ReconcileError> {
+    let matched_by = file.matched_by();
+    let by_id = matches!(matched_by, MatchedBy::Reservation(_) | MatchedBy::Request(_));
+    let (mut theirs, mut ours) = (Side::new(THEIRS), Side::new(OURS));
+    let mut book = Book {
+        compared,
+        examples_max,
+        last_line: None,
+        by_id,
+    };
+    loop {
+        let order = match (theirs.peek(connection).await?, ours.peek(connection).await?) {
+            (Some(line), Some(charge)) => order(line, charge, matched_by),
+            (Some(_), None) => Order::Line,
+            (None, Some(_)) => Order::Charge,
+            (None, None) => return Ok(()),
+        };
+        match order {
+            Order::Line => book.line(theirs.take()),
+            Order::Charge => book.charge(ours.take()),
+            Order::Both => book.both(theirs.take(), ours.take()),
+        }
+    }
+}
+
+struct Book<'a> {
+    compared: &'a mut Compared,
+    examples_max: usize,
+    /// The key of the line before.
+    last_line: Option<String>,
+    by_id: bool,
+}
+
+impl Book<'_> {
+    fn line(&mut self, line: Option<Row>) {
+        let Some(line) = line else { return };
+        if self.by_id && self.last_line.as_deref() == Some(line.key.as_str()) {
+            self.compared.repeated += 1;
+            return self.example(Found::Repeated, Some(&line), None);
+        }
+        // Both sides say that it cost nothing.
+        if line.amount == Some(0) {
+            self.compared.matched += 1;
+        } else {
+            self.compared.missing_here += 1;
+            self.example(Found::MissingHere, Some(&line), None);
+        }
+        self.last_line = Some(line.key);
+    }
+
+    fn charge(&mut self, charge: Option<Row>) {
+        let Some(charge) = charge else { return };
+        self.count(&charge);
+        // What cost nothing is on nobody's invoice.
+        if charge.amount != Some(0) {
+            self.compared.missing_there += 1;
+            self.example(Found::MissingThere, None, Some(&charge));
+        }
+    }
+
+    fn both(&mut self, line: Option<Row>, charge: Option<Row>) {
+        let (Some(line), Some(charge)) = (line, charge) else {
+            return;
+        };
+        self.count(&charge);
+        if line.amount.is_none() || line.amount == charge.amount {
+            self.compared.matched += 1;
+        } else {
+            self.compared.different += 1;
+            self.example(Found::Different, Some(&line), Some(&charge));
+        }
+        self.last_line = Some(line.key);
+    }
+
+    fn count(&mut self, charge: &Row) {
+        let amount = charge.amount.unwrap_or_default();
+        self.compared.charges += u64::from(amount != 0);
+        self.compared.ours += i128::from(amount);
+    }
+
+    fn example(&mut self, what: Found, line: Option<&Row>, charge: Option<&Row>) {
+        let same = self.compared.examples.iter().filter(|example| example.what == what);
+        if same.count() >= self.examples_max {
+            return;
+        }
+        let credits = |row: Option<&Row>| row.and_then(|row| row.amount).and_then(Credits::from_micros);
+        let either = line.or(charge);
+        self.compared.examples.push(Example {
+            what,
+            key: either.map(|row| row.key.clone()).unwrap_or_default(),
+            line: line.map(|row| row.n.unsigned_abs()),
+            position: charge.map(|row| row.n.unsigned_abs()),
+            at: either.and_then(|row| moment(row.at)),
+            theirs: credits(line),
+            ours: credits(charge),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(key: &str, at: i64) -> Row {
+        Row {
+            key: key.to_owned(),
+            at,
+            n: 1,
+            amount: None,
+        }
+    }
+
+    #[test]
+    fn times_may_be_a_little_apart() {
+        let by_time = MatchedBy::Endpoint {
+            column: String::new(),
+            apart_seconds_max: 1,
+        };
+        let (line, charge) = (row("a serp", 5_000_000), |at| row("a serp", at));
+        assert_eq!(order(&line, &charge(6_000_000), &by_time), Order::Both);
+        assert_eq!(order(&line, &charge(4_000_000), &by_time), Order::Both);
+        assert_eq!(order(&line, &charge(6_000_001), &by_time), Order::Line);
+        assert_eq!(order(&line, &charge(3_999_999), &by_time), Order::Charge);
+        assert_eq!(order(&line, &row("a tasks", 0), &by_time), Order::Line);
+    }
+}
