@@ -15,6 +15,7 @@ mod idempotency;
 mod key_limits;
 mod keys;
 mod leaks;
+mod old_log;
 mod plans;
 pub mod prices;
 mod proxies;

@@ -2,6 +2,7 @@
 
 mod bench;
 mod client;
+mod clocks;
 mod consumer;
 mod dev;
 mod gate;

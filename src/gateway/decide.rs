@@ -11,12 +11,11 @@ use std::sync::Arc;
 
 use http::header::UPGRADE;
 use http::{HeaderMap, Method, StatusCode};
-use keyledger_events::{KeyPrefix, ReleaseCause};
+use keyledger_events::{KeyPrefix, ReleaseCause, ReservationId};
 
 use super::answer::verdict;
 use super::hold::Settlement;
 use super::{caller, key, once, path};
-use crate::clock;
 use crate::ledger::{Payer, Price, ReserveCredits};
 use crate::prices::{METHODS, PriceBook, PriceRule};
 use crate::problem::{BAD_PATH, METHOD_NOT_ALLOWED, Problem, UNPRICED, UPGRADE_REFUSED, URI_TOO_LONG};
@@ -48,7 +47,7 @@ pub(super) fn decide(
     asked: &Asked<'_>,
     prices: &PriceBook,
     key_prefix: &KeyPrefix,
-    ttl_seconds: u32,
+    (reservation, ttl_seconds): (ReservationId, u32),
 ) -> Result<(ReserveCredits, Arc<PriceRule>), Problem> {
     let method = asked.method.as_str();
     let path = asked.target.split('?').next().unwrap_or_default();
@@ -78,7 +77,7 @@ pub(super) fn decide(
     usage.user_agent = usage.user_agent.filter(|text| !key::is_shown(key_prefix, text));
     let reserve = ReserveCredits {
         payer: Payer::Key(key),
-        reservation: clock::fresh_reservation_id(),
+        reservation,
         endpoint: rule.endpoint.clone(),
         quantity: rule.quantity_max,
         price: Price {

@@ -29,7 +29,6 @@ use super::trace::Trace;
 use super::upload::{self, Upload, UploadFault};
 use super::upstream::{Upstream, Upstreams};
 use super::{caller, headers::REQUEST_ID, key, once};
-use crate::clock;
 use crate::config::GatewayConfig;
 use crate::ledger::{Held, Payer, Price, Refusal, ReserveCredits, SubmitError, Usage};
 use crate::prices::PriceRule;
@@ -167,7 +166,7 @@ impl Exchange<'_> {
         let longest = (config.upstream_timeout + config.body_timeout).as_secs() + SETTLE_SECONDS;
         ReserveCredits {
             payer: Payer::Key(admitted.key),
-            reservation: clock::fresh_reservation_id(),
+            reservation: self.shared.settler.ledger.fresh_reservation_id(),
             endpoint: rule.endpoint.clone(),
             quantity: rule.quantity_max,
             price: Price {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use keyledger_events::KeyPrefix;
+use keyledger_events::{KeyPrefix, ReservationId};
 use tokio_util::task::TaskTracker;
 
 use super::decide::{Asked, decide};
@@ -66,17 +66,17 @@ impl ForwardAuth {
         peer.is_some_and(|peer| peers.iter().any(|network| network.contains(peer)))
     }
 
-    /// Decides as the gateway does, up to the ledger. `ttl_seconds` is how long a hold may wait.
+    /// Decides as the gateway does, up to the ledger, for a hold with this id that may wait so long.
     pub(crate) fn admit(
         &self,
         asked: &Asked<'_>,
         prices: &PriceBook,
         key_prefix: &KeyPrefix,
-        ttl_seconds: u32,
+        (reservation, ttl_seconds): (ReservationId, u32),
     ) -> (Quotas, Result<Admission, Problem>) {
         // Where the proxy does not say whose request it is, all of its clients are one.
         let client = asked.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let (reserve, rule) = match decide(asked, prices, key_prefix, ttl_seconds) {
+        let (reserve, rule) = match decide(asked, prices, key_prefix, (reservation, ttl_seconds)) {
             Ok(decided) => decided,
             Err(problem) if problem.kind == KEY_INVALID => {
                 let problem = self.limits.bad_key(client).unwrap_or(problem);
@@ -123,7 +123,12 @@ impl Admission {
         prices: &PriceBook,
         key_prefix: &KeyPrefix,
     ) -> Result<(), Problem> {
-        (self.reserve, self.rule) = decide(asked, prices, key_prefix, self.reserve.ttl_seconds)?;
+        (self.reserve, self.rule) = decide(
+            asked,
+            prices,
+            key_prefix,
+            (self.reserve.reservation, self.reserve.ttl_seconds),
+        )?;
         Ok(())
     }
 

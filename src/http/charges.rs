@@ -12,7 +12,6 @@ use super::place::Place;
 use super::prices::submit_priced;
 use super::words::{Limit, Quantity};
 use super::{App, problems};
-use crate::clock;
 use crate::ledger::{By, Charge, ChargeAtOnce};
 use crate::problem::Problem;
 use crate::views::{self, ChargeSearch, ViewName};
@@ -181,7 +180,7 @@ pub(super) async fn charge_at_once(
 
 /// Charges one body.
 pub(super) async fn charge(app: &App, by: &By, body: ChargeAtOnceBody) -> Result<Answered<ChargedAtOnceBody>, Failure> {
-    let reservation = body.id.unwrap_or_else(clock::fresh_reservation_id);
+    let reservation = body.id.unwrap_or_else(|| app.ledger.fresh_reservation_id());
     let command = |price| ChargeAtOnce {
         account: body.account,
         key: None,

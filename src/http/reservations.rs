@@ -12,7 +12,6 @@ use super::place::Place;
 use super::prices::submit_priced;
 use super::words::{Quantity, TtlSeconds};
 use super::{App, problems};
-use crate::clock;
 use crate::ledger::{By, Held, Payer, Refusal, ReserveCredits, Usage};
 use crate::problem::Problem;
 use crate::views::{self, ViewName};
@@ -202,7 +201,7 @@ pub(super) async fn reserve(
 /// Checks and holds for one body.
 pub(super) async fn hold(app: &App, by: &By, body: ReserveBody) -> Result<Answered<HeldBody>, Failure> {
     let payer = body.payer(app)?;
-    let reservation = body.id.unwrap_or_else(clock::fresh_reservation_id);
+    let reservation = body.id.unwrap_or_else(|| app.ledger.fresh_reservation_id());
     let command = |price| ReserveCredits {
         payer,
         reservation,

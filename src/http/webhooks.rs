@@ -3,18 +3,19 @@
 use std::str::FromStr;
 
 use axum::extract::State;
-use keyledger_events::{AccountId, Timestamp};
+use keyledger_events::{AccountId, Timestamp, TokenId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use super::answer::{Answered, Failure, List};
-use super::extract::{Allowed, InPath, InQuery, Json, Manage, PathId, Read};
+use super::extract::{Allowed, IdempotencyKey, InPath, InQuery, Json, Manage, PathId, Read, Scope};
 use super::look::read_cursor;
 use super::words::Limit;
 use super::{App, cursor, problems};
 use crate::clock;
 use crate::problem::{Problem, UNKNOWN_DELIVERY, UNKNOWN_WEBHOOK};
+use crate::requests::Came;
 use crate::webhooks::{AttemptMade, DeliveriesAway, Delivery, DeliverySearch, DeliveryState, Receiver};
 
 /// A receiver's name in a path. Of any form: one that nobody has is not found.
@@ -235,7 +236,7 @@ pub(super) struct DeliveryPage {
 }
 
 /// Which messages to send again.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReplayBody {
     /// Those that were queued at this moment or later.
@@ -244,6 +245,18 @@ pub(super) struct ReplayBody {
     /// And before this one.
     #[schema(value_type = String, format = DateTime, example = "2026-11-30T00:00:00Z")]
     to: Timestamp,
+}
+
+/// A message that is sent again.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AgainBody {
+    #[schema(example = "01JDE5Z8W4M3X7Q2V9T6R1K0PA")]
+    id: String,
+    #[schema(example = "billing")]
+    receiver: String,
+    /// From when on it is tried, for three days.
+    #[schema(value_type = String, format = DateTime)]
+    queued_at: Timestamp,
 }
 
 /// How many are sent again.
@@ -330,49 +343,83 @@ pub(super) async fn show_delivery(
     }))
 }
 
+/// The moment of a request, and whether it came before: then the moment at which it did.
+async fn moment<B: Serialize>(
+    app: &App,
+    key: &IdempotencyKey,
+    (token, route): (TokenId, &'static str),
+    asked: &B,
+) -> Result<(Timestamp, bool), Problem> {
+    let (account, now) = (AccountId::SYSTEM, clock::now());
+    let Some((scope, fingerprint)) = key.hashes(Scope { token, account, route }, asked)? else {
+        return Ok((now, false));
+    };
+    match app.requests.note(&scope, &fingerprint, [0; 16], now).await? {
+        Came::First => Ok((now, false)),
+        Came::Again { at, .. } => Ok((at, true)),
+        Came::Otherwise => Err(problems::idempotency_mismatch()),
+    }
+}
+
 /// Sends a message again, with the same id and body; one that waits is tried at once. Where the receiver is away, it is
 /// tried when that is tried.
 ///
-/// 200 the delivery, waiting. 404 no such receiver or delivery. 503 try again, which is safe.
+/// 200 it is sent again; with `Idempotent-Replayed: true` when this key came with this request before. 400 an
+/// `Idempotency-Key` that cannot be taken. 404 no such receiver or delivery. 422 the key came with another request. 503 try
+/// again, which is safe with the same key.
 #[utoipa::path(post, path = "/v1/webhooks/{receiver}/deliveries/{message}/replay", tag = "webhooks", params(
     ("receiver" = String, Path, description = "A receiver's name"),
     ("message" = String, Path, description = "A message's `webhook-id`"),
+    ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; remembered for 24 h"),
 ), responses(
-    (status = 200, description = "It is sent again.", body = DeliveryBody),
+    (status = 200, description = "It is sent again.", body = AgainBody),
 ))]
 pub(super) async fn replay_delivery(
     State(app): State<App>,
-    _: Allowed<Manage>,
+    caller: Allowed<Manage>,
     InPath((receiver, message)): InPath<(ReceiverName, MessageId)>,
-) -> Result<Answered<DeliveryBody>, Failure> {
-    let replayed = app.deliveries.replay(&receiver.0, &message.0, clock::now()).await?;
-    let found = match replayed {
-        true => app.deliveries.one(&receiver.0, &message.0).await?,
-        false => None,
+    key: IdempotencyKey,
+) -> Result<Answered<AgainBody>, Failure> {
+    let asked = (&receiver.0, &message.0);
+    let (at, again) = moment(&app, &key, (caller.caller.token, "replay-delivery"), &asked).await?;
+    if !app.deliveries.replay(&receiver.0, &message.0, at).await? {
+        return Err(MessageId::unknown().into());
+    }
+    let body = AgainBody {
+        id: message.0,
+        receiver: receiver.0,
+        queued_at: at,
     };
-    let (delivery, _) = found.ok_or_else(MessageId::unknown)?;
-    Ok(Answered::plain(delivery.into()))
+    Ok(Answered::plain(body).replayed(again))
 }
 
 /// Sends all messages to a receiver again that were queued in a span of time: after it lost what it had.
 ///
-/// 200 how many. 404 no such receiver. 422 a member is not acceptable. 503 try again, which is safe.
+/// 200 how many; with `Idempotent-Replayed: true` when this key came with this request before. 400 an `Idempotency-Key` that
+/// cannot be taken. 404 no such receiver. 422 a member is not acceptable, or the key came with another request. 503 try
+/// again, which is safe with the same key.
 #[utoipa::path(post, path = "/v1/webhooks/{receiver}/replay", tag = "webhooks", request_body = ReplayBody, params(
     ("receiver" = String, Path, description = "A receiver's name"),
+    ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; remembered for 24 h"),
 ), responses(
     (status = 200, description = "They are sent again.", body = ReplayedBody),
 ))]
 pub(super) async fn replay_deliveries(
     State(app): State<App>,
-    _: Allowed<Manage>,
+    caller: Allowed<Manage>,
     InPath(receiver): InPath<ReceiverName>,
+    key: IdempotencyKey,
     Json(body): Json<ReplayBody>,
 ) -> Result<Answered<ReplayedBody>, Failure> {
     if body.to <= body.from {
         return Err(problems::invalid_body("to", "to: must be after from").into());
     }
-    let span = (body.from, body.to);
-    let replayed = app.deliveries.replay_between(&receiver.0, span, clock::now()).await?;
+    let asked = (&receiver.0, &body);
+    let (at, again) = moment(&app, &key, (caller.caller.token, "replay-deliveries"), &asked).await?;
+    let replayed = app
+        .deliveries
+        .replay_between(&receiver.0, (body.from, body.to), at)
+        .await?;
     let replayed = replayed.ok_or_else(ReceiverName::unknown)?;
-    Ok(Answered::plain(ReplayedBody { replayed }))
+    Ok(Answered::plain(ReplayedBody { replayed }).replayed(again))
 }

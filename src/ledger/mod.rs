@@ -32,9 +32,10 @@ mod writer;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use keyledger_events::{Position, Shard};
+use keyledger_events::{Position, ReservationId, Shard, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -63,6 +64,7 @@ pub use rules::{
 pub use schedule::{Publication, Schedule};
 pub use signals::{KeySignals, Working};
 
+use crate::clock;
 use crate::log::{Log, Snapshot};
 use forwarded::Elsewhere;
 use work::{Job, Work};
@@ -186,6 +188,19 @@ impl Ledger {
             Err(mpsc::error::TrySendError::Full(job)) => job.fail(SubmitError::Busy),
             Err(mpsc::error::TrySendError::Closed(job)) => job.fail(SubmitError::Unavailable),
         }
+    }
+
+    /// An id for a reservation that is new now, by the log's time: that does not go back when the clock does.
+    pub fn fresh_reservation_id(&self) -> ReservationId {
+        let known = self.signals.time().borrow().unwrap_or(Timestamp::EPOCH);
+        let now = clock::now().max(known);
+        ReservationId::from_parts(now.ms(), clock::random_id_bits())
+    }
+
+    /// Waits until the log's time is known, at most this long.
+    pub async fn knows_time(&self, limit: Duration) {
+        let mut time = self.signals.time();
+        let _ = tokio::time::timeout(limit, time.wait_for(Option::is_some)).await;
     }
 
     /// Who has to know at once when a key is deleted asks here.

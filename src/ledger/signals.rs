@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use keyledger_events::KeyId;
+use keyledger_events::{KeyId, Timestamp};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +17,8 @@ pub struct KeySignals {
     denials: Denials,
     /// Counts how often it was heard that prices were published.
     prices: watch::Sender<u64>,
+    /// When the last event that is known was written, by the log's clock.
+    time: watch::Sender<Option<Timestamp>>,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +75,19 @@ impl KeySignals {
     /// Tells whoever keeps prices that there are new ones in the log.
     pub(super) fn prices_published(&self) {
         self.prices.send_modify(|heard| *heard = heard.wrapping_add(1));
+    }
+
+    /// The log's own time, as far as this process knows: it may be ahead of the clock, where that was wrong.
+    pub(super) fn heard_time(&self, recorded_at: Timestamp) {
+        self.time.send_if_modified(|known| {
+            let news = known.is_none_or(|known| known < recorded_at);
+            *known = Some(known.map_or(recorded_at, |known| known.max(recorded_at)));
+            news
+        });
+    }
+
+    pub(super) fn time(&self) -> watch::Receiver<Option<Timestamp>> {
+        self.time.subscribe()
     }
 
     /// Changes whenever it is heard that prices were published.

@@ -130,6 +130,8 @@ const QUERY_CONNECTIONS_MAX: u32 = 16;
 const PROJECTOR_CONNECTIONS_MAX: u32 = 8;
 /// For what proxies' holds come to, after the last of them was answered.
 const SETTLE_AT_END: Duration = Duration::from_secs(10);
+/// At the start.
+const LOG_ASKED_MAX: Duration = Duration::from_secs(2);
 const NOTE_DENIALS: Duration = Duration::from_secs(1);
 /// Longer than the faces take by themselves when they are told to stop: answers under way, then settlements.
 const DRAIN: Duration = Duration::from_secs(25);
@@ -200,6 +202,8 @@ impl Service {
         };
         let couriers = webhooks::start(webhooks, &rest);
 
+        // Ids are made by the log's time. Where that cannot be asked, nothing can be decided either.
+        ledger.knows_time(LOG_ASKED_MAX).await;
         let prices = Shelf::of_file(options.config.prices.clone());
         prices.follow(reading_log.clone(), ledger.key_signals().prices(), rest.clone());
         let mut face_tasks = Vec::new();

@@ -175,41 +175,52 @@ impl Deliveries {
         Ok(Some((found, attempts?.into_iter().flatten().collect())))
     }
 
-    /// Sends one again, with the same id and body; one that waits already is tried at once. `false`: there is none.
-    pub async fn replay(&self, receiver: &str, message: &str, now: Timestamp) -> Result<bool, DeliveriesAway> {
-        let done = sqlx::query(
-            "update webhook_deliveries set state = 'waiting', queued_at = $3, next_at = $3, ended_at = null
-             where receiver = $1 and message = $2",
+    /// Sends one again, with the same id and body; one that waits already is tried at once. Asked again for the same moment,
+    /// it does nothing more. `false`: there is none.
+    pub async fn replay(&self, receiver: &str, message: &str, at: Timestamp) -> Result<bool, DeliveriesAway> {
+        let known = sqlx::query_scalar(
+            "with again as (
+                 update webhook_deliveries set state = 'waiting', queued_at = $3, next_at = $3, ended_at = null
+                 where receiver = $1 and message = $2 and queued_at < $3
+             )
+             select exists (select from webhook_deliveries where receiver = $1 and message = $2)",
         )
         .bind(receiver)
         .bind(message)
-        .bind(time_column(now))
-        .execute(&self.pool)
+        .bind(time_column(at))
+        .fetch_one(&self.pool)
         .await?;
-        Ok(done.rows_affected() > 0)
+        Ok(known)
     }
 
-    /// Sends all again that were queued in a span of time. Answers how many; `None`: no such receiver.
+    /// Sends all again that were queued in a span of time. Asked again for the same moment, it does nothing more. Answers how
+    /// many there were; `None`: no such receiver.
     pub async fn replay_between(
         &self,
         receiver: &str,
         (from, to): (Timestamp, Timestamp),
-        now: Timestamp,
+        at: Timestamp,
     ) -> Result<Option<u64>, DeliveriesAway> {
         if !self.knows(receiver).await? {
             return Ok(None);
         }
-        let done = sqlx::query(
+        sqlx::query(
             "update webhook_deliveries set state = 'waiting', queued_at = $4, next_at = $4, ended_at = null
-             where receiver = $1 and queued_at >= $2 and queued_at < $3",
+             where receiver = $1 and queued_at >= $2 and queued_at < $3 and queued_at < $4",
         )
         .bind(receiver)
         .bind(time_column(from))
         .bind(time_column(to))
-        .bind(time_column(now))
+        .bind(time_column(at))
         .execute(&self.pool)
         .await?;
-        Ok(Some(done.rows_affected()))
+        let again: i64 =
+            sqlx::query_scalar("select count(*) from webhook_deliveries where receiver = $1 and queued_at = $2")
+                .bind(receiver)
+                .bind(time_column(at))
+                .fetch_one(&self.pool)
+                .await?;
+        Ok(Some(again.unsigned_abs()))
     }
 }
 

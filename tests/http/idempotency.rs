@@ -91,6 +91,21 @@ async fn made(stage: &Stage, path: &str, body: Value) -> Value {
     stage.operator.post(path, body).await.json(201)
 }
 
+/// A receiver to whom two messages were sent, as its courier would have written it down.
+async fn told(stage: &Stage) {
+    let mut owner = stage.harness.owner().await;
+    for statement in [
+        "insert into webhook_receivers (receiver, url, kinds) values ('billing', 'http://127.0.0.1:9/', '{}')
+         on conflict do nothing",
+        "insert into webhook_deliveries (receiver, message, kind, account_id, body, queued_at, state, next_at, ended_at)
+         select 'billing', message, 'key.leaked', gen_random_uuid(), '{}', '2026-02-01', 'delivered', '2026-02-01',
+             '2026-02-01'
+         from unnest(array['one', 'two']) as message on conflict do nothing",
+    ] {
+        sqlx::query(statement).execute(&mut owner).await.unwrap();
+    }
+}
+
 /// One call of each kind, all about things of their own.
 async fn calls(stage: &Stage) -> Vec<Call> {
     let (account, key) = stage.customer("100").await;
@@ -115,6 +130,7 @@ async fn calls(stage: &Stage) -> Vec<Call> {
     let book = |price: &str| json!({"prices": [{"endpoint": "serp", "match": "GET /serp", "price": price}]});
     let of = |rest: &str| format!("{account}{rest}");
     let _ = &key;
+    told(stage).await;
     vec![
         call(
             "post /v1/accounts",
@@ -237,6 +253,21 @@ async fn calls(stage: &Stage) -> Vec<Call> {
             json!({"amount": "0.5", "reason": "Stale"}),
             json!({"amount": "1", "reason": "Stale"}),
             201,
+        ),
+        Call {
+            operation: "post /v1/webhooks/{receiver}/deliveries/{message}/replay",
+            path: "/v1/webhooks/billing/deliveries/one/replay".to_owned(),
+            body: Value::Null,
+            other: Other::Path("/v1/webhooks/billing/deliveries/two/replay".to_owned()),
+            status: 200,
+            shown_once: None,
+        },
+        call(
+            "post /v1/webhooks/{receiver}/replay",
+            "/v1/webhooks/billing/replay".to_owned(),
+            json!({"from": "2026-01-01T00:00:00Z", "to": "2027-01-01T00:00:00Z"}),
+            json!({"from": "2026-01-01T00:00:00Z", "to": "2026-06-01T00:00:00Z"}),
+            200,
         ),
         call(
             "put /v1/prices",

@@ -128,6 +128,26 @@ impl Site {
 
     /// With these roles alone, `api` and `gateway` among them.
     pub async fn serve_as(&self, roles: &str, level: &str) -> Service {
+        self.serve_in(roles, level, &[]).await
+    }
+
+    /// By a clock that is wrong by so many seconds.
+    pub async fn serve_by_clock(&self, ahead: i64) -> Service {
+        let libraries = std::fs::read_dir("/usr/lib").unwrap();
+        let mut libraries = libraries.map(|entry| entry.unwrap().path().join("faketime/libfaketimeMT.so.1"));
+        let library = libraries.find(|path| path.exists());
+        let library = library.expect("this test needs libfaketime: run `tools/setup`");
+        let library = library.to_str().unwrap().to_owned();
+        // Only the wall clock: nobody's timers stand still or run ahead.
+        let clock = [
+            ("LD_PRELOAD", library),
+            ("FAKETIME", format!("{ahead:+}s")),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ];
+        self.serve_in("all", "info", &clock).await
+    }
+
+    async fn serve_in(&self, roles: &str, level: &str, variables: &[(&str, String)]) -> Service {
         let number = self.started.get() + 1;
         self.started.set(number);
         let ready_file = self.directory.path().join(format!("ready-{number}.json"));
@@ -141,6 +161,7 @@ impl Site {
             .args(["--stream-prefix", &self.harness.name, "--roles", roles])
             .env("DATABASE_URL", self.harness.owner_url())
             .env("KEYLEDGER_LOG", level)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stderr(File::create(&log).unwrap())
             .stdout(Stdio::null())
             .kill_on_drop(true)

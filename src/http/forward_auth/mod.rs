@@ -142,9 +142,12 @@ async fn answer(app: &App, head: &Parts) -> Result<Answer, Problem> {
         client: asked::client(&head.headers),
     };
     let ttl_seconds = TtlSeconds::DEFAULT.get();
-    let (quotas, admission) = app
-        .forward_auth
-        .admit(&asked, &app.prices.book(), &app.key_prefix, ttl_seconds);
+    let (quotas, admission) = app.forward_auth.admit(
+        &asked,
+        &app.prices.book(),
+        &app.key_prefix,
+        (app.ledger.fresh_reservation_id(), ttl_seconds),
+    );
     let holding = match admission {
         Ok(admission) => hold_for(app, caller, &asked, admission).await,
         Err(problem) => Err(problem),

@@ -117,6 +117,7 @@ impl Writer {
 
     pub(super) fn advance(&mut self, head: Head) {
         self.head = Some(head);
+        self.signals.heard_time(head.recorded_at);
         self.heard = Some(head);
         self.elsewhere.may_be();
         self.look_at = Instant::now() + FOLLOW_EVERY;

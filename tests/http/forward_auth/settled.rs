@@ -130,7 +130,9 @@ async fn forward_auth_tops_up_from_the_balance_what_came_beyond_a_hold() {
     let behind = Behind::proxy("100").await;
     let asked = behind.ask("GET", "/topped").await;
     assert_eq!(asked.header("credits-held"), "1");
-    let settled = behind.settle(&asked, &FIVE).await.json(200);
+    let told = behind.settle(&asked, &FIVE).await;
+    let after = told.position().to_owned();
+    let settled = told.json(200);
     assert_eq!(
         (&settled["charged"], &settled["returned"], &settled["available"]),
         (&"1".into(), &"0".into(), &"97.5".into())
@@ -150,7 +152,7 @@ async fn forward_auth_tops_up_from_the_balance_what_came_beyond_a_hold() {
     let lines = behind
         .stage
         .operator
-        .get(&format!("{}/charges", behind.account))
+        .get(&format!("{}/charges?after={after}", behind.account))
         .await
         .json(200);
     assert_eq!(lines["items"][0]["id"], settled["top_up"]["id"]);
