@@ -6,6 +6,7 @@ mod checked;
 mod credits;
 mod distrusted;
 mod halted;
+mod law;
 mod outages;
 mod rebuilt;
 mod usage;
