@@ -5,6 +5,7 @@ pub mod browser;
 pub mod credits;
 mod doors;
 mod held_wire;
+mod key_page;
 mod key_use;
 mod keys;
 mod live;

@@ -11,6 +11,7 @@ mod driver;
 mod framed;
 mod keys;
 mod leaving;
+mod limits;
 mod own_tools;
 mod view;
 
