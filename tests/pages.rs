@@ -11,4 +11,5 @@ mod keys;
 mod live;
 pub mod operator;
 mod plans;
+mod prices;
 mod rounds;

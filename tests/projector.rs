@@ -8,6 +8,7 @@ mod distrusted;
 mod halted;
 mod law;
 mod outages;
+mod priced;
 mod rebuilt;
 mod usage;
 

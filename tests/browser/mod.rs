@@ -13,6 +13,7 @@ mod keys;
 mod leaving;
 mod limits;
 mod own_tools;
+mod prices;
 mod view;
 
 pub use browse::Browser;
