@@ -6,8 +6,10 @@ mod checked;
 mod credits;
 mod distrusted;
 mod halted;
+mod law;
 mod notices;
 mod outages;
+mod priced;
 mod rebuilt;
 mod usage;
 

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use keyledger::log::{Log, open_pool, service_options};
 use keyledger::reprice::{OfEndpoint, OutOfBounds, Repriced, Sums, reprice};
 use keyledger_events::{Credits, Shard, Timestamp};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// Charge what was used in a time at the prices of another book, for each account, and change nothing.
 ///
@@ -84,8 +84,8 @@ async fn told(asked: &Reprice) -> anyhow::Result<u8> {
     })
 }
 
-fn members(sums: &Sums) -> Result<Map<String, Value>, OutOfBounds> {
-    let members = json!({
+fn members(sums: &Sums) -> Result<Value, OutOfBounds> {
+    Ok(json!({
         "charges": sums.charges,
         "quantity": sums.quantity,
         "charged": sums.charged,
@@ -95,18 +95,14 @@ fn members(sums: &Sums) -> Result<Map<String, Value>, OutOfBounds> {
         "would_refund": sums.would_refund,
         "would_be": sums.would_be()?,
         "difference": sums.difference()?,
-    });
-    Ok(match members {
-        Value::Object(members) => members,
-        _ => Map::new(),
-    })
+    }))
 }
 
 fn tell_json(asked: &Reprice, repriced: &Repriced) -> anyhow::Result<()> {
     let line = |head: Value, sums: &Sums| -> anyhow::Result<()> {
         let mut line = head;
-        if let Value::Object(line) = &mut line {
-            line.extend(members(sums)?);
+        if let (Value::Object(line), Value::Object(members)) = (&mut line, members(sums)?) {
+            line.extend(members);
         }
         println!("{line}");
         Ok(())

@@ -90,7 +90,7 @@ impl Inside {
 }
 
 /// What stands around every page of an account.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Around {
     named: Option<Account>,
     balance: Option<Balance>,

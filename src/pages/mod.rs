@@ -119,6 +119,8 @@ fn account_pages() -> Router<Pages> {
     Router::new()
         .route("/keys", get(keys::list).post(keys::create))
         .route("/keys/new", get(keys::ask_name))
+        .route("/keys/{key}", get(keys::show))
+        .route("/keys/{key}/limit", post(keys::limit))
         .route("/keys/{key}/rename", get(keys::ask_new_name).post(keys::rename))
         .route("/keys/{key}/delete", get(keys::ask_to_delete).post(keys::delete))
         .route("/keys/{key}/rotate", get(keys::ask_to_rotate).post(keys::rotate))

@@ -1,6 +1,7 @@
 //! Forms: taken from a page of ours alone, twice over. The browser says where the form stood, and the form carries what
 //! only the session's own pages know.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::Form;
@@ -19,13 +20,18 @@ use crate::sessions::CookieSecret;
 #[serde(default)]
 pub(super) struct Fields {
     /// Of the session.
-    token: String,
+    pub(super) token: String,
     /// Names the form as it was shown, so that sending it twice does one thing.
     pub(super) request: String,
     pub(super) name: String,
     pub(super) environment: String,
     pub(super) overlap: String,
     pub(super) compromised: Option<String>,
+    pub(super) limit_amount: String,
+    pub(super) limit_per: String,
+    /// Boxes that are ticked, by name.
+    #[serde(flatten)]
+    pub(super) more: BTreeMap<String, String>,
 }
 
 /// A form of the session's own. 403 from elsewhere, or of another session. 401 no session. 400 no form.

@@ -38,7 +38,7 @@ struct Inner {
     read: Mutex<Seq>,
 }
 
-/// Books read at once: one may have half a megabyte.
+/// Books read at once: one may have 256 KiB.
 const BOOKS_AT_ONCE: u32 = 8;
 /// When nothing was heard for so long, the log is asked all the same.
 const LOOK_EVERY: Duration = Duration::from_secs(30);

@@ -18,6 +18,7 @@ mod key_search;
 mod key_totals;
 mod key_use;
 mod keys;
+mod keys_tried;
 mod live;
 mod open_grants;
 mod plans;

@@ -11,7 +11,9 @@ mod driver;
 mod framed;
 mod keys;
 mod leaving;
+mod limits;
 mod own_tools;
+mod prices;
 mod view;
 
 pub use browse::Browser;

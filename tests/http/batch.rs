@@ -292,9 +292,12 @@ async fn a_batch_is_answered_while_it_is_still_being_sent_and_a_client_that_hang
     drop(socket);
     let charged = async || {
         let log = whole_log(&stage.harness.log()).await;
-        let charges = log.iter().filter_map(|recorded| match &recorded.event {
-            Event::CreditsCharged(e) => Some(e.reservation.to_string()),
-            _ => None,
+        let charges = log.iter().filter_map(|recorded| {
+            if let Event::CreditsCharged(e) = &recorded.event {
+                Some(e.reservation.to_string())
+            } else {
+                None
+            }
         });
         charges.collect::<HashSet<_>>()
     };

@@ -409,3 +409,22 @@ async fn opening_accounts_under_a_key_races_with_nobody_else() {
     let billing = stage.client(keyledger::tokens::Role::Operator).await;
     assert_ne!(open(&billing, "round-0").await, open(&stage.operator, "round-0").await);
 }
+
+#[tokio::test]
+async fn a_key_that_is_none_is_refused_by_every_call_before_it_does_anything() {
+    let stage = Stage::open().await;
+    let calls = calls(&stage).await;
+    let before = events(&stage).await;
+    for call in &calls {
+        for none in ["", " ", "a b", &"x".repeat(256)] {
+            let answer = call.sent(&stage.operator, none).await;
+            assert_eq!(
+                answer.problem(400),
+                "bad-idempotency-key",
+                "{} {none:?}",
+                call.operation
+            );
+        }
+    }
+    assert_eq!(events(&stage).await, before);
+}

@@ -15,28 +15,25 @@ pub fn prices_are_those_that_held(log: &[Recorded]) {
     let mut held = std::collections::HashMap::new();
     let mut seen = 0;
     for recorded in log {
-        match &recorded.event {
-            Event::PricesPublished(e) => {
-                assert!(e.valid_from >= recorded.time);
-                books.push((e.version, e.valid_from));
-            }
-            Event::CreditsReserved(e) => {
-                let holds = books
-                    .iter()
-                    .filter(|(_, from)| *from <= recorded.time)
-                    .map(|(version, _)| *version)
-                    .max();
-                assert_eq!(
-                    e.work.price_version,
-                    holds.unwrap_or(0),
-                    "position {}",
-                    recorded.position
-                );
-                held.insert(e.reservation, e.work.clone());
-                seen += 1;
-            }
-            Event::CreditsCharged(e) => assert_eq!(e.work, held[&e.reservation]),
-            _ => {}
+        if let Event::PricesPublished(e) = &recorded.event {
+            assert!(e.valid_from >= recorded.time);
+            books.push((e.version, e.valid_from));
+        } else if let Event::CreditsReserved(e) = &recorded.event {
+            let holds = books
+                .iter()
+                .filter(|(_, from)| *from <= recorded.time)
+                .map(|(version, _)| *version)
+                .max();
+            assert_eq!(
+                e.work.price_version,
+                holds.unwrap_or(0),
+                "position {}",
+                recorded.position
+            );
+            held.insert(e.reservation, e.work.clone());
+            seen += 1;
+        } else if let Event::CreditsCharged(e) = &recorded.event {
+            assert_eq!(e.work, held[&e.reservation]);
         }
     }
     assert!(seen > 0, "nothing had a price");

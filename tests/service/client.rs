@@ -53,6 +53,17 @@ impl Client {
         })
     }
 
+    /// With more headers and a body.
+    pub async fn post_with(&self, path: &str, more: &[(&str, &str)], body: Value) -> Reply {
+        let sent = self.send(Method::POST, path, more, Some(body)).await;
+        let (status, headers, bytes) = sent.unwrap_or_else(|| panic!("POST {path} was not answered"));
+        Reply {
+            status,
+            headers,
+            json: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+        }
+    }
+
     /// The answer's body as it came.
     pub async fn get_text(&self, path: &str) -> String {
         let (status, _, bytes) = self.send(Method::GET, path, &[], None).await.expect("an answer");

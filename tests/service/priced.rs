@@ -88,3 +88,31 @@ async fn a_service_that_is_killed_comes_back_with_the_prices_that_hold() {
     assert_eq!(operator.post(&settle, json!({})).await.text("/charged"), "0.5");
     prices_are_those_that_held(&whole_log(&site.harness.log()).await);
 }
+
+/// Hundreds of entries with long patterns: nearly 256 KiB, sent by the process that leads and by the one that does not.
+#[tokio::test]
+async fn the_largest_book_reaches_the_leader_the_bus_and_every_process() {
+    let site = Site::start().await;
+    let (here, there) = (site.serve().await, site.serve().await);
+    let customer = Customer::open(&site.operator(&here), "1000").await;
+    let long = (0..450)
+        .map(|n| json!({"endpoint": format!("e{n}"), "match": format!("GET /{n}/{}", "x".repeat(480)), "price": "1"}));
+    let mut prices: Vec<Value> = long.collect();
+    prices.extend(book("7")["prices"].as_array().unwrap().clone());
+    for (n, service) in [&here, &there].into_iter().enumerate() {
+        let told = site
+            .operator(service)
+            .try_call(Method::PUT, "/v1/prices", Some(json!({ "prices": prices })))
+            .await
+            .expect("an answer");
+        assert_eq!((told.status.as_u16(), &told.json["version"]), (200, &json!(n + 1)));
+        for other in [&here, &there] {
+            let answer = Client::new(&other.gateway, &customer.secret).get("/serp?q=rust").await;
+            assert_eq!(answer.headers["credits-charged"], "7");
+        }
+        // What comes after it on the bus is in the views too.
+        let after = format!("/balance?after={}", told.position());
+        assert_eq!(site.operator(&here).get(&customer.path(&after)).await.status, 200);
+    }
+    prices_are_those_that_held(&whole_log(&site.harness.log()).await);
+}

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::process::{Customer, Site};
 use crate::harness::until;
+use crate::ledger::writers::whole_log;
 use crate::projector::appended::append;
 
 #[tokio::test]
@@ -131,4 +132,46 @@ async fn a_projection_that_one_service_halted_is_known_to_one_that_folds_nothing
     .await;
     let refused = Client::new(&folding.api, "").get("/readyz").await;
     assert_eq!(refused.status, 503, "the one that folds is not ready");
+}
+
+/// One of them leads and decides for the other: the key travels with the command.
+#[tokio::test]
+async fn what_two_services_are_asked_under_one_idempotency_key_happens_once() {
+    let site = Site::start().await;
+    let (here, there) = (site.serve().await, site.serve().await);
+    let (one, other) = (site.operator(&here), site.operator(&there));
+    for round in 0..20 {
+        let key = format!("round-{round}");
+        let key = [("idempotency-key", key.as_str())];
+        let body = json!({ "name": "Globex" });
+        let (a, b) = tokio::join!(
+            one.post_with("/v1/accounts", &key, body.clone()),
+            other.post_with("/v1/accounts", &key, body.clone()),
+        );
+        assert_eq!(
+            (a.status.as_u16(), b.status.as_u16()),
+            (201, 201),
+            "{} {}",
+            a.json,
+            b.json
+        );
+        assert_eq!(a.json, b.json);
+        let grants = format!("/v1/accounts/{}/grants", a.text("/id"));
+        let grant = json!({ "amount": "5", "source": "purchase" });
+        let (a, b) = tokio::join!(
+            one.post_with(&grants, &key, grant.clone()),
+            other.post_with(&grants, &key, grant.clone()),
+        );
+        assert_eq!(a.json, b.json);
+        let another = json!({ "amount": "6", "source": "purchase" });
+        let refused = other.post_with(&grants, &key, another).await;
+        assert_eq!(
+            (refused.status.as_u16(), refused.text("/code")),
+            (422, "idempotency-mismatch".to_owned())
+        );
+    }
+    let events = whole_log(&site.harness.log()).await;
+    let granted = events.iter().filter(|e| matches!(e.event, Event::CreditsGranted(_)));
+    let opened = events.iter().filter(|e| matches!(e.event, Event::AccountOpened(_)));
+    assert_eq!((opened.count(), granted.count()), (20, 20));
 }

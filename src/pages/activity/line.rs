@@ -111,7 +111,7 @@ pub(super) fn reservation(event: &Event) -> Option<ReservationId> {
 }
 
 /// Events of our own log, read.
-pub(super) fn decoded(stored: &[Stored]) -> Result<Vec<Recorded>, Fault> {
+pub(in crate::pages) fn decoded(stored: &[Stored]) -> Result<Vec<Recorded>, Fault> {
     let read = |stored: &Stored| {
         stored.decode().map_err(|error| {
             tracing::error!(%error, position = %stored.position, "the log holds what cannot be read");

@@ -10,5 +10,7 @@ mod show;
 mod why;
 mod words;
 
+pub(super) use line::decoded;
 pub(super) use list::list;
 pub(super) use show::{document, show};
+pub(super) use why::why_denied;

@@ -23,7 +23,7 @@ pub(super) const fn why_deleted(reason: DeleteReason) -> &'static str {
     }
 }
 
-pub(super) const fn why_denied(reason: DenyReason) -> &'static str {
+pub(in crate::pages) const fn why_denied(reason: DenyReason) -> &'static str {
     match reason {
         DenyReason::Deleted => "it is deleted",
         DenyReason::Expired => "its time is over",

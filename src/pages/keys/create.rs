@@ -6,6 +6,7 @@ use axum::response::Response;
 use http::StatusCode;
 use keyledger_events::{CommandId, Environment, KeyDigest, KeyId, KeyName, KeySecret};
 
+use super::limits::{self, LimitFields, Wrong};
 use crate::clock;
 use crate::http::Place;
 use crate::ledger::{CreateKey, KeyLimits, Refusal, SubmitError, idempotent_command_id};
@@ -25,6 +26,7 @@ struct NewKeyPage<'a> {
     name: String,
     test: bool,
     error: Option<String>,
+    limits: LimitFields,
 }
 
 #[derive(Template)]
@@ -62,6 +64,7 @@ pub(in crate::pages) async fn ask_name(
         name: String::new(),
         test: false,
         error: None,
+        limits: LimitFields::empty(&pages),
     };
     page(StatusCode::OK, &shown)
 }
@@ -83,8 +86,8 @@ pub(super) fn form_command(posted: &Posted, form: &str, asked: &str) -> Option<C
 
 /// Makes a key and shows its text.
 ///
-/// 201 made. 200 the same form again: the key, without its text. 409 too many keys. 422 the name cannot be taken, or the
-/// form was used for another key. 503 nothing was written, or nobody knows.
+/// 201 made. 200 the same form again: the key, without its text. 409 too many keys. 422 the name or a limit cannot be taken,
+/// or the form was used for another key. 503 nothing was written, or nobody knows.
 pub(in crate::pages) async fn create(
     State(pages): State<Pages>,
     root: Root,
@@ -97,9 +100,23 @@ pub(in crate::pages) async fn create(
     };
     let name = match KeyName::parse(&posted.fields.name) {
         Ok(name) => name,
-        Err(error) => return again(&pages, root, posted, format!("The name {error}.")).await,
+        Err(error) => return again(&pages, root, posted, Some(format!("The name {error}.")), None).await,
     };
-    let asked = format!("{}\n{}", environment.as_str(), posted.fields.name);
+    let limits = limits::scopes(&posted.fields.more)
+        .and_then(|scopes| limits::spending(&posted.fields).map(|spending| (scopes, spending)));
+    let (scopes, spending) = match limits {
+        Ok(limits) => limits,
+        Err(Wrong::Form) => return Err(Fault::BadForm),
+        Err(wrong @ (Wrong::Amount | Wrong::Scopes)) => return again(&pages, root, posted, None, Some(wrong)).await,
+    };
+    let limits = KeyLimits {
+        scopes,
+        spending,
+        ..KeyLimits::default()
+    };
+    let fields = &posted.fields;
+    let named = (environment.as_str(), &fields.name, &limits.scopes, &limits.spending);
+    let asked = serde_json::to_string(&named).map_err(|_| Fault::Internal)?;
     let command = form_command(&posted, "portal keys", &asked).ok_or(Fault::Internal)?;
     let secret = KeySecret::from_random(&pages.key_prefix, environment, clock::random_secret_bits());
     let key = clock::fresh_key_id();
@@ -111,7 +128,7 @@ pub(in crate::pages) async fn create(
         digest: secret.digest(),
         environment,
         expires_at: None,
-        limits: KeyLimits::default(),
+        limits,
     };
     let answer = match pages.ledger.submit(asked, posted.viewer.by_command(command)).await {
         Ok(answer) => answer,
@@ -120,7 +137,7 @@ pub(in crate::pages) async fn create(
             ..
         }) => {
             let text = format!("You have {limit} keys, which is the most there can be. Delete one that is not used.");
-            return again(&pages, root, posted, text).await;
+            return again(&pages, root, posted, Some(text), None).await;
         }
         Err(error) => return Err(error.into()),
     };
@@ -144,15 +161,22 @@ pub(in crate::pages) async fn create(
 }
 
 /// The form once more, with what was wrong with it.
-async fn again(pages: &Pages, root: Root, posted: Posted, error: String) -> Result<Response, Fault> {
+async fn again(
+    pages: &Pages,
+    root: Root,
+    posted: Posted,
+    error: Option<String>,
+    wrong: Option<Wrong>,
+) -> Result<Response, Fault> {
     // `/portal/keys` takes the form; its page stands one step up.
     let around = Around::of(pages, posted.viewer.session.account).await?;
     let shown = NewKeyPage {
         frame: Frame::inside(pages, root, "keys", "Generate a new key", &posted.viewer, around)?,
+        limits: LimitFields::new(pages, &posted.fields, wrong),
         request: posted.fields.request,
         name: posted.fields.name,
         test: posted.fields.environment == "test",
-        error: Some(error),
+        error,
     };
     page(StatusCode::UNPROCESSABLE_ENTITY, &shown)
 }

@@ -16,10 +16,14 @@ use crate::pages::arriving::Arriving;
 use crate::pages::dress::page;
 use crate::pages::fault::Fault;
 use crate::pages::frame::{Around, Frame, Root};
+use crate::pages::name::Shown;
 use crate::views::{Key, KeyPage, KeySearch, KeyState, ViewName};
 
 /// As many as weigh little and are read at once.
 const KEYS_A_PAGE: u32 = 25;
+/// Of dead keys that were tried; each is a thing to look into.
+const TRIED_SHOWN: u32 = 5;
+const TRIED_SECONDS: u32 = 7 * 86_400;
 
 /// What the address of the list may say.
 #[derive(Debug, Default, Deserialize)]
@@ -50,6 +54,14 @@ struct KeysPage<'a> {
     done: Option<&'static str>,
     /// Of the form in the dialog.
     request: String,
+    /// Keys that work no more and were tried of late.
+    tried: Vec<Tried>,
+}
+
+struct Tried {
+    id: KeyId,
+    name: Shown,
+    preview: String,
 }
 
 /// The keys that work, the newest first. 200. 401 no session. 404 an address of no list. 503 the view is behind.
@@ -61,7 +73,7 @@ pub(in crate::pages) async fn list(
 ) -> Result<Response, Fault> {
     let now = clock::now();
     let first_day = first_day(now);
-    let (viewer, (look, around, keys, used)) = arriving
+    let (viewer, (look, around, keys, used, tried)) = arriving
         .reads(async |account| {
             let Query(look) = look.map_err(|_| Fault::NotFound)?;
             tokio::try_join!(
@@ -79,12 +91,15 @@ pub(in crate::pages) async fn list(
                 limit: KEYS_A_PAGE,
                 after: look.below,
             };
-            let (around, keys, used) = tokio::join!(
+            let (around, keys, used, tried) = tokio::join!(
                 Around::of(&pages, account),
                 pages.views.keys_found(account, &working, now, KEYS_A_PAGE, look.below),
                 pages.views.keys_use(account, asked, first_day),
+                pages
+                    .views
+                    .dead_keys_tried(account, now, now.minus_seconds(TRIED_SECONDS), TRIED_SHOWN),
             );
-            Ok((look, around?, keys?.value, used?))
+            Ok((look, around?, keys?.value, used?, tried?))
         })
         .await?;
     let frame = Frame::inside(&pages, root, "keys", "API access", &viewer, around)?;
@@ -103,6 +118,14 @@ pub(in crate::pages) async fn list(
             Done::Deleted => "The key is deleted. It stopped working at once.",
         }),
         request: clock::fresh_command_id().as_str().to_owned(),
+        tried: tried
+            .into_iter()
+            .map(|key| Tried {
+                id: key.id,
+                name: Shown::new(&key.name),
+                preview: key.preview,
+            })
+            .collect(),
     };
     page(StatusCode::OK, &shown)
 }

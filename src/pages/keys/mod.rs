@@ -2,17 +2,20 @@
 
 mod create;
 mod delete;
+mod limits;
 mod list;
 mod month;
 mod rename;
 mod rotate;
 mod row;
+mod show;
 
 pub(super) use create::{ask_name, create};
 pub(super) use delete::{ask_to_delete, delete};
 pub(super) use list::list;
 pub(super) use rename::{ask_new_name, rename};
 pub(super) use rotate::{ask_to_rotate, rotate};
+pub(super) use show::{limit, show};
 
 use keyledger_events::{AccountId, KeyId};
 

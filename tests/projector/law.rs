@@ -1,0 +1,258 @@
+//! The law of the house, over a hundred thousand commands: what the views say, what the log adds up to, and what the ledger
+//! believes are the same, to the millionth of a credit; also while views are rebuilt, and whatever time did in between.
+
+mod chance;
+
+use std::collections::HashMap;
+
+use futures_util::future::join_all;
+use keyledger::clock;
+use keyledger::ledger::{Account, Ledger, OpenAccount, Payer, Price, ReserveCredits, Usage};
+use keyledger::log::Log;
+use keyledger::projector::{View, check_views, rebuild};
+use keyledger_events::{
+    AccountId, AccountName, Credits, Endpoint, Event, KeyDigest, KeyId, PlanId, Position, Recorded, ReservationId,
+};
+
+use super::{level, project};
+use crate::harness::Harness;
+use crate::ledger::customer::{by_system, create_key, credits};
+use chance::Dice;
+
+const COMMANDS: usize = 100_000;
+const ACCOUNTS: usize = 60;
+/// Sent at once: the writer puts them into a few appends.
+const TOGETHER: usize = 2_500;
+
+/// What is added up from the events alone, without any rule.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Sums {
+    granted: i64,
+    charged: i64,
+    refunded: i64,
+    expired: i64,
+    corrected: i64,
+    held: i64,
+}
+
+/// What the log says so far of one account.
+struct Person {
+    state: Account,
+    sums: Sums,
+    keys: Vec<(KeyId, KeyDigest)>,
+    open: Vec<ReservationId>,
+    charged: Vec<(ReservationId, Position)>,
+    plans: Vec<PlanId>,
+}
+
+struct World {
+    ledger: Ledger,
+    log: Log,
+    dice: Dice,
+    people: HashMap<AccountId, Person>,
+    order: Vec<AccountId>,
+    read: Position,
+    kinds: HashMap<&'static str, usize>,
+}
+
+impl World {
+    async fn open(harness: &Harness) -> World {
+        let (ledger, log) = (harness.ledger(), harness.log());
+        let mut order = Vec::new();
+        for n in 0..ACCOUNTS {
+            let account = clock::fresh_account_id();
+            let open = OpenAccount {
+                account,
+                name: AccountName::parse("Acme").unwrap(),
+                external_ref: None,
+                credit_limit: if n % 5 == 0 { credits("5") } else { Credits::ZERO },
+            };
+            ledger.submit(open, by_system()).await.unwrap();
+            create_key(&ledger, account).await;
+            create_key(&ledger, account).await;
+            order.push(account);
+        }
+        let mut world = World {
+            ledger,
+            log,
+            dice: Dice::new(),
+            people: HashMap::new(),
+            order,
+            read: Position::START,
+            kinds: HashMap::new(),
+        };
+        world.read_on().await;
+        world
+    }
+
+    /// Folds what is new in the log: by the ledger's own state, and by adding up.
+    async fn read_on(&mut self) {
+        loop {
+            let page = self.log.read(self.read, 10_000).await.unwrap();
+            let Some(last) = page.last() else { return };
+            self.read = last.position;
+            for stored in page {
+                let recorded = stored.decode().unwrap();
+                let person = self.people.entry(recorded.account).or_insert_with(|| Person {
+                    state: Account::nobody(recorded.account),
+                    sums: Sums::default(),
+                    keys: Vec::new(),
+                    open: Vec::new(),
+                    charged: Vec::new(),
+                    plans: Vec::new(),
+                });
+                person.state.evolve(&recorded).unwrap();
+                *self.kinds.entry(recorded.event.short_name()).or_default() += 1;
+                person.note(&recorded);
+            }
+        }
+    }
+}
+
+impl Person {
+    fn note(&mut self, recorded: &Recorded) {
+        let sums = &mut self.sums;
+        if let Event::CreditsGranted(e) = &recorded.event {
+            sums.granted += e.amount.micros();
+        } else if let Event::CreditsExpired(e) = &recorded.event {
+            sums.expired += e.amount.micros();
+        } else if let Event::CreditsReserved(e) = &recorded.event {
+            sums.held += e.amount.micros();
+            self.open.push(e.reservation);
+        } else if let Event::CreditsCharged(e) = &recorded.event {
+            sums.held -= e.charged.micros() + e.returned.micros();
+            sums.charged += e.charged.micros();
+            self.open.retain(|id| *id != e.reservation);
+            if !e.charged.is_zero() {
+                self.charged.push((e.reservation, recorded.position));
+            }
+        } else if let Event::CreditsReleased(e) = &recorded.event {
+            sums.held -= e.returned.micros();
+            self.open.retain(|id| *id != e.reservation);
+        } else if let Event::CreditsRefunded(e) = &recorded.event {
+            sums.refunded += e.amount.micros();
+        } else if let Event::CreditsCorrected(e) = &recorded.event {
+            sums.corrected += e.amount.micros();
+        } else if let Event::KeyCreated(e) = &recorded.event {
+            self.keys.push((e.key, e.digest));
+        } else if let Event::KeyDeleted(e) = &recorded.event {
+            self.keys.retain(|(key, _)| *key != e.key);
+        } else if let Event::PlanStarted(e) = &recorded.event {
+            self.plans.push(e.plan);
+        } else if let Event::PlanEnded(e) = &recorded.event {
+            self.plans.retain(|plan| *plan != e.plan);
+        }
+    }
+}
+
+impl World {
+    async fn commands(&mut self, many: usize) -> usize {
+        let mut done = 0;
+        for _ in 0..many / TOGETHER {
+            let mut together = Vec::with_capacity(TOGETHER);
+            for _ in 0..TOGETHER {
+                together.push(self.any());
+            }
+            done += join_all(together).await.into_iter().filter(|done| *done).count();
+            self.read_on().await;
+        }
+        done
+    }
+
+    /// What the ledger says it has available, after everything that is due: by a hold that costs nothing.
+    async fn believed(&self, account: AccountId) -> Credits {
+        let nothing = ReserveCredits {
+            payer: Payer::Account(account),
+            reservation: clock::fresh_reservation_id(),
+            endpoint: Endpoint::parse("serp").unwrap(),
+            quantity: 1,
+            price: Price {
+                unit: Credits::ZERO,
+                version: 0,
+            },
+            ttl_seconds: 900,
+            usage: Usage::default(),
+            once: None,
+        };
+        self.ledger.submit(nothing, by_system()).await.unwrap().reply.available
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_thousand_commands_add_up_to_the_micro_credit_with_views_rebuilt_among_them() {
+    let harness = Harness::start().await;
+    project(&harness, None);
+    let mut world = World::open(&harness).await;
+    let mut done = world.commands(COMMANDS / 2).await;
+    let url = harness.owner_url().to_owned();
+    let rebuilding = tokio::spawn(async move {
+        for view in View::ALL {
+            rebuild(&url, view, |_, _| {}).await.unwrap();
+        }
+    });
+    done += world.commands(COMMANDS / 2).await;
+    rebuilding.await.unwrap();
+    // Nothing of it was all refusals, or all of one kind.
+    assert!(done > COMMANDS / 2, "{done} were done");
+    let believed: Vec<Credits> = join_all(world.order.iter().map(|account| world.believed(*account))).await;
+    world.read_on().await;
+    for kind in [
+        "CreditsExpired",
+        "CreditsReleased",
+        "CreditsRefunded",
+        "CreditsCorrected",
+        "GrantStarted",
+        "PlanStarted",
+        "PlanEnded",
+        "KeyRotated",
+        "KeyDeleted",
+        "KeyUseDenied",
+        "KeySpendingLimited",
+        "ThresholdReached",
+    ] {
+        assert!(
+            world.kinds.get(kind).is_some_and(|many| *many > 20),
+            "{kind}: {:?}",
+            world.kinds
+        );
+    }
+    level(&harness).await;
+    let views = harness.views();
+    for (account, believed) in world.order.iter().zip(believed) {
+        let Person { state, sums, open, .. } = &world.people[account];
+        let seen = views.balance(*account).await.unwrap().value.unwrap();
+        let of_view = Sums {
+            granted: seen.granted.micros(),
+            charged: seen.charged.micros(),
+            refunded: seen.refunded.micros(),
+            expired: seen.expired.micros(),
+            corrected: seen.corrected.micros(),
+            held: seen.reserved.micros(),
+        };
+        assert_eq!(of_view, *sums, "{account}: the view and the log");
+        let of_ledger = Sums {
+            granted: state.totals.granted.micros(),
+            charged: state.totals.charged.micros(),
+            refunded: state.totals.refunded.micros(),
+            expired: state.totals.expired.micros(),
+            corrected: state.totals.corrected.micros(),
+            held: state.totals.reserved.micros(),
+        };
+        assert_eq!(of_ledger, *sums, "{account}: the ledger and the log");
+        assert_eq!(state.open.len(), open.len(), "{account}: open holds");
+        assert_eq!(believed, state.available(), "{account}: what the writer has in memory");
+        assert_eq!(seen.available, believed, "{account}: what the customer sees");
+        let rest = sums.granted - sums.charged + sums.refunded - sums.expired - sums.corrected - sums.held;
+        let aside = seen.bound.micros() + seen.later.micros();
+        assert_eq!(
+            seen.available.micros() + aside,
+            rest,
+            "{account}: nothing is lost, nothing is doubled"
+        );
+    }
+    // Row by row, of every view.
+    for (view, outcome) in check_views(harness.owner_url(), &View::ALL, |_, _| {}).await.unwrap() {
+        let checked = outcome.unwrap();
+        assert_eq!((checked.rows_different, checked.first), (0, None), "{view}");
+    }
+}
