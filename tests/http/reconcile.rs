@@ -156,6 +156,12 @@ async fn what_was_tampered_with_is_named_by_its_place() {
     // What is done, what undoes it, who is named, and a word of what is said.
     let tampered = [
         (
+            "update views.charges set charged_at = charged_at - interval '1 year' where charged = 1500000",
+            "update views.charges set charged_at = charged_at + interval '1 year' where charged = 1500000",
+            "views.charges",
+            "charged_at=20",
+        ),
+        (
             "update views.charges set charged = charged + 1, quantity = quantity + 1 where charged = 1500000",
             "update views.charges set charged = charged - 1, quantity = quantity - 1 where charged = 1500001",
             "views.charges",
