@@ -309,9 +309,21 @@ fn words(id: &str, path: &str, method: &str) -> (String, String) {
         let group = names.next().copied().unwrap_or(last);
         return (group.to_owned(), last.to_owned());
     }
+    // `/prices/versions` is a part of the prices.
+    let within = segments
+        .iter()
+        .rev()
+        .skip(usize::from(one))
+        .nth(1)
+        .filter(|before| !is_name(before));
+    if let (Some(whole), "get") = (within, method) {
+        let verb = if one { last.trim_end_matches('s') } else { last };
+        return ((*whole).to_owned(), verb.to_owned());
+    }
     let verb = match (method, one) {
         ("get", true) => "show",
         ("get", false) => "list",
+        ("post", false) if segments.len() == 1 && !last.ends_with('s') => "send",
         ("post", _) => "create",
         ("put", _) => "set",
         ("patch", _) => "change",
@@ -359,6 +371,27 @@ mod tests {
         assert_eq!(commands.len(), all.len(), "no two are called the same: {commands:?}");
         for (id, _, _) in WORDS {
             assert!(operations.contains(*id), "{id} is no operation any more");
+        }
+    }
+
+    #[test]
+    fn a_call_without_words_of_its_own_is_called_by_its_address() {
+        for (method, path, called) in [
+            ("put", "/v1/prices", "prices set"),
+            ("get", "/v1/prices/versions", "prices versions"),
+            ("get", "/v1/prices/versions/{version}", "prices version"),
+            ("post", "/v1/batch", "batch send"),
+            ("get", "/v1/webhooks/{receiver}/deliveries", "deliveries list"),
+            ("get", "/v1/webhooks/{receiver}/deliveries/{message}", "deliveries show"),
+            (
+                "post",
+                "/v1/webhooks/{receiver}/deliveries/{message}/replay",
+                "deliveries replay",
+            ),
+            ("post", "/v1/webhooks/{receiver}/replay", "webhooks replay"),
+        ] {
+            let (group, verb) = words("new", path, method);
+            assert_eq!(format!("{group} {verb}"), called, "{method} {path}");
         }
     }
 
