@@ -50,7 +50,7 @@ pub(super) struct ChargedAtOnceBody {
     quantity: u64,
     #[schema(value_type = String, example = "0.5")]
     amount: Credits,
-    /// What the account can hold now.
+    /// What work of this endpoint can hold now.
     #[schema(value_type = String, example = "99.5")]
     available: Credits,
 }

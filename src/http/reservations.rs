@@ -79,7 +79,7 @@ pub(super) struct HeldBody {
     amount: Credits,
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
-    /// What the account can hold now.
+    /// What work of this endpoint can hold now.
     #[schema(value_type = String, example = "99.5")]
     available: Credits,
 }

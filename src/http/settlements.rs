@@ -35,7 +35,7 @@ pub(super) struct ChargedBody {
     charged: Credits,
     #[schema(value_type = String, example = "0")]
     returned: Credits,
-    /// What the account can hold now.
+    /// What work of this endpoint can hold now.
     #[schema(value_type = String, example = "99.5")]
     available: Credits,
 }
@@ -94,7 +94,7 @@ pub(super) struct ReleasedBody {
     cause: ReleaseCause,
     #[schema(value_type = String, example = "0.5")]
     returned: Credits,
-    /// What the account can hold now.
+    /// What work of this endpoint can hold now.
     #[schema(value_type = String, example = "100")]
     available: Credits,
 }

@@ -51,12 +51,14 @@ macro_rules! last_before {
 }
 
 impl Log {
-    /// The account's events from a moment up to another, which is not included. `None`: it has no event at all.
+    /// The account's events from a moment up to another, which is not included. `None`: it was
+    /// never opened.
     pub async fn span(&self, account: AccountId, from: Timestamp, to: Timestamp) -> Result<Option<Span>, ReadError> {
         in_time(async {
             let row = sqlx::query(concat!(
                 "select ends.before, ends.last, log_head.position as head, log_head.recorded_at,
-                     exists (select from events where shard = $1 and account_id = $2 and seq = 1) as known,
+                     exists (select from events where shard = $1 and account_id = $2 and seq = 1
+                             and type = 'keyledger.AccountOpened.v1') as known,
                      coalesce((select position from events
                                where shard = $1 and account_id = $2 and seq = ends.last), 0) as last_position
                  from log_head cross join (select ",

@@ -130,7 +130,7 @@ impl Prover {
             marks: BTreeMap::new(),
             refunded: BTreeMap::new(),
             refunded_in_view: BTreeMap::new(),
-            rows: ChargeRows::new(log.shard(), account, period),
+            rows: ChargeRows::until(log.shard(), account, statement.position()),
             statement,
             waiting: std::collections::VecDeque::new(),
         }
@@ -216,6 +216,9 @@ impl Prover {
         recorded: &Recorded,
     ) -> Result<Option<Difference>, ReconcileError> {
         self.seq = recorded.seq;
+        if recorded.time < self.period.from() {
+            self.rows.begin_after(recorded.position);
+        }
         if recorded.position <= self.standing.balance {
             self.balance.fold(recorded).map_err(StatementError::from)?;
         }

@@ -9,7 +9,6 @@ use uuid::Uuid;
 
 use super::{ReconcileError, shard_column};
 use crate::log::{bigint, time_column};
-use crate::statements::Period;
 
 /// Rows that are read at once.
 const ROWS_AT_ONCE: i64 = 2_000;
@@ -102,22 +101,29 @@ impl ChargeFacts {
 pub(super) struct ChargeRows {
     shard: Shard,
     account: AccountId,
-    period: Period,
+    /// The last position that belongs to the period.
+    last: Position,
     page: std::vec::IntoIter<(ChargeFacts, i64)>,
     after: Position,
     ended: bool,
 }
 
 impl ChargeRows {
-    pub(super) fn new(shard: Shard, account: AccountId, period: Period) -> ChargeRows {
+    /// Those up to and with a position.
+    pub(super) fn until(shard: Shard, account: AccountId, last: Position) -> ChargeRows {
         ChargeRows {
             shard,
             account,
-            period,
+            last,
             page: Vec::new().into_iter(),
             after: Position::START,
             ended: false,
         }
+    }
+
+    /// Leaves out the rows up to a position: time does not run backwards, so a period is a range of positions.
+    pub(super) fn begin_after(&mut self, position: Position) {
+        self.after = position;
     }
 
     /// The next row, and what was refunded of it. `None`: there are no more.
@@ -135,14 +141,12 @@ impl ChargeRows {
             }
             let rows = sqlx::query(
                 "select * from views.charges
-                 where account_id = $1 and shard = $2 and position > $3 and charged_at >= $4 and charged_at < $5
-                 order by position, reservation_id limit $6",
+                 where account_id = $1 and shard = $2 and position > $3 and position <= $4 order by position limit $5",
             )
             .bind(Uuid::from_bytes(self.account.to_bytes()))
             .bind(shard_column(self.shard))
             .bind(bigint(self.after.0))
-            .bind(time_column(self.period.from()))
-            .bind(time_column(self.period.to()))
+            .bind(bigint(self.last.0))
             .bind(ROWS_AT_ONCE)
             .fetch_all(&mut *connection)
             .await?;

@@ -30,17 +30,20 @@ struct Writing<F> {
 impl<F: Format> Writing<F> {
     /// The next bytes. `None`: there are no more.
     async fn next(&mut self) -> Result<Option<Bytes>, StatementError> {
-        if self.ended {
-            return Ok(None);
-        }
-        let bytes = match self.statement.next().await? {
-            Some(lines) => self.format.lines(&self.statement, &lines)?,
-            None => {
-                self.ended = true;
-                self.format.end(&self.statement)?
+        while !self.ended {
+            let bytes = match self.statement.next().await? {
+                Some(lines) => self.format.lines(&self.statement, &lines)?,
+                None => {
+                    self.ended = true;
+                    self.format.end(&self.statement)?
+                }
+            };
+            // Lines that are left out, or gathered for later, are no piece.
+            if !bytes.is_empty() {
+                return Ok(Some(bytes.into()));
             }
-        };
-        Ok(Some(bytes.into()))
+        }
+        Ok(None)
     }
 }
 

@@ -96,3 +96,30 @@ async fn a_grant_for_later_is_there_when_its_time_comes() {
         ("out-of-range".to_owned(), json!("expires_at"))
     );
 }
+
+#[tokio::test]
+async fn whoever_works_is_told_what_that_work_finds_available() {
+    let stage = Stage::open().await;
+    let (account, _) = stage.customer("1").await;
+    let grant = json!({"amount": "5", "source": "promotion", "endpoints": ["serp"]});
+    let (_, given) = give(&stage, &account, grant).await;
+    assert_eq!(given["available"], "1");
+    let id = account.rsplit('/').next().unwrap();
+    let hold = async |endpoint: &str| {
+        let body = json!({"account": id, "endpoint": endpoint});
+        stage.operator.post("/v1/reservations", body).await.json(201)
+    };
+    let (serp, echo) = (hold("serp").await, hold("echo").await);
+    assert_eq!((&serp["available"], &echo["available"]), (&json!("5.5"), &json!("0.5")));
+    let settle = async |held: &serde_json::Value, how: &str, body: serde_json::Value| {
+        let path = format!("{account}/reservations/{}/{how}", held["id"].as_str().unwrap());
+        stage.operator.post(&path, body).await.json(200)["available"].clone()
+    };
+    assert_eq!(settle(&serp, "charge", json!({})).await, json!("5"));
+    assert_eq!(settle(&echo, "release", json!({"cause": "error"})).await, json!("1"));
+    let charge = json!({"account": id, "endpoint": "serp", "quantity": 1});
+    assert_eq!(
+        stage.operator.post("/v1/charges", charge).await.json(201)["available"],
+        "5"
+    );
+}

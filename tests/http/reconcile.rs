@@ -156,6 +156,12 @@ async fn what_was_tampered_with_is_named_by_its_place() {
     // What is done, what undoes it, who is named, and a word of what is said.
     let tampered = [
         (
+            "update views.charges set charged_at = charged_at - interval '1 year' where charged = 1500000",
+            "update views.charges set charged_at = charged_at + interval '1 year' where charged = 1500000",
+            "views.charges",
+            "charged_at=20",
+        ),
+        (
             "update views.charges set charged = charged + 1, quantity = quantity + 1 where charged = 1500000",
             "update views.charges set charged = charged - 1, quantity = quantity - 1 where charged = 1500001",
             "views.charges",
@@ -225,4 +231,33 @@ async fn what_was_tampered_with_is_named_by_its_place() {
     assert_eq!(reconcile(&stage, &["--from", "yesterday"]).await.code, 2);
     let away = ["--database-url", "postgres://nobody@127.0.0.1:1/none"];
     assert_eq!(reconcile(&stage, &away).await.code, 2);
+}
+
+#[tokio::test]
+async fn what_is_equal_is_called_equal_while_everything_goes_on() {
+    let stage = Stage::open().await;
+    let (account, made) = stage.customer("1000").await;
+    let secret = secret_of(&made).to_owned();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let going_on = async {
+        let mut charges = 0;
+        while !stop.is_cancelled() {
+            charge(&stage, &account, &secret, "req", 1).await;
+            charges += 1;
+        }
+        charges
+    };
+    let looking = async {
+        let mut lines = 0;
+        for _ in 0..3 {
+            lines = reconcile(&stage, &["--json"]).await.json(0)["lines"].as_u64().unwrap();
+        }
+        stop.cancel();
+        lines
+    };
+    let (charges, lines) = tokio::join!(going_on, looking);
+    assert!(
+        lines > 1 && lines <= charges + 1,
+        "{lines} lines of {charges} charges and a grant"
+    );
 }

@@ -126,7 +126,7 @@ async fn a_customer_lives_in_a_terminal() {
         .run(&["plans", "start", account, "--amount", "5", "--period", "month"])
         .await
         .done();
-    let renamed = terminal.run(&["keys", "change", account, key, "--name", "BI"]).await;
+    let renamed = terminal.run(&["keys", "rename", account, key, "--name", "BI"]).await;
     let rotated = terminal
         .json(&["keys", "rotate", account, key, "--overlap-seconds", "60"])
         .await;

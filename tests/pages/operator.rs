@@ -10,7 +10,7 @@ use super::activity::{account_of, read};
 use super::browser::{Browser, hidden, invite};
 use crate::harness::until;
 use crate::http::client::Client;
-use crate::http::stage::{Stage, id_of};
+use crate::http::stage::{Stage, id_of, secret_of};
 use crate::projector::appended::append;
 
 /// The path of a link onto the operators' pages.
@@ -323,4 +323,52 @@ async fn an_account_that_is_closed_and_what_was_set_aside_in_it_are_told_of() {
     ] {
         assert!(page.contains(told), "{told}: {page}");
     }
+}
+
+#[tokio::test]
+async fn what_is_planned_watched_for_and_left_of_an_account_is_told() {
+    let stage = Stage::open().await;
+    let (account, made) = stage.customer("10").await;
+    let head = stage.harness.log().head().await.unwrap().position;
+    let known = stage.operator.get(&format!("{account}/balance?after=0:{head}")).await;
+    known.json(200);
+    let grace = operator(&stage).await;
+    let before = read(&grace.page(&place(&account)).await);
+    for told in ["no balance is watched for", "No credits come by themselves."] {
+        assert!(before.contains(told), "{told}: {before}");
+    }
+    let plan = |amount: &str, cap: &str| json!({"amount": amount, "period": "month", "rollover_cap": cap});
+    let plans = format!("{account}/plans");
+    let first = stage.operator.post(&plans, plan("5", "0")).await.json(201);
+    stage.operator.post(&plans, plan("100", "50")).await.json(201);
+    let ended = stage.operator.delete(&format!("{plans}/{}", id_of(&first))).await;
+    ended.json(200);
+    let thresholds = json!({"thresholds": ["2.5", "50"]});
+    stage
+        .operator
+        .put(&format!("{account}/thresholds"), thresholds)
+        .await
+        .json(200);
+    let charge = json!({"account": account.rsplit('/').next().unwrap(), "endpoint": "serp", "quantity": 3});
+    let charged = stage.operator.post("/v1/charges", charge).await;
+    let after = charged.position().to_owned();
+    charged.json(201);
+    stage
+        .operator
+        .get(&format!("{account}/balance?after={after}"))
+        .await
+        .json(200);
+    let page = read(&grace.page(&place(&account)).await);
+    for told in [
+        "Told of when it comes down to 50 , 2.5 .",
+        "100 credits every month up to 50 of what is left go on into the next month",
+        "5 credits every month ended what is left at the end of a month expires",
+        id_of(&first),
+    ] {
+        assert!(page.contains(told), "{told}: {page}");
+    }
+    // Of the three grants the plans' end first, and so are spent first: amount, left, held, spent, expired, priority.
+    let spent = ["5 3.5 0 1.5 0 0", "100 98.5 0 1.5 0 0"];
+    assert!(spent.iter().any(|row| page.contains(row)), "{page}");
+    assert!(!page.contains(secret_of(&made)));
 }

@@ -42,10 +42,13 @@ fn command(call: &Call) -> Command {
     let mut command = Command::new(call.verb.clone())
         .about(call.about.clone())
         .long_about(call.long_about.clone());
+    if call.id == "change_key" {
+        command = command.visible_alias("rename");
+    }
     for input in &call.inputs {
         command = command.arg(argument(call, input));
     }
-    if call.body.is_some() {
+    if let Some(body) = &call.body {
         let nullable: Vec<String> = call
             .inputs
             .iter()
@@ -56,6 +59,8 @@ fn command(call: &Call) -> Command {
             Arg::new("@body")
                 .long("body")
                 .value_name("FILE")
+                // What has no members of ours cannot be said by them.
+                .required(body.content_type != "application/json")
                 .help("The whole body from a file, or `-` for standard input, instead of its members"),
         );
         if call.method == "PATCH" && !nullable.is_empty() {

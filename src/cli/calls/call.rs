@@ -122,7 +122,7 @@ impl<'d> Document<'d> {
         all
     }
 
-    fn call(&self, path: &str, method: &str, operation: &Value) -> Call {
+    fn call(&self, path: &str, method: &str, operation: &'d Value) -> Call {
         let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
         let (group, verb) = words(&id, path, method);
         let summary = text(&operation["summary"]);
@@ -141,7 +141,7 @@ impl<'d> Document<'d> {
             path: path.to_owned(),
             group,
             verb,
-            about: summary.trim_end_matches('.').to_owned(),
+            about: summary.trim_end_matches('.').replace('\n', " "),
             long_about: format!("{summary}\n\n{description}\n\n{} {path}", method.to_ascii_uppercase()),
             inputs,
             body,
@@ -149,7 +149,7 @@ impl<'d> Document<'d> {
         }
     }
 
-    fn parameter(&self, parameter: &Value) -> Option<Input> {
+    fn parameter(&self, parameter: &'d Value) -> Option<Input> {
         let place = match parameter["in"].as_str()? {
             "path" => Place::Path,
             "query" => Place::Query,
@@ -168,7 +168,7 @@ impl<'d> Document<'d> {
         })
     }
 
-    fn body(&self, body: &Value) -> (Option<Body>, Vec<Input>) {
+    fn body(&self, body: &'d Value) -> (Option<Body>, Vec<Input>) {
         let Some((content_type, content)) = body["content"].as_object().and_then(|content| content.iter().next())
         else {
             return (None, Vec::new());
@@ -188,7 +188,7 @@ impl<'d> Document<'d> {
                 place: Place::Body,
                 needed: needed.contains(&name.as_str()),
                 help: self.help(&member["description"], inner),
-                form: form(inner),
+                form: self.form(inner),
                 nullable: is_nullable(member),
                 words: words_of(inner),
             }
@@ -218,18 +218,43 @@ impl<'d> Document<'d> {
         schema
     }
 
-    fn help(&self, described: &Value, schema: &Value) -> String {
+    fn form(&self, schema: &'d Value) -> Form {
+        if is_type(schema, "object") || schema["properties"].is_object() {
+            Form::Json
+        } else if is_type(schema, "array") {
+            // What is more than a text has to be written as JSON, all of it.
+            let of_texts = schema
+                .get("items")
+                .is_none_or(|items| self.form(self.resolved(items)) == Form::Text);
+            if of_texts { Form::Texts } else { Form::Json }
+        } else if ["integer", "number", "boolean"]
+            .iter()
+            .any(|name| is_type(schema, name))
+        {
+            Form::Plain
+        } else {
+            Form::Text
+        }
+    }
+
+    fn help(&self, described: &Value, schema: &'d Value) -> String {
         let mut help = match described.as_str() {
             Some(described) => described.to_owned(),
             None => text(&schema["description"]),
         };
         help = help.replace('\n', " ").trim_end_matches('.').to_owned();
-        if form(schema) == Form::Json {
+        if help.is_empty()
+            && let Some(example) = schema["examples"][0].as_str()
+        {
+            help = format!("Such as {example}");
+        }
+        if self.form(schema) == Form::Json {
             let members: Vec<&str> = schema["properties"]
                 .as_object()
                 .map(|members: &Map<String, Value>| members.keys().map(String::as_str).collect())
                 .unwrap_or_default();
-            help = format!("{help} (JSON: {})", members.join(", "));
+            let members = members.join(", ");
+            help = format!("{help} (JSON{}{members})", if members.is_empty() { "" } else { ": " });
         }
         help.trim().to_owned()
     }
@@ -250,21 +275,6 @@ fn is_type(schema: &Value, name: &str) -> bool {
 fn is_nullable(schema: &Value) -> bool {
     let several = schema["oneOf"].as_array();
     is_type(schema, "null") || several.is_some_and(|several| several.iter().any(|one| is_type(one, "null")))
-}
-
-fn form(schema: &Value) -> Form {
-    if is_type(schema, "object") || schema["properties"].is_object() {
-        Form::Json
-    } else if is_type(schema, "array") {
-        Form::Texts
-    } else if ["integer", "number", "boolean"]
-        .iter()
-        .any(|name| is_type(schema, name))
-    {
-        Form::Plain
-    } else {
-        Form::Text
-    }
 }
 
 fn words_of(schema: &Value) -> Vec<String> {
@@ -299,9 +309,21 @@ fn words(id: &str, path: &str, method: &str) -> (String, String) {
         let group = names.next().copied().unwrap_or(last);
         return (group.to_owned(), last.to_owned());
     }
+    // `/prices/versions` is a part of the prices.
+    let within = segments
+        .iter()
+        .rev()
+        .skip(usize::from(one))
+        .nth(1)
+        .filter(|before| !is_name(before));
+    if let (Some(whole), "get") = (within, method) {
+        let verb = if one { last.trim_end_matches('s') } else { last };
+        return ((*whole).to_owned(), verb.to_owned());
+    }
     let verb = match (method, one) {
         ("get", true) => "show",
         ("get", false) => "list",
+        ("post", false) if segments.len() == 1 && !last.ends_with('s') => "send",
         ("post", _) => "create",
         ("put", _) => "set",
         ("patch", _) => "change",
@@ -349,6 +371,27 @@ mod tests {
         assert_eq!(commands.len(), all.len(), "no two are called the same: {commands:?}");
         for (id, _, _) in WORDS {
             assert!(operations.contains(*id), "{id} is no operation any more");
+        }
+    }
+
+    #[test]
+    fn a_call_without_words_of_its_own_is_called_by_its_address() {
+        for (method, path, called) in [
+            ("put", "/v1/prices", "prices set"),
+            ("get", "/v1/prices/versions", "prices versions"),
+            ("get", "/v1/prices/versions/{version}", "prices version"),
+            ("post", "/v1/batch", "batch send"),
+            ("get", "/v1/webhooks/{receiver}/deliveries", "deliveries list"),
+            ("get", "/v1/webhooks/{receiver}/deliveries/{message}", "deliveries show"),
+            (
+                "post",
+                "/v1/webhooks/{receiver}/deliveries/{message}/replay",
+                "deliveries replay",
+            ),
+            ("post", "/v1/webhooks/{receiver}/replay", "webhooks replay"),
+        ] {
+            let (group, verb) = words("new", path, method);
+            assert_eq!(format!("{group} {verb}"), called, "{method} {path}");
         }
     }
 

@@ -75,7 +75,7 @@ use hold::{Holding, Then, hold};
             ("X-Keyledger-Quantity" = String, description = "Units of a plain answer: 1, or 0 where they have to be counted."),
             ("Credits-Held" = String, description = "What the request may cost."),
             ("Credits-Charged" = String, description = "What was charged, where the price says `at-once`."),
-            ("Credits-Remaining" = String, description = "What is available beside."),
+            ("Credits-Remaining" = String, description = "What is available for this endpoint beside."),
             ("RateLimit" = String, description = "What is left of the limits that the request falls under."),
             ("RateLimit-Policy" = String, description = "Those limits."),
         )),

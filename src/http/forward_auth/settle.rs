@@ -41,7 +41,7 @@ pub(crate) struct SettledBody {
     charged: Credits,
     #[schema(value_type = String, example = "0")]
     returned: Credits,
-    /// What the account can hold now.
+    /// What work of this endpoint can hold now.
     #[schema(value_type = String, example = "99.5")]
     available: Credits,
     /// The charge beside the hold's, where more was delivered than was held for and the price says `top-up`.

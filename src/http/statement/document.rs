@@ -66,9 +66,30 @@ struct StatementLine {
     /// What the account owns afterwards.
     #[schema(value_type = String, example = "99.5")]
     balance: Credits,
-    #[serde(flatten)]
-    #[schema(inline)]
-    work: Option<LineWork>,
+    /// Of charges and refunds. Not there: the dashboard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    key: Option<KeyId>,
+    /// What it was called at the end of the period.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_name: Option<String>,
+    /// `api` or `dashboard`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<&'static str>,
+    /// `live` or `test`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    environment: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<String>,
+    /// Units; of charges alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quantity: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    unit_price: Option<Credits>,
+    /// The price book that the price comes from; 0 is the config file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    price_version: Option<u64>,
     /// The charge that was refunded.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -106,27 +127,6 @@ struct StatementLine {
     actor: String,
 }
 
-/// The work that was charged, or whose charge was refunded.
-#[derive(Debug, Serialize, ToSchema)]
-struct LineWork {
-    /// Not there: the dashboard.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    key: Option<KeyId>,
-    /// What it was called at the end of the period.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key_name: Option<String>,
-    channel: &'static str,
-    environment: &'static str,
-    endpoint: String,
-    /// Units; of charges alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    quantity: Option<u64>,
-    #[schema(value_type = String, example = "0.5")]
-    unit_price: Credits,
-    price_version: u64,
-}
-
 /// What stands after the lines.
 #[derive(Debug, Serialize, ToSchema)]
 struct StatementEnd {
@@ -142,6 +142,7 @@ struct StatementEnd {
 /// What the lines add up to: `closing_balance` = `opening_balance` + `granted` − `charged` + `refunded` − `expired` −
 /// `corrected`.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StatementTotals)]
 struct Totals {
     lines: u64,
     #[serde(flatten)]
@@ -180,6 +181,7 @@ struct SpentBody {
 
 /// Those with most credits first. Without `key`: the dashboard.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StatementOfKey)]
 struct OfKey {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -195,6 +197,7 @@ struct OfKey {
 
 /// Those with most credits first.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StatementOfEndpoint)]
 struct OfEndpoint {
     endpoint: String,
     #[serde(flatten)]
@@ -204,6 +207,7 @@ struct OfEndpoint {
 
 /// Days, UTC, on which something moved, in order.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StatementOfDay)]
 struct OfDay {
     #[schema(value_type = String, format = DateTime)]
     day: Timestamp,
@@ -259,16 +263,7 @@ impl StatementHead {
 
 impl StatementLine {
     fn new(statement: &Statement, line: &Line) -> Result<StatementLine, StatementError> {
-        let work = line.work.as_ref().map(|work| LineWork {
-            key: work.key,
-            key_name: work.key_name.as_deref().map(str::to_owned),
-            channel: work.channel,
-            environment: work.environment,
-            endpoint: work.endpoint.as_str().to_owned(),
-            quantity: work.quantity,
-            unit_price: work.unit_price,
-            price_version: work.price_version,
-        });
+        let work = line.work.as_ref();
         Ok(StatementLine {
             kind: line.kind.as_str(),
             at: line.at,
@@ -279,7 +274,14 @@ impl StatementLine {
             id: line.id.clone(),
             amount: credits(line.amount)?,
             balance: credits(line.balance)?,
-            work,
+            key: work.and_then(|work| work.key),
+            key_name: work.and_then(|work| work.key_name.as_deref()).map(str::to_owned),
+            channel: work.map(|work| work.channel),
+            environment: work.map(|work| work.environment),
+            endpoint: work.map(|work| work.endpoint.as_str().to_owned()),
+            quantity: work.and_then(|work| work.quantity),
+            unit_price: work.map(|work| work.unit_price),
+            price_version: work.map(|work| work.price_version),
             charge: line.charge,
             charged_at: line.charged_at,
             reserved_at: line.reserved_at,

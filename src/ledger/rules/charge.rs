@@ -3,6 +3,7 @@
 use keyledger_events::{AccountId, Credits, Event, ReleaseCause, ReservationId};
 use serde::{Deserialize, Serialize};
 
+use super::bound::available_for;
 use super::settle::{Charge, closed, give_back, spend};
 use crate::ledger::account::{Account, Outcome, Settled};
 use crate::ledger::command::{By, Command, Given, Target};
@@ -93,7 +94,7 @@ pub(super) fn charge_facts(account: &Account, reservation: ReservationId, settle
         quantity,
         charged,
         returned,
-        available: account.available(),
+        available: available_for(account, Some(&settled.work.endpoint)),
         work: settled.work.clone(),
         held_quantity: settled.held_quantity,
         paid_before: was_paid_before(settled),

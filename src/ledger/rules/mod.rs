@@ -3,6 +3,7 @@
 //! Not here: clock, randomness, look-ups. What a decider needs beside the account comes in the command.
 
 mod accounts;
+mod bound;
 mod change_account;
 mod charge;
 mod charge_at_once;

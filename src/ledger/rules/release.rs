@@ -3,6 +3,7 @@
 use keyledger_events::{AccountId, ClientLeft, Event, ReleaseCause, ReservationId};
 use serde::{Deserialize, Serialize};
 
+use super::bound::available_for;
 use super::settle::{Release, closed, give_back, saying_who_left};
 use crate::ledger::account::{Account, Outcome};
 use crate::ledger::command::{By, Command, Given, Target};
@@ -48,13 +49,14 @@ impl Command for ReleaseReservation {
     }
 
     fn reply(&self, account: &Account, _by: &By) -> Option<Release> {
-        match account.settled.get(&self.reservation)?.outcome {
+        let settled = account.settled.get(&self.reservation)?;
+        match settled.outcome {
             Outcome::Released { returned, cause } => Some(Release {
                 account: account.id,
                 reservation: self.reservation,
                 cause,
                 returned,
-                available: account.available(),
+                available: available_for(account, Some(&settled.work.endpoint)),
             }),
             Outcome::Charged { .. } => None,
         }

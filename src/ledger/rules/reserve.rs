@@ -6,6 +6,7 @@ use keyledger_events::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::bound::{available_for, bound_to};
 use super::charge_delivered::beside;
 use super::settle::closed;
 use super::spending::may_spend;
@@ -175,17 +176,6 @@ pub(super) fn reach(account: &Account) -> Credits {
     account.available().plus(limit).unwrap_or(Credits::MAX)
 }
 
-/// What is set aside for an endpoint, among others or alone.
-fn bound_to(account: &Account, endpoint: Option<&Endpoint>) -> Credits {
-    let bound = account
-        .grants
-        .iter()
-        .filter(|grant| endpoint.is_some_and(|endpoint| grant.is_bound_to(endpoint)));
-    bound.fold(Credits::ZERO, |sum, grant| {
-        sum.plus(grant.remaining).unwrap_or(Credits::MAX)
-    })
-}
-
 /// The same for work of one endpoint: what is set aside for it as well. That can be held too where others are over the
 /// credit limit.
 fn reach_of(account: &Account, endpoint: Option<&Endpoint>) -> Credits {
@@ -203,11 +193,9 @@ pub(super) fn take(
     endpoint: Option<&Endpoint>,
     amount: Credits,
 ) -> Result<(Vec<GrantPart>, Credits), Refusal> {
-    let available = account.available();
-    let available = available.plus(bound_to(account, endpoint)).unwrap_or(available);
     let insufficient = Refusal::InsufficientCredits {
         required: amount,
-        available,
+        available: available_for(account, endpoint),
     };
     // What costs nothing needs nothing, also where a credit limit was lowered below what is used of it.
     if !amount.is_zero() && reach_of(account, endpoint) < amount {
@@ -327,7 +315,7 @@ impl Command for ReserveCredits {
             unit_price: hold.work.unit_price,
             amount: hold.amount,
             expires_at: hold.expires_at,
-            available: account.available(),
+            available: available_for(account, Some(&hold.work.endpoint)),
             reach: reach_of(account, Some(&hold.work.endpoint)),
             paid: hold.paid,
             key_limits: key.map(|key| key.limits.clone()).unwrap_or_default(),

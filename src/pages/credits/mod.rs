@@ -18,4 +18,5 @@ mod used;
 pub(super) use download::download;
 pub(super) use grants::listed;
 pub(super) use page::show;
+pub(super) use plans::PlanRow;
 pub(super) use statements::{statement_csv, statement_parquet};

@@ -7,16 +7,16 @@ use crate::pages::moment::Moment;
 use crate::views::Plan;
 
 #[derive(Debug)]
-pub(super) struct PlanRow {
+pub(in crate::pages) struct PlanRow {
     /// `100 credits every month`.
-    pub(super) what: String,
+    pub(in crate::pages) what: String,
     /// `up to 50 of what is left go on into the next month`.
-    pub(super) rolls: String,
-    pub(super) next: Option<Moment>,
+    pub(in crate::pages) rolls: String,
+    pub(in crate::pages) next: Option<Moment>,
 }
 
 impl PlanRow {
-    pub(super) fn new(plan: Plan, now: Timestamp) -> PlanRow {
+    pub(in crate::pages) fn new(plan: Plan, now: Timestamp) -> PlanRow {
         let period = plan.period;
         PlanRow {
             what: format!("{} every {period}", in_words(plan.amount)),

@@ -1,25 +1,28 @@
-//! One account: its sums and its grants. What later parts know of an account has its place below them.
+//! One account: its sums, what they are watched for, its plans and its grants. What later parts know of an account has its
+//! place below them.
 
 use askama::Template;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use http::StatusCode;
-use keyledger_events::{AccountId, Credits, GrantId};
+use keyledger_events::{AccountId, Credits, GrantId, PlanId, Timestamp};
 use serde::Deserialize;
 
 use super::Operator;
 use crate::clock;
 use crate::pages::Pages;
-use crate::pages::credits::listed;
+use crate::pages::credits::{self, listed};
 use crate::pages::dress::page;
 use crate::pages::fault::Fault;
 use crate::pages::frame::{Frame, Root};
 use crate::pages::moment::Moment;
 use crate::pages::name::Shown;
-use crate::views::{Balance, Grant};
+use crate::views::{Balance, Grant, Plan};
 
 const GRANTS_A_PAGE: u32 = 50;
+/// An account may have more that have ended; the newest are of interest.
+const PLANS_SHOWN: u32 = 20;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -36,12 +39,27 @@ struct GrantRow {
     amount: Credits,
     left: Credits,
     held: Credits,
+    expired: Credits,
+    /// What is none of these.
+    spent: Credits,
     expires: Option<Moment>,
     /// When it takes effect, where that is still to come.
     starts: Option<Moment>,
     /// The endpoints that it is for, where it is not for all.
     only_on: Option<String>,
     priority: i32,
+}
+
+struct PlanRow {
+    id: PlanId,
+    /// `100 credits every month`.
+    what: String,
+    rolls: String,
+    started: Moment,
+    periods: u64,
+    /// When the next period begins. Not there: it has ended.
+    next: Option<Moment>,
+    ended: Option<Moment>,
 }
 
 #[derive(Template)]
@@ -55,12 +73,38 @@ struct AccountPage<'a> {
     opened: Moment,
     closed: Option<Moment>,
     balance: Balance,
+    thresholds: Vec<Credits>,
+    plans: Vec<PlanRow>,
+    more_plans: bool,
     grants: Vec<GrantRow>,
     older: Option<GrantId>,
     first: bool,
 }
 
-/// An account with its sums and its grants, the newest first. 200. 401 no operator. 404 no such account.
+impl PlanRow {
+    fn new(plan: Plan, now: Timestamp) -> PlanRow {
+        let in_words = credits::PlanRow::new(plan.clone(), now);
+        PlanRow {
+            id: plan.id,
+            what: in_words.what,
+            rolls: in_words.rolls,
+            started: Moment::new(plan.starts_at, now),
+            periods: plan.periods,
+            next: in_words.next,
+            ended: plan.ended_at.map(|at| Moment::new(at, now)),
+        }
+    }
+}
+
+/// What was charged of a grant, taken away, or repaid what was owed.
+fn spent(grant: &Grant) -> Credits {
+    let left = [grant.remaining, grant.held, grant.expired];
+    left.into_iter()
+        .try_fold(grant.amount, Credits::minus_within)
+        .unwrap_or(Credits::ZERO)
+}
+
+/// An account with its sums, its plans and its grants, the newest first. 200. 401 no operator. 404 no such account.
 pub(super) async fn show(
     State(pages): State<Pages>,
     operator: Operator,
@@ -70,16 +114,22 @@ pub(super) async fn show(
 ) -> Result<Response, Fault> {
     let Query(look) = look.map_err(|_| Fault::NotFound)?;
     let id: AccountId = id.parse().map_err(|_| Fault::NotFound)?;
-    let (account, balance, grants) = tokio::try_join!(
+    let (account, balance, thresholds, plans, grants) = tokio::try_join!(
         pages.views.account(id),
         pages.views.balance(id),
+        pages.views.thresholds(id),
+        pages.views.plans(id, PLANS_SHOWN, None),
         pages.views.grants(id, GRANTS_A_PAGE, look.below)
     )?;
-    let (Some(account), Some(balance), Some(grants)) = (account.value, balance.value, grants.value) else {
+    let (Some(account), Some(balance), Some(plans), Some(grants)) =
+        (account.value, balance.value, plans.value, grants.value)
+    else {
         return Err(Fault::NotFound);
     };
     let now = clock::now();
     let row = |grant: Grant| GrantRow {
+        expired: grant.expired,
+        spent: spent(&grant),
         id: grant.id,
         source: grant.source,
         reference: grant.reference.as_deref().map(Shown::new),
@@ -105,6 +155,9 @@ pub(super) async fn show(
         opened: Moment::new(account.opened_at, now),
         closed: account.closed_at.map(|at| Moment::new(at, now)),
         balance,
+        thresholds: thresholds.value.unwrap_or_default(),
+        more_plans: plans.next.is_some(),
+        plans: plans.items.into_iter().map(|plan| PlanRow::new(plan, now)).collect(),
         grants: grants.items.into_iter().map(row).collect(),
         older: grants.next,
         first: look.below.is_none(),
