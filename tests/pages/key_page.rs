@@ -101,7 +101,7 @@ async fn what_a_key_may_spend_is_set_changed_and_taken_away_on_its_page() {
     let ada = Browser::inside(&stage, &account).await;
     let path = format!("/portal/keys/{}", id_of(&key["key"]));
     let page = ada.page(&path).await;
-    assert!(page.contains("<dd id=\"limits\">None</dd>"));
+    assert!(page.contains("<p id=\"limits\">It has no limits.</p>"));
     let token = hidden(&page, "token").to_owned();
     let set = async |amount: &str, per: &str| {
         let fields = [("token", token.as_str()), ("limit_amount", amount), ("limit_per", per)];
@@ -115,7 +115,7 @@ async fn what_a_key_may_spend_is_set_changed_and_taken_away_on_its_page() {
     let wrong = set("-1", "month").await;
     assert!(wrong.status == 422 && wrong.text.contains("id=\"limit-error\"") && wrong.text.contains("value=\"-1\""));
     let done = ada.follow(&set("", "day").await).await;
-    assert!(done.contains("<dd id=\"limits\">None</dd>"));
+    assert!(done.contains("<p id=\"limits\">It has no limits.</p>"));
     assert_eq!(hold(&stage, secret_of(&key), "serp").await, 201);
     // Who may only look sees no form, and no other account's key.
     let link = invite(&stage, &account, json!({"read_only": true})).await;

@@ -164,7 +164,8 @@ impl World {
         let nothing = ReserveCredits {
             payer: Payer::Account(account),
             reservation: clock::fresh_reservation_id(),
-            endpoint: Endpoint::parse("serp").unwrap(),
+            // No grant is for this one alone.
+            endpoint: Endpoint::parse("nothing").unwrap(),
             quantity: 1,
             price: Price {
                 unit: Credits::ZERO,
