@@ -305,9 +305,24 @@ async fn a_token_is_shown_to_nobody_and_decides_what_may_be_done() {
         url: format!("http://{}", listener.local_addr().unwrap()),
         ..Terminal::of(&stage)
     };
-    let hung_up = tokio::spawn(async move { drop(listener.accept().await.unwrap()) });
+    let hung_up = tokio::spawn(async move {
+        for _ in 0..2 {
+            drop(listener.accept().await.unwrap());
+        }
+    });
     let said = deaf.run(&["keys", "create", account, "--name", "A"]).await;
+    let held = ["charges", "create", "--account", account, "--endpoint", "serp"];
+    let charged = deaf.run(&held).await;
     hung_up.await.unwrap();
-    assert_eq!(said.code, 2);
+    assert_eq!((said.code, charged.code), (2, 2));
     assert!(said.error.contains("--idempotency-key "), "{}", said.error);
+    // Where what is made can be named, its name is what makes it the same.
+    let (_, id) = charged
+        .error
+        .split_once("--id ")
+        .unwrap_or_else(|| panic!("{}", charged.error));
+    let again = [&held[..], &["--id", id.trim()]].concat();
+    let there = Terminal::of(&stage);
+    assert_eq!(there.json(&again).await["id"], id.trim());
+    assert_eq!(there.json(&again).await["available"], "0.5", "charged once");
 }

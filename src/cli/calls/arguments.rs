@@ -5,6 +5,7 @@ use std::io::Read as _;
 use anyhow::{Context as _, bail, ensure};
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use keyledger::clock;
 use keyledger_events::CommandId;
 use serde_json::{Map, Value};
 
@@ -166,18 +167,46 @@ pub(super) fn outgoing(call: &Call, given: &ArgMatches, fresh: &CommandId) -> an
         let said = given.get_one::<String>("@idempotency-key");
         said.cloned().unwrap_or_else(|| fresh.as_str().to_owned())
     });
+    let own_id = own_id(call, given);
+    let repeat = match (&own_id, takes_id(call)) {
+        (Some(id), _) => Some(format!("--id {id}")),
+        // By the id in it, if there is one.
+        (None, true) => None,
+        (None, false) => key.as_ref().map(|key| format!("--idempotency-key {key}")),
+    };
     let body = match &call.body {
-        Some(body) => Some((body.content_type.clone(), whole_body(call, given)?)),
+        Some(body) => Some((body.content_type.clone(), whole_body(call, given, own_id)?)),
         None => None,
     };
-    Ok(Outgoing::new(&call.method, path, query, key, body))
+    Ok(Outgoing::new(&call.method, path, query, key, body).repeated_by(repeat))
 }
 
-fn whole_body(call: &Call, given: &ArgMatches) -> anyhow::Result<Vec<u8>> {
+/// Whether the caller may name what is made: then a call is the same again by that name.
+fn takes_id(call: &Call) -> bool {
+    call.changes()
+        && call
+            .inputs
+            .iter()
+            .any(|input| input.place == Place::Body && input.name == "id")
+}
+
+/// The name of what is made, as it was said, or a new one.
+fn own_id(call: &Call, given: &ArgMatches) -> Option<String> {
+    if !takes_id(call) || given.contains_id("@body") {
+        return None;
+    }
+    let said = given.get_one::<String>("id").cloned();
+    Some(said.unwrap_or_else(|| clock::fresh_reservation_id().to_string()))
+}
+
+fn whole_body(call: &Call, given: &ArgMatches, own_id: Option<String>) -> anyhow::Result<Vec<u8>> {
     if let Some(file) = given.get_one::<String>("@body") {
         return read(file);
     }
     let mut members = Map::new();
+    if let Some(id) = own_id {
+        members.insert("id".to_owned(), Value::String(id));
+    }
     for input in call.inputs.iter().filter(|input| input.place == Place::Body) {
         if let Some(value) = member(input, given)? {
             members.insert(input.name.clone(), value);

@@ -45,6 +45,8 @@ pub(super) struct Outgoing {
     query: Vec<(String, String)>,
     idempotency_key: Option<String>,
     body: Option<(String, Vec<u8>)>,
+    /// What to add to the command for the same to be asked again.
+    repeated_by: Option<String>,
 }
 
 /// Nothing was answered.
@@ -89,15 +91,20 @@ impl Outgoing {
             query,
             idempotency_key,
             body,
+            repeated_by: None,
         }
+    }
+
+    pub(super) fn repeated_by(self, repeated_by: Option<String>) -> Outgoing {
+        Outgoing { repeated_by, ..self }
     }
 
     pub(super) fn path(&self) -> &str {
         &self.path
     }
 
-    pub(super) fn idempotency_key(&self) -> Option<&str> {
-        self.idempotency_key.as_deref()
+    pub(super) fn how_to_repeat(&self) -> Option<&str> {
+        self.repeated_by.as_deref()
     }
 
     pub(super) fn set_query(&mut self, name: &str, value: &str) {

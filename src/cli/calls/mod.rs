@@ -4,7 +4,8 @@
 //! environment. Out: a table, or the body as it came.
 //!
 //! Promise: a call that is added to the API is a command the same day. Whatever changes something has an
-//! `Idempotency-Key`, which is told when the outcome is not known, so that the same can be sent again.
+//! `Idempotency-Key`, or an id of its own where what is made can be named; it is told when the outcome is not known, so that the
+//! same can be sent again.
 //!
 //! Not here: what the calls do. Their help is the document's.
 
@@ -156,7 +157,7 @@ fn refused(answer: &Answer, outgoing: &Outgoing) -> ExitCode {
 }
 
 fn say_how_to_repeat(outgoing: &Outgoing) {
-    if let Some(key) = outgoing.idempotency_key() {
-        eprintln!("  the same again, safely: add --idempotency-key {key}");
+    if let Some(how) = outgoing.how_to_repeat() {
+        eprintln!("  the same again, safely: add {how}");
     }
 }
