@@ -64,7 +64,8 @@ impl Filled {
     /// Keys are dealt out one by one: key `n` is account `n`'s, and the first one after all accounts is the first one's
     /// second.
     pub(super) fn key(&self, number: u64) -> KeyId {
-        KeyId::from_parts(self.began.ms(), self.bits(number % self.keys))
+        // Other bits than any account's: a view tells the two apart.
+        KeyId::from_parts(self.began.ms(), self.bits(number % self.keys) ^ (1 << NUMBER_BITS))
     }
 
     /// The text of a key. Of a database that is thrown away.
