@@ -31,6 +31,8 @@ create table webhook_receivers (
     receiver text constraint webhook_receivers_pkey primary key,
     url text not null,
     kinds text[] not null,
+    -- It hears of what came after that.
+    since timestamptz not null default now(),
     -- The process that sends to it now, so that no two do. By this server's clock.
     leased_by uuid,
     leased_until timestamptz,
@@ -41,7 +43,7 @@ create table webhook_receivers (
     retry_at timestamptz
 );
 
--- How far the notices are made into deliveries. A new receiver begins where the notices end.
+-- How far the notices are made into deliveries. A new receiver begins where the log ends.
 create table webhook_cursors (
     receiver text not null
         constraint webhook_cursors_receiver_fkey references webhook_receivers on delete cascade,
@@ -76,6 +78,10 @@ create table webhook_deliveries (
 create index webhook_deliveries_waiting_idx on webhook_deliveries (receiver, number) where state = 'waiting';
 create index webhook_deliveries_account_idx on webhook_deliveries (receiver, account_id, number) where state = 'waiting';
 create index webhook_deliveries_receiver_idx on webhook_deliveries (receiver, number);
+-- What can be sent again, what a span of time holds, and what is old enough to be forgotten.
+create index webhook_deliveries_given_up_idx on webhook_deliveries (receiver, number) where state = 'given-up';
+create index webhook_deliveries_queued_idx on webhook_deliveries (receiver, queued_at);
+create index webhook_deliveries_ended_idx on webhook_deliveries (receiver, ended_at) where ended_at is not null;
 
 -- Every attempt: the answer's status, or why there was none.
 create table webhook_attempts (

@@ -41,6 +41,7 @@ const STREAMS_MAX: usize = 64;
 const EVENTS_A_PAGE: u32 = 200;
 /// How late what another process wrote is heard of.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+const GATHER: Duration = Duration::from_millis(20);
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
 /// How often it is asked whether the token still counts.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
@@ -97,6 +98,8 @@ impl Tail {
             if let Ok(Err(_)) = tokio::time::timeout(LOOK_EVERY, committed.changed()).await {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
+            // So that readers read some events at once, and not each by itself.
+            tokio::time::sleep(GATHER).await;
         }
     }
 }

@@ -74,6 +74,7 @@ impl From<DeliveriesAway> for Problem {
 pub(super) struct WebhookBody {
     #[schema(example = "billing")]
     name: String,
+    /// Without its query.
     #[schema(example = "https://billing.example.com/hooks/keyledger")]
     url: String,
     /// The kinds of message that it is told of.

@@ -128,6 +128,7 @@ pub struct Service {
 const WRITER_CONNECTIONS_MAX: u32 = 4;
 const QUERY_CONNECTIONS_MAX: u32 = 16;
 const PROJECTOR_CONNECTIONS_MAX: u32 = 8;
+const WEBHOOK_CONNECTIONS_MAX: u32 = 3;
 /// For what proxies' holds come to, after the last of them was answered.
 const SETTLE_AT_END: Duration = Duration::from_secs(10);
 /// At the start.
@@ -151,6 +152,7 @@ impl Service {
         let sessions = Sessions::new(queries.clone(), options.config.pages.lifetimes);
 
         let bus = Bus::connect(&options.nats_url, &options.stream_prefix).await?;
+        let webhook_pool = open_pool(database.clone(), WEBHOOK_CONNECTIONS_MAX);
         let work_pool = open_pool(database, PROJECTOR_CONNECTIONS_MAX);
         let work_log = Log::new(work_pool.clone(), shard);
         let forwarding = CancellationToken::new();
@@ -195,7 +197,8 @@ impl Service {
             Vec::new()
         };
         let webhooks = WebhooksOptions {
-            pool: work_pool,
+            // Of its own: what is told must not wait for what the views and the relay do, nor they for it.
+            pool: webhook_pool,
             shard,
             receivers,
             clock: webhooks::wall_clock(),
@@ -328,10 +331,9 @@ impl Service {
         }
         self.rest.cancel();
         drop(self.ledger);
-        for courier in self.couriers {
-            if tokio::time::timeout(DRAIN, courier).await.is_err() {
-                tracing::warn!("a webhook was still under way when the time to stop was over");
-            }
+        let couriers = futures_util::future::join_all(self.couriers);
+        if tokio::time::timeout(DRAIN, couriers).await.is_err() {
+            tracing::warn!("webhooks were still under way when the time to stop was over");
         }
         if tokio::time::timeout(DRAIN, self.writer).await.is_err() {
             tracing::warn!("commands were still waiting when the time to stop was over");

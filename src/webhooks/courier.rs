@@ -1,5 +1,6 @@
 //! One receiver's courier: makes deliveries of what is new, and sends what waits, one after the other.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use keyledger_events::Timestamp;
@@ -8,7 +9,7 @@ use uuid::Uuid;
 
 use super::patience::{Outcome, TRIED_FOR_SECONDS, Verdict, pause};
 use super::post::{Letter, Post};
-use super::store::{Attempt, Due, Next, Standing, Store};
+use super::store::{Attempt, Due, KeyPlace, Next, Standing, Store};
 use super::{Clock, Kind};
 use crate::clock;
 use crate::config::WebhookConfig;
@@ -19,8 +20,10 @@ pub(super) struct Courier {
     post: Post,
     clock: Clock,
     process: Uuid,
-    /// When keys that nobody uses were last looked for.
+    /// When it was last looked for what is to be done now and then.
     looked_at: Option<Timestamp>,
+    /// How far it was looked for keys that nobody uses; nothing between two times.
+    keys_after: Option<KeyPlace>,
     stumbling: bool,
 }
 
@@ -29,10 +32,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const PAUSE_AFTER_FAULT: Duration = Duration::from_secs(2);
 /// How often it is looked for keys that nobody uses, and for what is old enough to be forgotten.
 const SWEEP_EVERY_SECONDS: u32 = 3_600;
-/// Sent before it is looked for something new again, and the lease renewed.
-const SENT_AT_ONCE_MAX: usize = 100;
-/// Longer than that, and the lease would not be renewed in time.
-const TURN_MAX: Duration = Duration::from_secs(20);
+/// No attempt begins later in a turn: with it the lease would be over.
+const TURN_MAX: Duration = Duration::from_secs(15);
 
 impl Courier {
     pub(super) fn new(config: WebhookConfig, store: Store, clock: Clock, process: Uuid) -> Courier {
@@ -44,6 +45,7 @@ impl Courier {
             clock,
             process,
             looked_at: None,
+            keys_after: None,
             stumbling: false,
         }
     }
@@ -81,44 +83,76 @@ impl Courier {
     /// Looks for what is new and sends some of what waits. Answers whether there is more to do.
     async fn turn(&mut self, stop: &CancellationToken) -> Result<bool, sqlx::Error> {
         let name = self.config.name.clone();
+        let began = Instant::now();
         let Some(mut standing) = self.store.lease(&name, self.process).await? else {
             return Ok(false);
         };
         self.stumbling = false;
         let now = (self.clock)();
         let more = self.store.queue(&name, &self.config.kinds, now).await?;
-        self.sweep(now).await?;
-        let began = Instant::now();
-        for _ in 0..SENT_AT_ONCE_MAX {
-            let now = (self.clock)();
-            if stop.is_cancelled() || began.elapsed() > TURN_MAX || standing.retry_at.is_some_and(|at| at > now) {
-                return Ok(more);
+        let mut sent = 0;
+        // Accounts whose next message has to wait.
+        let mut held_up = HashSet::new();
+        let due = if standing.retry_at.is_some_and(|at| at > now) {
+            Vec::new()
+        } else {
+            self.store.due(&name, now).await?
+        };
+        for due in &due {
+            let away = standing.retry_at.is_some_and(|at| at > (self.clock)());
+            if stop.is_cancelled() || began.elapsed() > TURN_MAX || away {
+                break;
             }
-            let Some(due) = self.store.due(&name, now).await? else {
-                return Ok(more);
+            if held_up.contains(&due.account) {
+                continue;
+            }
+            let Some((next, after)) = self.deliver(due, standing).await? else {
+                return Ok(false);
             };
-            standing = self.deliver(&due, standing).await?;
+            if matches!(next, Next::At(_)) {
+                held_up.insert(due.account);
+            }
+            standing = after;
+            sent += 1;
         }
-        Ok(true)
+        let swept = match self.sweep(now).await {
+            Ok(more) => more,
+            // Nobody waits for that.
+            Err(error) => {
+                tracing::warn!(receiver = name, %error, "old deliveries and unused keys are looked for later");
+                false
+            }
+        };
+        Ok(more || swept || sent > 0)
     }
 
-    async fn sweep(&mut self, now: Timestamp) -> Result<(), sqlx::Error> {
+    /// Some of what is to be done now and then. Answers whether there is more of it.
+    async fn sweep(&mut self, now: Timestamp) -> Result<bool, sqlx::Error> {
+        let name = &self.config.name;
+        if let Some(after) = self.keys_after.take() {
+            self.keys_after = self.store.queue_stale(name, after, now).await?;
+            return Ok(self.keys_after.is_some());
+        }
         if self
             .looked_at
             .is_some_and(|at| at.plus_seconds(SWEEP_EVERY_SECONDS) > now && at <= now)
         {
-            return Ok(());
+            return Ok(false);
+        }
+        // Also when it does not go well: it is tried again in its time, and keeps nothing from being sent.
+        self.looked_at = Some(now);
+        if self.store.give_up(name, now).await? || self.store.forget(name, now).await? {
+            self.looked_at = None;
+            return Ok(true);
         }
         if self.config.kinds.contains(&Kind::KeyStale) {
-            self.store.queue_stale(&self.config.name, now).await?;
+            self.keys_after = Some((Uuid::nil(), Uuid::nil()));
         }
-        self.store.forget(&self.config.name, now).await?;
-        self.looked_at = Some(now);
-        Ok(())
+        Ok(self.keys_after.is_some())
     }
 
-    /// One attempt. Answers how the receiver stands after it.
-    async fn deliver(&self, due: &Due, before: Standing) -> Result<Standing, sqlx::Error> {
+    /// One attempt. Answers what follows for the message and for the receiver; nothing when another process has it now.
+    async fn deliver(&self, due: &Due, before: Standing) -> Result<Option<(Next, Standing)>, sqlx::Error> {
         let at = (self.clock)();
         let began = Instant::now();
         let outcome = self.send(due, at).await;
@@ -134,8 +168,8 @@ impl Courier {
             next,
             standing,
         };
-        self.store.note(&self.config.name, attempt).await?;
-        Ok(standing)
+        let noted = self.store.note((&self.config.name, self.process), attempt).await?;
+        Ok(noted.then_some((next, standing)))
     }
 
     async fn send(&self, due: &Due, at: Timestamp) -> Outcome {
@@ -157,26 +191,26 @@ impl Courier {
 
 /// What follows from an attempt, for the message and for the receiver.
 fn after(due: &Due, before: Standing, outcome: &Outcome, at: Timestamp, spread: u8) -> (Next, Standing) {
-    let old = due.queued_at.plus_seconds(TRIED_FOR_SECONDS) <= at;
-    let again = |failures| match old {
-        true => Next::GivenUp,
-        false => Next::At(at.plus_seconds(pause(failures, outcome.retry_after_seconds(), spread))),
+    // It is tried once at least, however long nobody here could.
+    let old = due.attempts > 0 && due.queued_at.plus_seconds(TRIED_FOR_SECONDS) <= at;
+    let later = |failures| at.plus_seconds(pause(failures, outcome.retry_after_seconds(), spread));
+    let waits_until = |moment| if old { Next::GivenUp } else { Next::At(moment) };
+    let failures = before.failures.saturating_add(1);
+    let away = Standing {
+        failures,
+        retry_at: Some(later(failures)),
     };
     match outcome.verdict() {
         Verdict::Delivered => (Next::Delivered, Standing::default()),
         Verdict::GivenUp => (Next::GivenUp, Standing::default()),
         // Somebody is there who listens.
-        Verdict::NotTaken => (again(due.attempts.saturating_add(1)), Standing::default()),
-        Verdict::ReceiverAway => {
-            let failures = before.failures.saturating_add(1);
-            let retry_at = at.plus_seconds(pause(failures, outcome.retry_after_seconds(), spread));
-            let standing = Standing {
-                failures,
-                retry_at: Some(retry_at),
-            };
-            // It is the receiver that waits: whoever is sent first when it is back, it begins with the oldest.
-            let next = if old { Next::GivenUp } else { Next::At(at) };
-            (next, standing)
+        Verdict::NotTaken => (waits_until(later(due.attempts.saturating_add(1))), Standing::default()),
+        // It is the receiver that waits: when it is back, it begins with the oldest.
+        Verdict::ReceiverAway => (waits_until(at), away),
+        // When it is tried again, it is with another account's message, lest this one stands in the way of all.
+        Verdict::Doubtful => {
+            let behind = later(failures).plus_seconds(pause(failures, None, spread));
+            (waits_until(behind), away)
         }
     }
 }
@@ -203,6 +237,7 @@ mod tests {
         Due {
             number: 1,
             message: "m".to_owned(),
+            account: Uuid::nil(),
             body: "{}".to_owned(),
             queued_at: Timestamp::EPOCH,
             attempts,
@@ -233,6 +268,21 @@ mod tests {
         let at = Timestamp::EPOCH;
         let (next, standing) = after(&due(1), Standing::default(), &answered(500), at, 0);
         assert_eq!((next, standing), (Next::At(at.plus_seconds(30)), Standing::default()));
+    }
+
+    #[test]
+    fn what_may_be_the_messages_fault_is_tried_after_another_ones() {
+        let at = Timestamp::EPOCH;
+        let silent = Outcome::Silent { why: "x" };
+        let (next, standing) = after(&due(0), Standing::default(), &silent, at, 0);
+        assert_eq!(
+            (next, standing.retry_at),
+            (Next::At(at.plus_seconds(10)), Some(at.plus_seconds(5)))
+        );
+        // However long nobody here could try, it is tried once.
+        let later = at.plus_seconds(TRIED_FOR_SECONDS);
+        let (next, _) = after(&due(0), Standing::default(), &silent, later, 0);
+        assert!(matches!(next, Next::At(_)));
     }
 
     #[test]

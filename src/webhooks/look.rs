@@ -17,6 +17,7 @@ pub struct Deliveries {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receiver {
     pub name: String,
+    /// Without its query.
     pub url: String,
     pub kinds: Vec<String>,
     pub waiting: u64,
@@ -99,6 +100,9 @@ pub enum DeliveriesAway {
     Corrupt(#[from] ReadError),
 }
 
+/// Sent again in one go.
+const ROWS_AT_ONCE: i64 = 5_000;
+
 const DELIVERY: &str =
     "select d.*, a.at as last_at, a.took_ms as last_took_ms, a.status as last_status, a.error as last_error
      from webhook_deliveries d
@@ -135,14 +139,23 @@ impl Deliveries {
 
     /// One more delivery than the limit, the newest first.
     pub async fn list(&self, search: &DeliverySearch) -> Result<Vec<Delivery>, DeliveriesAway> {
+        // Only what is asked for stands there, and states as they are: each has an index of its own.
+        let receiver = search
+            .receiver
+            .as_ref()
+            .map_or("$1::text is null", |_| "d.receiver = $1");
+        let state = match search.state {
+            None => "",
+            Some(DeliveryState::Waiting) => "and d.state = 'waiting'",
+            Some(DeliveryState::Delivered) => "and d.state = 'delivered'",
+            Some(DeliveryState::GivenUp) => "and d.state = 'given-up'",
+        };
         let statement = format!(
-            "{DELIVERY} where ($1::text is null or d.receiver = $1) and ($2::text is null or d.state = $2)
-                 and ($3::bigint is null or d.number < $3)
-             order by d.number desc limit $4"
+            "{DELIVERY} where {receiver} {state} and d.number < coalesce($2, 9223372036854775807)
+             order by d.number desc limit $3"
         );
         let rows = sqlx::query(sqlx::AssertSqlSafe(statement))
             .bind(&search.receiver)
-            .bind(search.state.map(DeliveryState::as_str))
             .bind(search.before)
             .bind(i64::from(search.limit) + 1)
             .fetch_all(&self.pool)
@@ -181,7 +194,7 @@ impl Deliveries {
         let known = sqlx::query_scalar(
             "with again as (
                  update webhook_deliveries set state = 'waiting', queued_at = $3, next_at = $3, ended_at = null
-                 where receiver = $1 and message = $2 and queued_at < $3
+                 where receiver = $1 and message = $2 and queued_at <> $3
              )
              select exists (select from webhook_deliveries where receiver = $1 and message = $2)",
         )
@@ -204,16 +217,25 @@ impl Deliveries {
         if !self.knows(receiver).await? {
             return Ok(None);
         }
-        sqlx::query(
-            "update webhook_deliveries set state = 'waiting', queued_at = $4, next_at = $4, ended_at = null
-             where receiver = $1 and queued_at >= $2 and queued_at < $3 and queued_at < $4",
-        )
-        .bind(receiver)
-        .bind(time_column(from))
-        .bind(time_column(to))
-        .bind(time_column(at))
-        .execute(&self.pool)
-        .await?;
+        // Piece by piece, so that none takes long. Whoever repeats it goes on where it was left.
+        loop {
+            let done = sqlx::query(
+                "update webhook_deliveries set state = 'waiting', queued_at = $4, next_at = $4, ended_at = null
+                 where number in (
+                     select number from webhook_deliveries
+                     where receiver = $1 and queued_at >= $2 and queued_at < $3 and queued_at <> $4 limit $5)",
+            )
+            .bind(receiver)
+            .bind(time_column(from))
+            .bind(time_column(to))
+            .bind(time_column(at))
+            .bind(ROWS_AT_ONCE)
+            .execute(&self.pool)
+            .await?;
+            if i64::try_from(done.rows_affected()) != Ok(ROWS_AT_ONCE) {
+                break;
+            }
+        }
         let again: i64 =
             sqlx::query_scalar("select count(*) from webhook_deliveries where receiver = $1 and queued_at = $2")
                 .bind(receiver)
@@ -224,10 +246,18 @@ impl Deliveries {
     }
 }
 
+/// A URL as it is shown: what it asks may hold what nobody else should know.
+fn without_query(url: &str) -> String {
+    match url.split_once('?') {
+        Some((plain, _)) => format!("{plain}?…"),
+        None => url.to_owned(),
+    }
+}
+
 fn receiver(row: &PgRow) -> Result<Receiver, DeliveriesAway> {
     Ok(Receiver {
         name: row.try_get("receiver")?,
-        url: row.try_get("url")?,
+        url: without_query(row.try_get("url")?),
         kinds: row.try_get("kinds")?,
         waiting: row.try_get::<i64, _>("waiting")?.unsigned_abs(),
         failing_since: time_or_none(row, "failing_since")?,
@@ -271,4 +301,15 @@ fn attempt(row: &PgRow) -> Result<Option<AttemptMade>, DeliveriesAway> {
 fn time_or_none(row: &PgRow, column: &str) -> Result<Option<Timestamp>, DeliveriesAway> {
     let moment: Option<time::OffsetDateTime> = row.try_get(column)?;
     Ok(moment.map(timestamp).transpose()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_address_asks_is_not_shown() {
+        assert_eq!(without_query("https://a/hooks"), "https://a/hooks");
+        assert_eq!(without_query("https://a/hooks?token=secret"), "https://a/hooks?…");
+    }
 }

@@ -14,7 +14,7 @@
 //! | `courier` | one receiver's work: queue, send, write down |
 //! | `patience` | what an answer means, and when to come again |
 //! | `post`, `secret`, `message` | the request, its signature, its body |
-//! | `store`, `look` | SQL: for the courier, and for people |
+//! | `store`, `rows`, `look` | SQL: for the courier, and for people |
 
 mod courier;
 mod kind;
@@ -22,6 +22,7 @@ mod look;
 mod message;
 mod patience;
 mod post;
+mod rows;
 mod secret;
 mod store;
 

@@ -8,7 +8,9 @@ pub(super) enum Outcome {
         status: u16,
         retry_after_seconds: Option<u32>,
     },
-    /// It did not answer.
+    /// Nobody is there.
+    Unreachable,
+    /// It did not answer, and perhaps because of this message.
     Silent { why: &'static str },
 }
 
@@ -18,6 +20,8 @@ pub(super) enum Verdict {
     Delivered,
     /// Nobody is there who listens: every message waits.
     ReceiverAway,
+    /// It may be the receiver or the message: every message waits, and another account's is tried next.
+    Doubtful,
     /// This one is not taken: it waits, and what comes after it for the same account.
     NotTaken,
     /// The receiver wants no more of it.
@@ -27,12 +31,14 @@ pub(super) enum Verdict {
 impl Outcome {
     pub(super) const fn verdict(&self) -> Verdict {
         match self {
-            Outcome::Silent { .. } => Verdict::ReceiverAway,
+            Outcome::Unreachable => Verdict::ReceiverAway,
+            Outcome::Silent { .. } => Verdict::Doubtful,
             Outcome::Answered { status, .. } => match *status {
                 200..=299 => Verdict::Delivered,
                 410 => Verdict::GivenUp,
                 // A wrong address, a wrong secret, too much, or a proxy that finds nobody behind it.
-                300..=399 | 401 | 403 | 404 | 407 | 429 | 502..=504 => Verdict::ReceiverAway,
+                300..=399 | 401 | 403 | 404 | 407 | 429 | 503 => Verdict::ReceiverAway,
+                502 | 504 => Verdict::Doubtful,
                 _ => Verdict::NotTaken,
             },
         }
@@ -43,7 +49,7 @@ impl Outcome {
             Outcome::Answered {
                 retry_after_seconds, ..
             } => *retry_after_seconds,
-            Outcome::Silent { .. } => None,
+            Outcome::Unreachable | Outcome::Silent { .. } => None,
         }
     }
 }
@@ -101,9 +107,11 @@ mod tests {
             (429, Verdict::ReceiverAway),
             (500, Verdict::NotTaken),
             (503, Verdict::ReceiverAway),
+            (504, Verdict::Doubtful),
         ] {
             assert_eq!(verdict(status), expected, "{status}");
         }
-        assert_eq!(Outcome::Silent { why: "x" }.verdict(), Verdict::ReceiverAway);
+        assert_eq!(Outcome::Silent { why: "x" }.verdict(), Verdict::Doubtful);
+        assert_eq!(Outcome::Unreachable.verdict(), Verdict::ReceiverAway);
     }
 }

@@ -1,6 +1,6 @@
 //! Sending one message.
 //!
-//! Promise: an attempt ends after 15 s whatever the receiver does; of its answer no more than the head is believed, and no
+//! Promise: an attempt ends after 17 s whatever the receiver does; of its answer no more than the head is believed, and no
 //! more than 64 KiB are read; a redirect is not followed.
 
 use std::time::Duration;
@@ -19,6 +19,8 @@ use crate::connector::Connector;
 
 const ATTEMPT_MAX: Duration = Duration::from_secs(15);
 const ANSWER_BYTES_MAX: usize = 64 << 10;
+/// For what comes after the head: it changes nothing.
+const REST_MAX: Duration = Duration::from_secs(2);
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
 /// Sends to one receiver.
@@ -49,12 +51,25 @@ impl Post {
         let Some(request) = self.request(letter) else {
             return Outcome::Silent { why: "cannot be sent" };
         };
-        match tokio::time::timeout(ATTEMPT_MAX, self.exchange(request)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Outcome::Silent {
-                why: "did not answer within 15 s",
-            },
-        }
+        let response = match tokio::time::timeout(ATTEMPT_MAX, self.client.request(request)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) if error.is_connect() => return Outcome::Unreachable,
+            Ok(Err(_)) => {
+                return Outcome::Silent {
+                    why: "broke the connection",
+                };
+            }
+            Err(_) => {
+                return Outcome::Silent {
+                    why: "did not answer within 15 s",
+                };
+            }
+        };
+        let outcome = answered(&response);
+        // So that the connection can be used again. What it says is nothing to us.
+        let rest = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect();
+        let _ = tokio::time::timeout(REST_MAX, rest).await;
+        outcome
     }
 
     fn request(&self, letter: &Letter<'_>) -> Option<Request<Full<Bytes>>> {
@@ -75,26 +90,6 @@ impl Post {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_str(value).ok()?);
         }
         Some(request)
-    }
-
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Outcome {
-        let response = match self.client.request(request).await {
-            Ok(response) => response,
-            Err(error) if error.is_connect() => {
-                return Outcome::Silent {
-                    why: "cannot be reached",
-                };
-            }
-            Err(_) => {
-                return Outcome::Silent {
-                    why: "broke the connection",
-                };
-            }
-        };
-        let outcome = answered(&response);
-        // So that the connection can be used again. What it says is nothing to us.
-        let _ = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-        outcome
     }
 }
 

@@ -3,14 +3,15 @@
 //! Promise: a notice becomes one delivery to each receiver that wants it, however often and by how many processes it is
 //! tried; what an attempt came to and what follows from it are written together.
 
-use keyledger_events::{AccountId, Credits, EventId, KeyId, Shard, Timestamp};
+use keyledger_events::{Shard, Timestamp};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row as _};
 use uuid::Uuid;
 
 use super::Kind;
-use super::message::{Message, Said, Told, ToldAccount, ToldKey, body};
-use super::patience::Outcome;
+use super::message::Message;
+use super::patience::{Outcome, TRIED_FOR_SECONDS};
+use super::rows::{count, message, stale_message, time_of};
 use crate::log::{time_column, timestamp};
 
 /// The tables, through a pool of the service's role. Cheap to clone.
@@ -25,11 +26,15 @@ pub(super) struct Store {
 pub(super) struct Due {
     pub number: i64,
     pub message: String,
+    pub account: Uuid,
     pub body: String,
     pub queued_at: Timestamp,
     /// Attempts so far.
     pub attempts: u32,
 }
+
+/// A key's place in the order of all keys: its account's id and its own.
+pub(super) type KeyPlace = (Uuid, Uuid);
 
 /// How a receiver stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,7 +68,12 @@ const NOTICES_MAX: i64 = 500;
 const LEASE_SECONDS: i32 = 45;
 /// A key that was not used for so long is told of.
 pub(super) const STALE_DAYS: i32 = 90;
-const STALE_KEYS_MAX: i64 = 5_000;
+/// Looked at in one go.
+const KEYS_AT_ONCE: i64 = 5_000;
+/// Sent before it is looked again what is to be sent.
+const DUE_MAX: i64 = 100;
+/// Given up or removed in one go.
+const ROWS_AT_ONCE: i64 = 2_000;
 /// How long what was delivered is kept.
 const KEPT_DAYS: i32 = 90;
 
@@ -92,7 +102,7 @@ impl Store {
         .await?;
         sqlx::query(
             "insert into webhook_cursors (receiver, shard, position)
-             select $1, shard, position from views.checkpoints where projection = 'notices'
+             select $1, shard, position from log_head
              on conflict (receiver, shard) do nothing",
         )
         .bind(receiver)
@@ -153,11 +163,16 @@ impl Store {
              left join views.balance b on b.account_id = n.account_id
              left join views.key_list k on k.account_id = n.account_id and k.key_id = n.key_id
              where n.shard = $1 and n.position > $2
+                 -- Whose it is should be known; a view that stands still keeps nobody from being told.
+                 and (n.at < $4::timestamptz - interval '1 minute' or n.position <= (
+                     select min(c.position) from views.checkpoints c
+                     where c.shard = $1 and c.projection in ('balance', 'key_list')))
              order by n.position limit $3",
         )
         .bind(self.shard_column())
         .bind(cursor)
         .bind(NOTICES_MAX)
+        .bind(time_column(now))
         .fetch_all(&mut *tx)
         .await?;
         let Some(last) = notices.last() else { return Ok(false) };
@@ -177,63 +192,103 @@ impl Store {
         Ok(i64::try_from(notices.len()).unwrap_or(i64::MAX) >= NOTICES_MAX)
     }
 
-    /// Makes deliveries of keys that nobody has used for long, and that were not told of since they were last used.
-    pub(super) async fn queue_stale(&self, receiver: &str, now: Timestamp) -> Result<(), sqlx::Error> {
+    /// Makes deliveries of keys that nobody has used for long, and that were not told of since they were last used: among the
+    /// next keys after one. Answers the last of these, unless there are no more.
+    pub(super) async fn queue_stale(
+        &self,
+        receiver: &str,
+        after: KeyPlace,
+        now: Timestamp,
+    ) -> Result<Option<KeyPlace>, sqlx::Error> {
         let mut tx = self.pool.begin().await?;
+        let last: Option<KeyPlace> = sqlx::query_as(
+            "select account_id, key_id from views.key_list where (account_id, key_id) > ($1, $2)
+             order by account_id, key_id offset $3 limit 1",
+        )
+        .bind(after.0)
+        .bind(after.1)
+        .bind(KEYS_AT_ONCE - 1)
+        .fetch_optional(&mut *tx)
+        .await?;
+        let until = last.unwrap_or((Uuid::max(), Uuid::max()));
         let stale = sqlx::query(
             "select k.account_id, k.key_id, k.name as key_name, k.preview, k.created_at, k.last_used_at,
                  b.name as account_name, b.external_ref
              from views.key_list k left join views.balance b on b.account_id = k.account_id
-             where k.deleted_at is null and (k.stops_at is null or k.stops_at > $2::timestamptz) and (k.expires_at is null or k.expires_at > $2)
+             where (k.account_id, k.key_id) > ($4, $5) and (k.account_id, k.key_id) <= ($6, $7)
+                 and k.deleted_at is null and (k.stops_at is null or k.stops_at > $2::timestamptz)
+                 and (k.expires_at is null or k.expires_at > $2)
                  and coalesce(k.last_used_at, k.created_at) < $2 - make_interval(days => $3)
+                 and coalesce(k.last_used_at, k.created_at)
+                     >= (select since from webhook_receivers where receiver = $1) - make_interval(days => $3)
                  and not exists (
                      select from webhook_deliveries d
                      where d.receiver = $1 and d.message = 'stale_' || k.key_id || '_'
                          || floor(extract(epoch from coalesce(k.last_used_at, k.created_at)))::bigint)
-             order by coalesce(k.last_used_at, k.created_at) limit $4",
+             order by coalesce(k.last_used_at, k.created_at)",
         )
         .bind(receiver)
         .bind(time_column(now))
         .bind(STALE_DAYS)
-        .bind(STALE_KEYS_MAX)
+        .bind(after.0)
+        .bind(after.1)
+        .bind(until.0)
+        .bind(until.1)
         .fetch_all(&mut *tx)
         .await?;
         let messages: Result<Vec<_>, _> = stale.iter().map(|row| stale_message(row, now)).collect();
         insert(&mut tx, receiver, &messages?, now).await?;
-        tx.commit().await
+        tx.commit().await?;
+        Ok(last)
     }
 
-    /// What is to be sent next: the oldest that waits no longer, and that none of the same account must go before.
-    pub(super) async fn due(&self, receiver: &str, now: Timestamp) -> Result<Option<Due>, sqlx::Error> {
-        let row = sqlx::query(
-            "select number, message, body, queued_at, attempts from webhook_deliveries d
+    /// What is to be sent next, the oldest first: what waits no longer, and does not come after something of the same account
+    /// that does.
+    pub(super) async fn due(&self, receiver: &str, now: Timestamp) -> Result<Vec<Due>, sqlx::Error> {
+        let rows = sqlx::query(
+            "select number, message, account_id, body, queued_at, attempts from webhook_deliveries d
              where receiver = $1 and state = 'waiting' and next_at <= $2
                  and not exists (
                      select from webhook_deliveries b
-                     where b.receiver = $1 and b.state = 'waiting' and b.account_id = d.account_id and b.number < d.number)
-             order by number limit 1",
+                     where b.receiver = $1 and b.state = 'waiting' and b.account_id = d.account_id
+                         and b.number < d.number and b.next_at > $2)
+             order by number limit $3",
         )
         .bind(receiver)
         .bind(time_column(now))
-        .fetch_optional(&self.pool)
+        .bind(DUE_MAX)
+        .fetch_all(&self.pool)
         .await?;
-        row.map(|row| {
+        let due = |row: &PgRow| {
             Ok(Due {
                 number: row.try_get("number")?,
                 message: row.try_get("message")?,
+                account: row.try_get("account_id")?,
                 body: row.try_get("body")?,
-                queued_at: time_of(&row, "queued_at")?,
-                attempts: count(&row, "attempts")?,
+                queued_at: time_of(row, "queued_at")?,
+                attempts: count(row, "attempts")?,
             })
-        })
-        .transpose()
+        };
+        rows.iter().map(due).collect()
     }
 
-    /// Writes down what an attempt came to, and what follows.
-    pub(super) async fn note(&self, receiver: &str, attempt: Attempt<'_>) -> Result<(), sqlx::Error> {
+    /// Writes down what an attempt came to, and what follows. `false`: another process has the receiver now, and what follows
+    /// is its business. What was asked to be sent again meanwhile still waits.
+    pub(super) async fn note(
+        &self,
+        (receiver, process): (&str, Uuid),
+        attempt: Attempt<'_>,
+    ) -> Result<bool, sqlx::Error> {
         let mut tx = self.pool.begin().await?;
+        let ours = sqlx::query("select from webhook_receivers where receiver = $1 and leased_by = $2 for update")
+            .bind(receiver)
+            .bind(process)
+            .fetch_optional(&mut *tx)
+            .await?
+            .is_some();
         let (status, error) = match attempt.outcome {
             Outcome::Answered { status, .. } => (i16::try_from(*status).ok(), None),
+            Outcome::Unreachable => (None, Some("cannot be reached")),
             Outcome::Silent { why } => (None, Some(*why)),
         };
         let number = attempt.due.number;
@@ -248,6 +303,10 @@ impl Store {
         .bind(error)
         .execute(&mut *tx)
         .await?;
+        if !ours {
+            tx.commit().await?;
+            return Ok(false);
+        }
         let (state, next_at) = match attempt.next {
             Next::Delivered => ("delivered", attempt.at),
             Next::GivenUp => ("given-up", attempt.at),
@@ -256,12 +315,13 @@ impl Store {
         sqlx::query(
             "update webhook_deliveries set state = $2, attempts = attempts + 1, next_at = $3,
                  ended_at = case when $2 = 'waiting' then null else $4::timestamptz end
-             where number = $1",
+             where number = $1 and queued_at = $5",
         )
         .bind(number)
         .bind(state)
         .bind(time_column(next_at))
         .bind(time_column(attempt.at))
+        .bind(time_column(attempt.due.queued_at))
         .execute(&mut *tx)
         .await?;
         sqlx::query(
@@ -275,22 +335,46 @@ impl Store {
         .bind(time_column(attempt.at))
         .execute(&mut *tx)
         .await?;
-        tx.commit().await
+        tx.commit().await?;
+        Ok(true)
     }
 
-    /// Removes what was delivered or given up long ago. Keys that are told of as unused are kept: they are told of once.
-    pub(super) async fn forget(&self, receiver: &str, now: Timestamp) -> Result<(), sqlx::Error> {
-        sqlx::query(
-            "delete from webhook_deliveries where receiver = $1 and kind <> $2
-                 and ended_at < $3::timestamptz - make_interval(days => $4)",
+    /// Gives up what waited too long for a receiver that takes nothing. Answers whether there may be more.
+    pub(super) async fn give_up(&self, receiver: &str, now: Timestamp) -> Result<bool, sqlx::Error> {
+        let done = sqlx::query(
+            "update webhook_deliveries set state = 'given-up', ended_at = $2
+             where number in (
+                 select number from webhook_deliveries
+                 where receiver = $1 and state = 'waiting' and queued_at < $3
+                     and exists (select from webhook_receivers where receiver = $1 and failing_since < $3)
+                 order by number limit $4)",
+        )
+        .bind(receiver)
+        .bind(time_column(now))
+        .bind(time_column(now.minus_seconds(TRIED_FOR_SECONDS)))
+        .bind(ROWS_AT_ONCE)
+        .execute(&self.pool)
+        .await?;
+        Ok(i64::try_from(done.rows_affected()) == Ok(ROWS_AT_ONCE))
+    }
+
+    /// Removes what was delivered or given up long ago. Keys that are told of as unused are kept: they are told of once. Answers
+    /// whether there may be more.
+    pub(super) async fn forget(&self, receiver: &str, now: Timestamp) -> Result<bool, sqlx::Error> {
+        let done = sqlx::query(
+            "delete from webhook_deliveries where number in (
+                 select number from webhook_deliveries
+                 where receiver = $1 and kind <> $2 and ended_at < $3::timestamptz - make_interval(days => $4)
+                 order by ended_at limit $5)",
         )
         .bind(receiver)
         .bind(Kind::KeyStale.as_str())
         .bind(time_column(now))
         .bind(KEPT_DAYS)
+        .bind(ROWS_AT_ONCE)
         .execute(&self.pool)
         .await?;
-        Ok(())
+        Ok(i64::try_from(done.rows_affected()) == Ok(ROWS_AT_ONCE))
     }
 }
 
@@ -325,94 +409,4 @@ async fn insert(
     .execute(connection)
     .await?;
     Ok(())
-}
-
-fn told_account(row: &PgRow) -> Result<ToldAccount, sqlx::Error> {
-    Ok(ToldAccount {
-        account: AccountId::from_bytes(row.try_get::<Uuid, _>("account_id")?.into_bytes()),
-        name: row.try_get("account_name")?,
-        external_ref: row.try_get("external_ref")?,
-    })
-}
-
-fn told_key(row: &PgRow) -> Result<Option<ToldKey>, sqlx::Error> {
-    let id: Option<Uuid> = row.try_get("key_id")?;
-    let Some(id) = id else { return Ok(None) };
-    Ok(Some(ToldKey {
-        id: KeyId::from_bytes(id.into_bytes()),
-        name: row.try_get("key_name")?,
-        preview: row.try_get("preview")?,
-    }))
-}
-
-/// A notice as a message. `None`: a kind that only a later version knows.
-fn message(row: &PgRow) -> Result<Option<Message>, sqlx::Error> {
-    let Some(kind) = Kind::parse(row.try_get("kind")?) else {
-        return Ok(None);
-    };
-    let amount = |column: &str| -> Result<Option<Credits>, sqlx::Error> {
-        Ok(row.try_get::<Option<i64>, _>(column)?.and_then(Credits::from_micros))
-    };
-    let told = match (kind, told_key(row)?) {
-        (Kind::ThresholdReached, _) => amount("threshold")?
-            .zip(amount("balance")?)
-            .map(|(threshold, balance)| Told::Threshold { threshold, balance }),
-        (Kind::KeyLeaked, Some(key)) => Some(Told::Leaked { key }),
-        (Kind::KeyDenied, Some(key)) => Some(Told::Denied {
-            key,
-            reason: row.try_get("reason")?,
-            count: row.try_get::<i64, _>("count")?.unsigned_abs(),
-        }),
-        (Kind::KeyStale | Kind::KeyLeaked | Kind::KeyDenied, _) => None,
-    };
-    let Some(told) = told else { return Ok(None) };
-    let event = EventId::from_bytes(row.try_get::<Uuid, _>("event_id")?.into_bytes()).to_string();
-    let said = Said {
-        event: &event,
-        shard: row.try_get("shard")?,
-        position: row.try_get("position")?,
-    };
-    let account = told_account(row)?;
-    let at = time_of(row, "at")?;
-    let body = body(kind, at, &account, &told, Some(said));
-    Ok(body.map(|body| Message {
-        id: event,
-        kind,
-        account: account.account,
-        body,
-    }))
-}
-
-fn stale_message(row: &PgRow, now: Timestamp) -> Result<Message, sqlx::Error> {
-    let account = told_account(row)?;
-    let key_id: Uuid = row.try_get("key_id")?;
-    let created = time_of(row, "created_at")?;
-    let last_used = row
-        .try_get::<Option<_>, _>("last_used_at")?
-        .and_then(|at| timestamp(at).ok());
-    let since = last_used.unwrap_or(created).micros() / 1_000_000;
-    let told = Told::Stale {
-        key: ToldKey {
-            id: KeyId::from_bytes(key_id.into_bytes()),
-            name: row.try_get("key_name")?,
-            preview: row.try_get("preview")?,
-        },
-        last_used,
-        created,
-    };
-    let body = body(Kind::KeyStale, now, &account, &told, None);
-    Ok(Message {
-        id: format!("stale_{key_id}_{since}"),
-        kind: Kind::KeyStale,
-        account: account.account,
-        body: body.ok_or_else(|| sqlx::Error::Decode("a message cannot be written".into()))?,
-    })
-}
-
-fn time_of(row: &PgRow, column: &str) -> Result<Timestamp, sqlx::Error> {
-    timestamp(row.try_get(column)?).map_err(|error| sqlx::Error::Decode(error.into()))
-}
-
-fn count(row: &PgRow, column: &str) -> Result<u32, sqlx::Error> {
-    Ok(row.try_get::<i32, _>(column)?.unsigned_abs())
 }

@@ -21,6 +21,10 @@ async fn deliveries_are_listed_page_by_page_and_sent_again_by_their_time() {
     registered(&stage, "billing").await;
     cross(&stage, &id, 5).await;
     receiver.has_taken(5).await;
+    crate::harness::until("all is written down", async || {
+        stage.operator.get(&format!("{LIST}?state=waiting")).await.json(200)["items"] == json!([])
+    })
+    .await;
     let auditor = stage.client(Role::Auditor).await;
     let mut seen = Vec::new();
     let mut path = format!("{LIST}?limit=2");

@@ -29,6 +29,7 @@ async fn a_receiver_that_was_away_for_an_hour_gets_everything_in_order() {
         }
     }
     receiver.was_asked(1).await;
+    until("all is queued", async || standing(&stage).await["waiting"] == 12).await;
     // Minute by minute. It is tried now and then, less and less often, and never for each message.
     for _ in 0..59 {
         clock.go(60);
@@ -36,11 +37,11 @@ async fn a_receiver_that_was_away_for_an_hour_gets_everything_in_order() {
     }
     let asked = receiver.asked();
     assert!((2..=8).contains(&asked), "it was asked {asked} times in an hour");
-    let standing = stage.operator.get("/v1/webhooks").await.json(200)["items"][0].clone();
-    assert_eq!(standing["waiting"], 12);
+    let away = standing(&stage).await;
+    assert_eq!(away["waiting"], 12);
     assert!(
-        standing["failing_since"].is_string() && standing["retry_at"].is_string(),
-        "{standing}"
+        away["failing_since"].is_string() && away["retry_at"].is_string(),
+        "{away}"
     );
     receiver.answer(StatusCode::NO_CONTENT);
     // Up to half an hour until the next attempt: the receiver's clock and ours are the same again then.
@@ -61,11 +62,13 @@ async fn a_receiver_that_was_away_for_an_hour_gets_everything_in_order() {
         .collect();
     assert!(positions.is_sorted(), "in the order of the log: {positions:?}");
     assert_eq!(taken.len(), 12, "each once");
-    let standing = stage.operator.get("/v1/webhooks").await.json(200)["items"][0].clone();
-    assert_eq!(
-        (&standing["waiting"], &standing["failing_since"]),
-        (&0.into(), &().into())
-    );
+    until("all is written down", async || standing(&stage).await["waiting"] == 0).await;
+    assert!(standing(&stage).await["failing_since"].is_null());
+}
+
+/// How the only receiver stands.
+async fn standing(stage: &Stage) -> serde_json::Value {
+    stage.operator.get("/v1/webhooks").await.json(200)["items"][0].clone()
 }
 
 /// The pause before the next attempt ends now.
@@ -192,4 +195,45 @@ async fn what_nobody_takes_for_three_days_is_given_up_and_can_be_sent_again() {
         .collect();
     // The first came four days too early by the receiver's clock.
     assert_eq!(statuses, [401, 500, 200]);
+}
+
+#[tokio::test]
+async fn a_message_that_makes_its_receiver_hang_stands_in_the_way_of_its_own_account_alone() {
+    let stage = Stage::open().await;
+    let receiver = Receiver::start().await;
+    let clock = Shifted::default();
+    couriers(&stage, &[receiver.config("billing", &Kind::ALL)], &clock);
+    registered(&stage, "billing").await;
+    let (_, poison) = watched(&stage).await;
+    let (_, other) = watched(&stage).await;
+    receiver.answer_to(&poison, StatusCode::GATEWAY_TIMEOUT);
+    cross(&stage, &poison, 1).await;
+    receiver.was_asked(1).await;
+    cross(&stage, &other, 1).await;
+    until("both are queued", async || standing(&stage).await["waiting"] == 2).await;
+    // After the pause of five seconds, and before the message itself is tried again.
+    clock.go(6);
+    let taken = receiver.has_taken(1).await;
+    assert_eq!((taken[0].account(), receiver.asked()), (other.as_str(), 2));
+}
+
+#[tokio::test]
+async fn what_is_sent_again_while_it_is_under_way_is_sent_again() {
+    let stage = Stage::open().await;
+    let (_, id) = watched(&stage).await;
+    let receiver = Receiver::start().await;
+    couriers(&stage, &[receiver.config("billing", &Kind::ALL)], &Shifted::default());
+    registered(&stage, "billing").await;
+    receiver.hang(true);
+    cross(&stage, &id, 1).await;
+    receiver.was_asked(1).await;
+    let list = stage.operator.get("/v1/webhooks/billing/deliveries").await.json(200);
+    let path = format!(
+        "/v1/webhooks/billing/deliveries/{}/replay",
+        list["items"][0]["id"].as_str().unwrap()
+    );
+    stage.operator.post(&path, serde_json::json!({})).await.json(200);
+    receiver.let_go();
+    let taken = receiver.has_taken(2).await;
+    assert_eq!(taken[0], taken[1]);
 }

@@ -14,6 +14,7 @@ use keyledger::webhooks::{Kind, Secrets};
 use serde_json::Value;
 use standardwebhooks::Webhook;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 use crate::harness::until;
 
@@ -22,6 +23,7 @@ use crate::harness::until;
 pub struct Receiver {
     pub address: SocketAddr,
     heard: Arc<Mutex<Heard>>,
+    go_on: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -60,6 +62,7 @@ impl Receiver {
         let receiver = Receiver {
             address: listener.local_addr().unwrap(),
             heard: Arc::default(),
+            go_on: Arc::default(),
         };
         let router = Router::new().route("/hooks", post(hear)).with_state(receiver.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -91,6 +94,12 @@ impl Receiver {
         self.heard.lock().unwrap().hangs = hangs;
     }
 
+    /// Hangs no more, and answers those who wait.
+    pub fn let_go(&self) {
+        self.hang(false);
+        self.go_on.notify_waiters();
+    }
+
     pub fn taken(&self) -> Vec<Message> {
         self.heard.lock().unwrap().taken.clone()
     }
@@ -118,7 +127,7 @@ async fn hear(State(receiver): State<Receiver>, headers: HeaderMap, body: String
         heard.hangs
     };
     if hangs {
-        std::future::pending::<()>().await;
+        receiver.go_on.notified().await;
     }
     let mut heard = receiver.heard.lock().unwrap();
     if !right {

@@ -38,6 +38,12 @@ async fn a_key_that_nobody_used_for_ninety_days_is_told_of_once() {
     let clock = Shifted::by_seconds(-DAY / 12);
     couriers(&stage, &[receiver.config("ops", &[Kind::KeyStale])], &clock);
     registered(&stage, "ops").await;
+    // It came long ago: what has lain idle since then is told of, and not what did so before.
+    let mut owner = stage.harness.owner().await;
+    sqlx::query("update webhook_receivers set since = since - interval '1 year'")
+        .execute(&mut owner)
+        .await
+        .unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(700)).await;
     assert_eq!(receiver.asked(), 0);
     make_old(&stage, 2).await;
@@ -67,6 +73,24 @@ async fn a_key_that_nobody_used_for_ninety_days_is_told_of_once() {
     tokio::time::sleep(std::time::Duration::from_millis(700)).await;
     let list = stage.operator.get("/v1/webhooks/ops/deliveries").await.json(200);
     assert_eq!(list["items"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_new_is_not_told_of_what_has_been_idle_for_long() {
+    let stage = Stage::open().await;
+    let (account, key) = stage.customer("5").await;
+    let listed = format!("{account}/keys?after=0:3");
+    stage.operator.get(&listed).await.json(200);
+    make_old(&stage, 200).await;
+    let receiver = Receiver::start().await;
+    couriers(
+        &stage,
+        &[receiver.config("ops", &[Kind::KeyStale])],
+        &Shifted::default(),
+    );
+    registered(&stage, "ops").await;
+    tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
+    assert_eq!(receiver.asked(), 0, "{}", key["key"]["id"]);
 }
 
 /// The key list's times, so many days earlier.

@@ -56,7 +56,7 @@ async fn insert(connection: &mut PgConnection, generation: Generation, rows: &[N
          select * from unnest($1::smallint[], $2::bigint[], $3::uuid[], $4::uuid[], $5::text[], $6::timestamptz[],
              $7::uuid[], $8::bigint[], $9::bigint[], $10::text[], $11::bigint[], $12::text[])
              as c (shard, position, event_id, account_id, kind, at, key_id, threshold, balance, reason, count, once)
-         where c.once is null or not exists (select from views.notices n where n.once = c.once)",
+         where not exists (select from views.notices n where n.once = c.once)",
     ))
     .bind(rows.iter().map(|r| shard_column(r.shard)).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| bigint(r.position.0)).collect::<Vec<_>>())
