@@ -27,6 +27,8 @@ pub(super) struct Fields {
     pub(super) environment: String,
     pub(super) overlap: String,
     pub(super) compromised: Option<String>,
+    /// Of a new key: the last day on which it works, in UTC.
+    pub(super) last_day: String,
     pub(super) limit_amount: String,
     pub(super) limit_per: String,
     /// Boxes that are ticked, by name.

@@ -67,6 +67,31 @@ async fn a_new_key_is_for_the_endpoints_that_are_ticked_and_spends_what_it_may()
 }
 
 #[tokio::test]
+async fn a_new_key_works_to_the_end_of_its_last_day() {
+    let stage = Stage::open().await;
+    let (account, _) = stage.customer("10").await;
+    let ada = Browser::inside(&stage, &account).await;
+    let today = keyledger::clock::now().start_of_day();
+    let day = |days: u32| today.plus_seconds(days * 86_400).to_string()[..10].to_owned();
+    let made = generate(&ada, &[("last_day", &day(2))]).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    assert_eq!(hold(&stage, secret_in(&made.text), "serp").await, 201);
+    let head = stage.harness.log().head().await.unwrap().position;
+    let list = format!("{account}/keys?name=Finance&after=0:{head}");
+    let shown = stage.operator.get(&list).await.json(200)["items"][0].clone();
+    assert_eq!(shown["expires_at"], today.plus_seconds(3 * 86_400).to_string());
+    let page = ada.page(&format!("/portal/keys/{}", key_in(&made.text))).await;
+    assert!(page.contains("Good until"), "{page}");
+    for wrong in ["2020-01-01", "tomorrow", "2026-02-30"] {
+        let again = generate(&ada, &[("last_day", wrong)]).await;
+        assert_eq!(again.status, 422, "{wrong}");
+        assert!(again.text.contains("Choose a day from today on.") && again.text.contains("value=\"Finance\""));
+    }
+    let keys = stage.operator.get(&format!("{account}/keys")).await.json(200);
+    assert_eq!(keys["items"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
 async fn a_limit_that_is_none_is_said_to_be_and_makes_no_key() {
     let stage = Stage::open().await;
     let (account, _) = stage.customer("10").await;

@@ -4,7 +4,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
-use keyledger_events::{CommandId, Environment, KeyDigest, KeyId, KeyName, KeySecret};
+use keyledger_events::{CommandId, Environment, KeyDigest, KeyId, KeyName, KeySecret, Timestamp};
 
 use super::limits::{self, LimitFields, Wrong};
 use crate::clock;
@@ -26,6 +26,8 @@ struct NewKeyPage<'a> {
     name: String,
     test: bool,
     error: Option<String>,
+    last_day: String,
+    day_is_wrong: bool,
     limits: LimitFields,
 }
 
@@ -64,6 +66,8 @@ pub(in crate::pages) async fn ask_name(
         name: String::new(),
         test: false,
         error: None,
+        last_day: String::new(),
+        day_is_wrong: false,
         limits: LimitFields::empty(&pages),
     };
     page(StatusCode::OK, &shown)
@@ -86,8 +90,8 @@ pub(super) fn form_command(posted: &Posted, form: &str, asked: &str) -> Option<C
 
 /// Makes a key and shows its text.
 ///
-/// 201 made. 200 the same form again: the key, without its text. 409 too many keys. 422 the name or a limit cannot be taken,
-/// or the form was used for another key. 503 nothing was written, or nobody knows.
+/// 201 made. 200 the same form again: the key, without its text. 409 too many keys. 422 the name, the last day or a limit cannot be
+/// taken, or the form was used for another key. 503 nothing was written, or nobody knows.
 pub(in crate::pages) async fn create(
     State(pages): State<Pages>,
     root: Root,
@@ -100,14 +104,17 @@ pub(in crate::pages) async fn create(
     };
     let name = match KeyName::parse(&posted.fields.name) {
         Ok(name) => name,
-        Err(error) => return again(&pages, root, posted, Some(format!("The name {error}.")), None).await,
+        Err(error) => return again(&pages, root, posted, Amiss::Name(format!("The name {error}."))).await,
     };
     let limits = limits::scopes(&posted.fields.more)
         .and_then(|scopes| limits::spending(&posted.fields).map(|spending| (scopes, spending)));
     let (scopes, spending) = match limits {
         Ok(limits) => limits,
         Err(Wrong::Form) => return Err(Fault::BadForm),
-        Err(wrong @ (Wrong::Amount | Wrong::Scopes)) => return again(&pages, root, posted, None, Some(wrong)).await,
+        Err(wrong @ (Wrong::Amount | Wrong::Scopes)) => return again(&pages, root, posted, Amiss::Limit(wrong)).await,
+    };
+    let Ok(expires_at) = end_of(&posted.fields.last_day) else {
+        return again(&pages, root, posted, Amiss::LastDay).await;
     };
     let limits = KeyLimits {
         scopes,
@@ -115,7 +122,13 @@ pub(in crate::pages) async fn create(
         ..KeyLimits::default()
     };
     let fields = &posted.fields;
-    let named = (environment.as_str(), &fields.name, &limits.scopes, &limits.spending);
+    let named = (
+        environment.as_str(),
+        &fields.name,
+        &limits.scopes,
+        &limits.spending,
+        expires_at,
+    );
     let asked = serde_json::to_string(&named).map_err(|_| Fault::Internal)?;
     let command = form_command(&posted, "portal keys", &asked).ok_or(Fault::Internal)?;
     let secret = KeySecret::from_random(&pages.key_prefix, environment, clock::random_secret_bits());
@@ -127,7 +140,7 @@ pub(in crate::pages) async fn create(
         preview: secret.preview(),
         digest: secret.digest(),
         environment,
-        expires_at: None,
+        expires_at,
         limits,
     };
     let answer = match pages.ledger.submit(asked, posted.viewer.by_command(command)).await {
@@ -137,7 +150,7 @@ pub(in crate::pages) async fn create(
             ..
         }) => {
             let text = format!("You have {limit} keys, which is the most there can be. Delete one that is not used.");
-            return again(&pages, root, posted, Some(text), None).await;
+            return again(&pages, root, posted, Amiss::Name(text)).await;
         }
         Err(error) => return Err(error.into()),
     };
@@ -160,16 +173,33 @@ pub(in crate::pages) async fn create(
     page(if ours { StatusCode::CREATED } else { StatusCode::OK }, &shown)
 }
 
+/// What is wrong with a form.
+enum Amiss {
+    /// Told beside the name.
+    Name(String),
+    LastDay,
+    Limit(Wrong),
+}
+
+/// The end of a day that is given, in UTC. An error: it is no day, or over.
+fn end_of(day: &str) -> Result<Option<Timestamp>, ()> {
+    if day.is_empty() {
+        return Ok(None);
+    }
+    let begin: Timestamp = format!("{day}T00:00:00Z").parse().map_err(|_| ())?;
+    let end = begin.plus_seconds(24 * 60 * 60);
+    if end > clock::now() { Ok(Some(end)) } else { Err(()) }
+}
+
 /// The form once more, with what was wrong with it.
-async fn again(
-    pages: &Pages,
-    root: Root,
-    posted: Posted,
-    error: Option<String>,
-    wrong: Option<Wrong>,
-) -> Result<Response, Fault> {
+async fn again(pages: &Pages, root: Root, posted: Posted, amiss: Amiss) -> Result<Response, Fault> {
     // `/portal/keys` takes the form; its page stands one step up.
     let around = Around::of(pages, posted.viewer.session.account).await?;
+    let (error, day_is_wrong, wrong) = match amiss {
+        Amiss::Name(text) => (Some(text), false, None),
+        Amiss::LastDay => (None, true, None),
+        Amiss::Limit(wrong) => (None, false, Some(wrong)),
+    };
     let shown = NewKeyPage {
         frame: Frame::inside(pages, root, "keys", "Generate a new key", &posted.viewer, around)?,
         limits: LimitFields::new(pages, &posted.fields, wrong),
@@ -177,6 +207,8 @@ async fn again(
         name: posted.fields.name,
         test: posted.fields.environment == "test",
         error,
+        last_day: posted.fields.last_day,
+        day_is_wrong,
     };
     page(StatusCode::UNPROCESSABLE_ENTITY, &shown)
 }
