@@ -21,7 +21,7 @@ use crate::clock;
 use crate::ledger::{ChargeReservation, CreateKey, KeyLimits, Ledger, Usage};
 use crate::log::{open_pool, service_options};
 use crate::service::Service;
-use crate::sessions::{Invitation, Lifetimes, Sessions, Whose};
+use crate::sessions::{Invitation, Invited, Lifetimes, Sessions, Whose};
 use crate::views::ViewName;
 
 /// What to fill and how long to measure.
@@ -176,9 +176,12 @@ async fn enter(sessions: &Sessions, address: SocketAddr, account: AccountId) -> 
         read_only: false,
         by: clock::fresh_token_id(),
     };
-    let (link, _) = sessions
+    let invited = sessions
         .invite(clock::fresh_portal_session_id(), invitation, clock::now())
         .await?;
+    let Invited::Now { link, .. } = invited else {
+        anyhow::bail!("a fresh id has a stay already");
+    };
     let mut visitor = Visitor::connect(address, "").await?;
     let path = format!("/portal/open/{}", link.expose_text_to_its_holder());
     let entered = visitor.get(&path).await?;

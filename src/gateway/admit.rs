@@ -1,6 +1,6 @@
 //! What a request must be before anything is held for it.
 //!
-//! Promise: a request that is refused here has cost no look-up, no credit and no byte of its body.
+//! Promise: a request that is refused here has cost no look-up of its own, no credit and no byte of its body.
 
 use std::sync::Arc;
 

@@ -32,7 +32,9 @@ use super::{caller, headers::REQUEST_ID, key, once};
 use crate::config::GatewayConfig;
 use crate::ledger::{Held, Payer, Price, Refusal, ReserveCredits, SubmitError, Usage};
 use crate::prices::PriceRule;
-use crate::problem::{BAD_REQUEST, KEY_INVALID, Problem, REQUEST_TIMEOUT, UPSTREAM_TIMEOUT, UPSTREAM_UNREACHABLE};
+use crate::problem::{
+    BAD_REQUEST, KEY_INVALID, Problem, REQUEST_TIMEOUT, UNPRICED, UPSTREAM_TIMEOUT, UPSTREAM_UNREACHABLE,
+};
 use crate::shelf::{LOOK_UPS_MAX, Shelf};
 
 pub(super) type Body = UnsyncBoxBody<Parcel, DeliveryFault>;
@@ -107,9 +109,7 @@ pub(super) async fn exchange(
 impl Exchange<'_> {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
         let (head, body) = request.into_parts();
-        let shared = self.shared;
-        let mut admitted = admit(&head, &shared.prices.book(), &shared.config, &shared.key_prefix)
-            .map_err(|problem| self.not_admitted(problem))?;
+        let mut admitted = self.admit(&head).await.map_err(|problem| self.not_admitted(problem))?;
         self.seen.priced(&admitted.rule.endpoint);
         let pass = self.pass(&admitted)?;
         let (hold, upstream) = self.hold(&head, &mut admitted).await?;
@@ -135,6 +135,19 @@ impl Exchange<'_> {
             line: &self.line,
         };
         Ok(way.pass(answer, hold, place))
+    }
+
+    /// Where no price is known here, another process may have published one just now.
+    async fn admit(&self, head: &request::Parts) -> Result<Admitted, Problem> {
+        let shared = self.shared;
+        let now = || admit(head, &shared.prices.book(), &shared.config, &shared.key_prefix);
+        match now() {
+            Err(problem) if problem.kind == UNPRICED => {
+                shared.prices.look_again().await;
+                now()
+            }
+            admitted => admitted,
+        }
     }
 
     /// Holds at the price that holds. When the ledger says that another book does, the request is looked up in that one.

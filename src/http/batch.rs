@@ -49,7 +49,8 @@ const NDJSON: &str = "application/x-ndjson";
 /// line that names a reservation is sent when the lines before it that name the same one are answered; beside that, lines
 /// are decided together. At most 10,000 lines of at most 16 KiB: a longer line is a problem of its own, and what comes after
 /// the last line that may be is not read. When the connection breaks, lines that were not answered may have been carried
-/// out: send them again with the same ids. 415 another type than `application/x-ndjson`.
+/// out: send them again with the same ids. A token that is revoked meanwhile, or that cannot be checked, is the problem of the
+/// next line, and the last. 415 another type than `application/x-ndjson`.
 #[utoipa::path(
     post, path = "/v1/batch", tag = "metering",
     request_body(content = String, content_type = "application/x-ndjson", example = "{\"reserve\":{\"account\":\"acct_01JDE5Z8W4M3X7Q2V9T6R1K0PA\",\"endpoint\":\"serp\"}}\n"),
@@ -61,12 +62,13 @@ pub(super) async fn run_batch(
     request: Request,
 ) -> Result<Response, Failure> {
     let (head, body) = request.into_parts();
+    let token = caller.shown(&head.headers)?.to_owned();
     if !is_ndjson(&head.headers) {
         return Err(problems::not_ndjson().into());
     }
     let (answers, waiting) = mpsc::channel(LINES_MAX + 1);
     let lines = Lines::new(body, LINE_BYTES_MAX);
-    tokio::spawn(Batch::new(app, caller, answers).run(lines));
+    tokio::spawn(Batch::new(app, caller, token, answers).run(lines));
     let answering = unfold(waiting, async |mut waiting| {
         let line = waiting.recv().await?;
         Some((Ok::<Bytes, Infallible>(line), waiting))
@@ -97,6 +99,8 @@ fn is_ndjson(headers: &http::HeaderMap) -> bool {
 struct Batch {
     app: App,
     caller: Allowed<Meter>,
+    /// Its text: a batch may last longer than its token.
+    token: String,
     answers: mpsc::Sender<Bytes>,
     under_way: FuturesOrdered<BoxFuture<'static, Bytes>>,
     /// The reservation that each of them names, and how many of them name it.
@@ -110,10 +114,11 @@ struct Batch {
 struct HungUp;
 
 impl Batch {
-    fn new(app: App, caller: Allowed<Meter>, answers: mpsc::Sender<Bytes>) -> Batch {
+    fn new(app: App, caller: Allowed<Meter>, token: String, answers: mpsc::Sender<Bytes>) -> Batch {
         Batch {
             app,
             caller,
+            token,
             answers,
             under_way: FuturesOrdered::new(),
             order: VecDeque::new(),
@@ -143,6 +148,11 @@ impl Batch {
             self.number += 1;
             if self.number > LINES_MAX {
                 self.send(None, Asked::Wrong(problems::batch_too_long()));
+                break;
+            }
+            // Remembered for a few seconds, so a line costs a hash.
+            if let Err(problem) = self.caller.still(&self.app, &self.token).await {
+                self.send(None, Asked::Wrong(problem));
                 break;
             }
             match line {

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::App;
 use super::answer::{Answered, Failure};
 use super::extract::{Allowed, IdempotencyKey, Json, Manage, Scope};
-use super::portal_sessions::{before, here};
+use super::portal_sessions::{named, url_of};
 use crate::clock;
 use crate::sessions::{Invitation, Whose};
 
@@ -58,9 +58,7 @@ pub(super) async fn invite_operator(
         route: "operator-sessions",
     };
     let (id, now) = (clock::fresh_portal_session_id(), clock::now());
-    if let Some((_, expires_at)) = before(&app, &key, scope, &body, (id, now)).await? {
-        return Ok(Answered::made(OperatorLinkBody { url: None, expires_at }).replayed(true));
-    }
+    let id = named(&app, &key, scope, &body, (id, now)).await?;
     let asked = Invitation {
         whose: Whose::Operator,
         name: body.name.map(String::from),
@@ -68,8 +66,7 @@ pub(super) async fn invite_operator(
         read_only: true,
         by: caller.caller.token,
     };
-    let (link, expires_at) = app.sessions.invite(id, asked, now).await?;
-    let base = app.pages_url.clone().unwrap_or_else(|| here(&headers));
-    let url = Some(format!("{base}/portal/open/{}", link.expose_text_to_its_holder()));
-    Ok(Answered::made(OperatorLinkBody { url, expires_at }))
+    let (url, expires_at) = url_of(&app, &headers, app.sessions.invite(id, asked, now).await?);
+    let replayed = url.is_none();
+    Ok(Answered::made(OperatorLinkBody { url, expires_at }).replayed(replayed))
 }

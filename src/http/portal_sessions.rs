@@ -14,7 +14,7 @@ use super::{App, problems};
 use crate::clock;
 use crate::problem::Problem;
 use crate::requests::Came;
-use crate::sessions::{Invitation, Sessions, SessionsAway, Whose};
+use crate::sessions::{Invitation, Invited, SessionsAway, Whose};
 
 /// Whom to let onto an account's pages.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -81,14 +81,7 @@ pub(super) async fn invite(
         route: "portal-sessions",
     };
     let (id, now) = (clock::fresh_portal_session_id(), clock::now());
-    if let Some((id, expires_at)) = before(&app, &key, scope, &body, (id, now)).await? {
-        let body = InvitedBody {
-            id,
-            url: None,
-            expires_at,
-        };
-        return Ok(Answered::made(body).replayed(true));
-    }
+    let id = named(&app, &key, scope, &body, (id, now)).await?;
     let asked = Invitation {
         whose: Whose::Account(account),
         name: body.name.map(String::from),
@@ -96,33 +89,44 @@ pub(super) async fn invite(
         read_only: body.read_only.unwrap_or(false),
         by: caller.caller.token,
     };
-    let (link, expires_at) = app.sessions.invite(id, asked, now).await?;
-    let base = app.pages_url.clone().unwrap_or_else(|| here(&headers));
-    let url = Some(format!("{base}/portal/open/{}", link.expose_text_to_its_holder()));
-    Ok(Answered::made(InvitedBody { id, url, expires_at }))
+    let (url, expires_at) = url_of(&app, &headers, app.sessions.invite(id, asked, now).await?);
+    let replayed = url.is_none();
+    Ok(Answered::made(InvitedBody { id, url, expires_at }).replayed(replayed))
 }
 
-/// The stay that the same request was told of before, and when its link expires. Without a key there is none, and neither
-/// is there the first time.
-pub(super) async fn before<B: Serialize>(
+/// The id of the stay that is asked for: the one of the first time, where the same request came before. Nothing says that
+/// the first time came as far as making it.
+pub(super) async fn named<B: Serialize>(
     app: &App,
     key: &IdempotencyKey,
     scope: Scope,
     asked: &B,
     (id, now): (PortalSessionId, Timestamp),
-) -> Result<Option<(PortalSessionId, Timestamp)>, Problem> {
+) -> Result<PortalSessionId, Problem> {
     let Some((scope, fingerprint)) = key.hashes(scope, asked)? else {
-        return Ok(None);
+        return Ok(id);
     };
     match app.requests.note(&scope, &fingerprint, id.to_bytes(), now).await? {
-        Came::First => Ok(None),
-        Came::Again { made, at } => Ok(Some((PortalSessionId::from_bytes(made), Sessions::link_expires_at(at)))),
+        Came::First => Ok(id),
+        Came::Again { made, .. } => Ok(PortalSessionId::from_bytes(made)),
         Came::Otherwise => Err(problems::idempotency_mismatch()),
     }
 }
 
+/// Where a link leads, unless it was told before, and when it expires.
+pub(super) fn url_of(app: &App, headers: &HeaderMap, invited: Invited) -> (Option<String>, Timestamp) {
+    match invited {
+        Invited::Now { link, expires_at } => {
+            let base = app.pages_url.clone().unwrap_or_else(|| here(headers));
+            let url = format!("{base}/portal/open/{}", link.expose_text_to_its_holder());
+            (Some(url), expires_at)
+        }
+        Invited::Before { expires_at } => (None, expires_at),
+    }
+}
+
 /// Where the caller has found us.
-pub(super) fn here(headers: &HeaderMap) -> String {
+fn here(headers: &HeaderMap) -> String {
     let host = headers
         .get(HOST)
         .and_then(|host| host.to_str().ok())

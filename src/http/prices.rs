@@ -168,15 +168,23 @@ fn price_of(book: &PriceBook, endpoint: &Endpoint) -> Result<Price, Problem> {
     })
 }
 
+/// Of no book: the ledger takes it for nothing new, and says which book holds.
+const OF_NO_BOOK: Price = Price {
+    unit: Credits::ZERO,
+    version: u64::MAX,
+};
+
 /// Sends a command with the price of its endpoint. When the ledger says that another book holds, the price is looked up in
 /// that one and the command sent again: nothing was written for the first.
+///
+/// The ledger is asked even where no price is known here: what was written before keeps its answer, whatever holds now.
 pub(super) async fn submit_priced<C: Command>(
     app: &App,
     endpoint: &Endpoint,
     command: impl Fn(Price) -> C,
     by: &By,
 ) -> Result<Answer<C::Reply>, Failure> {
-    let mut price = price_of(&app.prices.book(), endpoint)?;
+    let mut price = price_of(&app.prices.book(), endpoint).unwrap_or(OF_NO_BOOK);
     let mut look_ups = 1;
     loop {
         let error = match app.ledger.submit(command(price), by.clone()).await {

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use keyledger_events::{AccountId, Event, KeyDigest, Recorded, Seq};
+use keyledger_events::{AccountId, Event, KeyDigest, Recorded, Seq, Timestamp};
 use lru::LruCache;
 
 use super::account::{Account, Inconsistent};
 use super::opener::Opener;
+use super::remembered::is_forgotten;
 
 /// Accounts by id, and which account owns which key.
 #[derive(Debug)]
@@ -53,9 +54,18 @@ impl Cache {
         self.owners.get(&digest).copied()
     }
 
-    /// The account that was opened under this key last, as far as it is in memory.
-    pub(super) fn opened_by(&self, opener: Opener) -> Option<&Account> {
-        self.peek(*self.openers.get(&opener)?)
+    /// The account that was opened under this key last, as far as it is in memory and the key is remembered.
+    pub(super) fn opened_by(&self, opener: Opener, now: Timestamp) -> Option<&Account> {
+        let account = self.peek(*self.openers.get(&opener)?)?;
+        let forgotten = is_forgotten(account.opened.as_ref()?.at, now);
+        (!forgotten).then_some(account)
+    }
+
+    /// Whether another account that is here was opened under the same key later than this one.
+    fn has_later(&self, opener: Opener, account: &Account) -> bool {
+        let at = |account: &Account| account.opened.as_ref().map(|opened| opened.at);
+        let other = self.openers.get(&opener).and_then(|other| self.peek(*other));
+        other.is_some_and(|other| at(other) > at(account))
     }
 
     /// The account, marked as just used.
@@ -73,7 +83,9 @@ impl Cache {
         for key in account.keys.values() {
             self.owners.insert(key.digest, account.id);
         }
-        if let Some(opener) = opener(&account) {
+        if let Some(opener) = opener(&account)
+            && !self.has_later(opener, &account)
+        {
             self.openers.insert(opener, account.id);
         }
         let weight = account.weight();
@@ -180,10 +192,45 @@ fn opener(account: &Account) -> Option<Opener> {
 
 #[cfg(test)]
 mod tests {
+    use keyledger_events::{AccountName, Credits};
+
     use super::*;
+    use crate::ledger::account::Opened;
+    use crate::ledger::remembered::idempotent_command_id;
 
     fn account(n: u128) -> Account {
         Account::nobody(AccountId::from_parts(1, n))
+    }
+
+    fn opened(n: u128, at: Timestamp) -> Account {
+        let mut account = account(n);
+        let command = idempotent_command_id(&"a".repeat(40), "b").unwrap();
+        account.opened = Some(Opened {
+            name: AccountName::parse("Acme").unwrap(),
+            external_ref: None,
+            credit_limit: Credits::ZERO,
+            at,
+            opener: Opener::of(&command),
+        });
+        account
+    }
+
+    #[test]
+    fn a_key_names_the_account_that_it_opened_last_for_25_hours() {
+        let (first, second) = (Timestamp::EPOCH, Timestamp::EPOCH.plus_seconds(30 * 3600));
+        let opener = opener(&opened(0, first)).unwrap();
+        let named = |cache: &Cache, now| cache.opened_by(opener, now).map(|account| account.id);
+        for order in [[(1, first), (2, second)], [(2, second), (1, first)]] {
+            let mut cache = Cache::new(usize::MAX);
+            for (n, at) in order {
+                cache.insert(opened(n, at), Seq::START);
+            }
+            assert_eq!(named(&cache, second), Some(account(2).id));
+            assert_eq!(named(&cache, second.plus_seconds(25 * 3600 - 1)), Some(account(2).id));
+            assert_eq!(named(&cache, second.plus_seconds(25 * 3600)), None);
+            cache.drop_account(account(2).id);
+            assert_eq!(named(&cache, second), None);
+        }
     }
 
     #[test]

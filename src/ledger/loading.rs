@@ -14,6 +14,7 @@ use super::command::Target;
 use super::load::{Loaded, load};
 use super::opener::Opener;
 use super::work::Work;
+use crate::clock;
 use crate::log::{Head, Log, ReadError};
 
 /// Completes when the accounts are read.
@@ -68,8 +69,9 @@ impl Wanted {
 
 impl Wanted {
     /// Adds the account that was opened under an idempotency key, if one was. Whether there is none can only the log say.
+    /// One that is forgotten within a minute is none already: it may be by the time of the decision.
     pub(super) fn add_opener(&mut self, opener: Opener, cache: &Cache) -> bool {
-        let absent = cache.opened_by(opener).is_none();
+        let absent = cache.opened_by(opener, clock::now().plus_seconds(60)).is_none();
         if absent {
             self.openers.insert(opener);
         }

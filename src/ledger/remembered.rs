@@ -18,6 +18,12 @@ const REMEMBERED_SECONDS: u32 = 25 * 3600;
 /// What an idempotent command's id begins with. After it: the scope's hash, a point, the request's fingerprint.
 const MARK: &str = "idem:";
 
+/// Whether a command of a moment is remembered no more, wherever it is asked for: also by an account in memory that has
+/// folded nothing since.
+pub(super) fn is_forgotten(at: Timestamp, now: Timestamp) -> bool {
+    at.plus_seconds(REMEMBERED_SECONDS) <= now
+}
+
 /// What keyed commands made, by scope.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remembered {
@@ -120,7 +126,7 @@ impl Remembered {
 
     fn forget(&mut self, now: Timestamp) {
         while let Some((at, _)) = self.order.front() {
-            if at.plus_seconds(REMEMBERED_SECONDS) > now {
+            if !is_forgotten(*at, now) {
                 break;
             }
             if let Some((_, scope)) = self.order.pop_front() {

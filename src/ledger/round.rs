@@ -87,7 +87,7 @@ impl Round {
         let target = job.target();
         let id = match target {
             Target::Account(account) => account,
-            Target::New(account) => opened_before(desk.cache, &job.by().command).unwrap_or(account),
+            Target::New(account) => opened_before(desk.cache, &job.by().command, self.now).unwrap_or(account),
             Target::KeyOwner(digest) => match desk.cache.owner(digest) {
                 Some(account) => account,
                 None => return Verdict::Refused(Refusal::KeyInvalid),
@@ -246,8 +246,8 @@ fn broken(account: &Account, why: &'static str) -> Inconsistent {
 }
 
 /// The account that was opened under the same idempotency key, for as long as it remembers that.
-fn opened_before(cache: &Cache, command: &CommandId) -> Option<AccountId> {
-    let account = cache.opened_by(Opener::of(command)?)?;
+fn opened_before(cache: &Cache, command: &CommandId, now: Timestamp) -> Option<AccountId> {
+    let account = cache.opened_by(Opener::of(command)?, now)?;
     let forgotten = matches!(account.remembered.made_by(command), Ok(None));
     (!forgotten).then_some(account.id)
 }

@@ -209,6 +209,12 @@ impl Service {
         ledger.knows_time(LOG_ASKED_MAX).await;
         let prices = Shelf::of_file(options.config.prices.clone());
         prices.follow(reading_log.clone(), ledger.key_signals().prices(), rest.clone());
+        // Whoever comes first is not to be told that there is no price.
+        match tokio::time::timeout(LOG_ASKED_MAX, prices.refresh()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "published prices are not read yet"),
+            Err(_) => tracing::warn!("published prices could not be read in time at the start"),
+        }
         let mut face_tasks = Vec::new();
         let key_prefix = options.config.key_prefix;
         let upstreams = options.config.gateway.as_ref();

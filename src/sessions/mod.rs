@@ -24,6 +24,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::clock;
+use crate::log::timestamp;
 pub use claims::Claim;
 use claims::Claims;
 pub use operators::OperatorSession;
@@ -80,6 +81,19 @@ pub struct Invitation {
     /// Always so for an operator.
     pub read_only: bool,
     pub by: TokenId,
+}
+
+/// Whether a link was made.
+#[derive(Debug)]
+pub enum Invited {
+    Now {
+        link: LinkSecret,
+        expires_at: Timestamp,
+    },
+    /// There is a stay with this id: its link was told of before.
+    Before {
+        expires_at: Timestamp,
+    },
 }
 
 /// A stay.
@@ -168,27 +182,28 @@ impl Sessions {
     }
 
     /// When a link expires that is made at a moment.
-    pub fn link_expires_at(made_at: Timestamp) -> Timestamp {
+    fn link_expires_at(made_at: Timestamp) -> Timestamp {
         made_at.plus_seconds(LINK_SECONDS)
     }
 
-    /// Makes a link onto a stay with this new id: its text exists nowhere else. When the answer is lost, the link expires
-    /// unseen.
+    /// Makes a link onto a stay with this id, unless there is one with it: its text exists nowhere else. When the answer is
+    /// lost, the link expires unseen.
     pub async fn invite(
         &self,
         id: PortalSessionId,
         asked: Invitation,
         now: Timestamp,
-    ) -> Result<(LinkSecret, Timestamp), SessionsAway> {
+    ) -> Result<Invited, SessionsAway> {
         let link = LinkSecret::from_random(clock::random_secret_bits());
         let expires_at = Sessions::link_expires_at(now);
-        sqlx::query(
+        let made = sqlx::query(
             "with unopened as (
-                 delete from portal_sessions where opened_at is null and link_expires_at < $8 - interval '1 day'
+                 delete from portal_sessions where opened_at is null and link_expires_at < $8 - interval '2 days'
              )
              insert into portal_sessions
                  (session_id, account_id, name, return_url, read_only, created_by, link_digest, created_at, link_expires_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             on conflict on constraint portal_sessions_pkey do nothing",
         )
         .bind(Uuid::from_bytes(id.to_bytes()))
         .bind(asked.whose.account())
@@ -201,7 +216,16 @@ impl Sessions {
         .bind(column(expires_at))
         .execute(&self.pool)
         .await?;
-        Ok((link, expires_at))
+        if made.rows_affected() == 1 {
+            return Ok(Invited::Now { link, expires_at });
+        }
+        let before = sqlx::query("select link_expires_at from portal_sessions where session_id = $1")
+            .bind(Uuid::from_bytes(id.to_bytes()))
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(Invited::Before {
+            expires_at: timestamp(before.try_get("link_expires_at")?).unwrap_or(expires_at),
+        })
     }
 
     /// Follows a link. Of any number who try, one gets the cookie.

@@ -84,6 +84,13 @@ impl Books {
         self.dated(self.past(now))
     }
 
+    /// All that are here, by their versions: the file's, and those that were published.
+    pub(super) fn kept(&self) -> Vec<(u64, Arc<PriceBook>)> {
+        let published = self.published.iter().map(|(_, version, book)| (*version, book));
+        let all = std::iter::once((0, &self.file)).chain(published);
+        all.map(|(version, book)| (version, Arc::clone(book))).collect()
+    }
+
     pub(super) fn of_version(&self, version: u64) -> Option<Arc<PriceBook>> {
         if version == 0 {
             return Some(Arc::clone(&self.file));

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use keyledger_events::{AccountId, Event, Seq, Timestamp};
 use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use books::{Dated, Published};
@@ -36,12 +37,18 @@ struct Inner {
     log: OnceLock<Log>,
     /// How far they have been read. Held while somebody reads on.
     read: Mutex<Seq>,
+    /// When the last look was begun for somebody who found no price. Held while somebody looks.
+    looked: Mutex<Option<Instant>>,
 }
 
 /// Books read at once: one may have 256 KiB.
 const BOOKS_AT_ONCE: u32 = 8;
 /// When nothing was heard for so long, the log is asked all the same.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// Between looks for those who find no price.
+const LOOK_AGAIN_EVERY: Duration = Duration::from_millis(100);
+/// How long one of them waits for it.
+const LOOK_AGAIN_MAX: Duration = Duration::from_secs(1);
 const PAUSE_WITHOUT_LOG: Duration = Duration::from_millis(500);
 
 impl Shelf {
@@ -51,6 +58,7 @@ impl Shelf {
             books: RwLock::new(Books::of_file(book)),
             log: OnceLock::new(),
             read: Mutex::new(Seq::START),
+            looked: Mutex::new(None),
         }))
     }
 
@@ -115,6 +123,32 @@ impl Shelf {
         }
     }
 
+    /// Reads what has been published by now, for somebody who has found no price and is about to be told so. However many ask,
+    /// the log is asked ten times a second at most: those who have asked before a look was begun share it. Where the log cannot
+    /// be asked, what is here has to do.
+    pub async fn look_again(&self) {
+        if self.0.log.get().is_none() {
+            return;
+        }
+        let asked_at = Instant::now();
+        let look = async {
+            let mut looked = self.0.looked.lock().await;
+            if let Some(last) = *looked {
+                if last >= asked_at {
+                    return;
+                }
+                tokio::time::sleep_until(last + LOOK_AGAIN_EVERY).await;
+            }
+            *looked = Some(Instant::now());
+            if let Err(error) = self.refresh().await {
+                tracing::debug!(%error, "published prices cannot be read now");
+            }
+        };
+        if tokio::time::timeout(LOOK_AGAIN_MAX, look).await.is_err() {
+            tracing::debug!("published prices could not be read in time");
+        }
+    }
+
     fn put(&self, published: Published, version: u64, book: PriceBook) {
         let mut books = self.0.books.write().unwrap_or_else(PoisonError::into_inner);
         books.put(published, version, book);
@@ -139,6 +173,12 @@ impl Shelf {
     /// The book that takes its place, where one is published.
     pub fn next(&self, now: Timestamp) -> Option<Dated> {
         self.books().next(now)
+    }
+
+    /// All books that are here, by their versions: that of the config file, some that have held, the one that holds, and
+    /// those to come.
+    pub fn kept(&self) -> Vec<(u64, Arc<PriceBook>)> {
+        self.books().kept()
     }
 
     /// The book to ask with instead, where the ledger has refused a price because another book holds. `None`: what it said is

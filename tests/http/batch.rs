@@ -262,6 +262,39 @@ async fn ten_thousand_lines_are_each_carried_out_once_however_often_they_are_sen
 }
 
 #[tokio::test]
+async fn a_batch_ends_with_its_token() {
+    let stage = Stage::open().await;
+    let (account, _) = stage.customer("1000").await;
+    let line = || {
+        let body = json!({"account": account_of(&account), "endpoint": "serp"});
+        let line = format!("{}\n", json!({"charge_at_once": body}));
+        format!("{:x}\r\n{line}\r\n", line.len())
+    };
+    let (token, secret) = stage.tokens.create(Role::Metering, "batch").await.unwrap();
+    let mut socket = TcpStream::connect(stage.address).await.unwrap();
+    let head = format!(
+        "POST /v1/batch HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n",
+        secret.expose_text_to_its_maker()
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    socket.write_all(line().as_bytes()).await.unwrap();
+    let mut heard = String::new();
+    // The end of the answer is its last chunk.
+    while !heard.ends_with("\r\n0\r\n\r\n") {
+        let mut piece = [0; 4_096];
+        let length = socket.read(&mut piece).await.unwrap();
+        assert!(length > 0, "{heard}");
+        heard.push_str(std::str::from_utf8(&piece[..length]).unwrap());
+        if heard.ends_with("}\n\r\n") && !heard.contains("\"line\":2") {
+            assert!(stage.tokens.revoke(token).await.unwrap());
+            socket.write_all(line().as_bytes()).await.unwrap();
+        }
+    }
+    assert!(heard.contains("\"line\":1,\"status\":201"), "{heard}");
+    assert!(heard.contains("\"line\":2,\"status\":401"), "{heard}");
+}
+
+#[tokio::test]
 async fn a_batch_is_answered_while_it_is_still_being_sent_and_a_client_that_hangs_up_ends_it() {
     let stage = Stage::open().await;
     let (account, _) = stage.customer("1000").await;

@@ -383,6 +383,37 @@ async fn of_two_at_the_same_moment_in_two_processes_one_happens() {
     }
 }
 
+/// The key was noted, and then the database was away or the client was gone.
+#[tokio::test]
+async fn a_link_that_was_never_made_is_made_by_the_repetition() {
+    let stage = Stage::open().await;
+    let account = stage.account().await;
+    for path in [format!("{account}/portal-sessions"), "/v1/operator-sessions".to_owned()] {
+        let headers = [("idempotency-key", path.as_str())];
+        let ask = async || stage.operator.post_with(&path, &headers, json!({})).await;
+        let first = ask().await.json(201);
+        let mut owner = stage.harness.owner().await;
+        sqlx::query("delete from portal_sessions")
+            .execute(&mut owner)
+            .await
+            .unwrap();
+        let again = ask().await;
+        assert_eq!(again.header("idempotent-replayed"), "");
+        let again = again.json(201);
+        assert_eq!(again.get("id"), first.get("id"));
+        let link = again["url"].as_str().unwrap();
+        let entered = stage.stranger().get(&link[link.find("/portal").unwrap()..]).await;
+        assert_eq!(entered.status, 303, "{}", entered.text);
+        let third = ask().await;
+        assert_eq!(third.header("idempotent-replayed"), "true");
+        let third = third.json(201);
+        assert_eq!(
+            (&third["url"], &third["expires_at"]),
+            (&Value::Null, &again["expires_at"])
+        );
+    }
+}
+
 #[tokio::test]
 async fn opening_accounts_under_a_key_races_with_nobody_else() {
     let stage = Stage::open().await;

@@ -244,6 +244,48 @@ async fn the_same_request_has_the_same_answer_under_other_prices() {
 }
 
 #[tokio::test]
+async fn what_was_written_keeps_its_answer_when_its_endpoint_has_left_the_book() {
+    let stage = Stage::open().await;
+    let (account, made) = stage.customer("10").await;
+    let fresh = || clock::fresh_reservation_id().to_string();
+    let reserve = json!({"secret": secret_of(&made), "endpoint": "serp", "id": fresh()});
+    let charge = json!({"account": account.rsplit('/').next().unwrap(), "endpoint": "serp", "id": fresh()});
+    let held = stage.operator.post("/v1/reservations", reserve.clone()).await.json(201);
+    let charged = stage.operator.post("/v1/charges", charge.clone()).await.json(201);
+    let other = json!({"prices": [{"endpoint": "other", "match": "GET /other", "price": "1"}]});
+    stage.operator.put("/v1/prices", other).await.json(200);
+    let again = stage.operator.post("/v1/reservations", reserve.clone()).await.json(201);
+    assert_eq!(
+        (&again["amount"], &again["expires_at"]),
+        (&held["amount"], &held["expires_at"])
+    );
+    assert_eq!(
+        stage.operator.post("/v1/charges", charge.clone()).await.json(201),
+        charged
+    );
+    let ndjson = [("content-type", "application/x-ndjson")];
+    let lines = format!(
+        "{}\n{}\n",
+        json!({"reserve": reserve}),
+        json!({"charge_at_once": charge})
+    );
+    let answer = stage.operator.send(Method::POST, "/v1/batch", &ndjson, lines).await;
+    for line in answer.text.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(
+            (&line["status"], &line["replayed"]),
+            (&json!(201), &json!(true)),
+            "{line}"
+        );
+    }
+    // What is new has no price.
+    for (path, mut body) in [("/v1/reservations", reserve), ("/v1/charges", charge)] {
+        body["id"] = json!(fresh());
+        assert_eq!(stage.operator.post(path, body).await.problem(404), "unknown-endpoint");
+    }
+}
+
+#[tokio::test]
 async fn a_price_that_went_down_lets_in_who_was_too_poor_before() {
     let stage = Stage::open().await;
     stage.operator.put("/v1/prices", book("8")).await.json(200);

@@ -61,6 +61,23 @@ async fn what_one_service_publishes_is_charged_by_the_other_at_once() {
 }
 
 #[tokio::test]
+async fn what_is_priced_by_one_service_is_served_by_every_other_at_once() {
+    let site = Site::start().await;
+    let (here, there) = (site.serve().await, site.serve().await);
+    let customer = Customer::open(&site.operator(&here), "1000").await;
+    let gateway = Client::new(&there.gateway, &customer.secret);
+    let without = json!({"prices": [{"endpoint": "other", "match": "GET /other", "price": "1"}]});
+    for round in 1..=10 {
+        publish(&site.operator(&here), without.clone()).await;
+        assert_eq!(gateway.get("/serp?q=rust").await.status, 404, "{round}");
+        publish(&site.operator(&here), book("2")).await;
+        let answer = gateway.get("/serp?q=rust").await;
+        assert_eq!(answer.status, 200, "{round}: {}", answer.json);
+        assert_eq!(answer.headers["credits-charged"], "2");
+    }
+}
+
+#[tokio::test]
 async fn a_service_that_is_killed_comes_back_with_the_prices_that_hold() {
     let site = Site::start().await;
     let first = site.serve().await;

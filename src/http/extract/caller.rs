@@ -73,21 +73,32 @@ impl<R> Allowed<R> {
     }
 }
 
+impl<R: Needs> Allowed<R> {
+    /// Whether the token of this text still has the right, with the same problems as at first.
+    pub(crate) async fn still(&self, app: &App, text: &str) -> Result<(), Problem> {
+        check::<R>(app, text).await.map(drop)
+    }
+}
+
+async fn check<R: Needs>(app: &App, text: &str) -> Result<Caller, Problem> {
+    let caller = app.tokens.check(text).await.map_err(|error| match error {
+        TokenError::Invalid => problems::token_invalid(),
+        TokenError::Unavailable(_) | TokenError::TimedOut { .. } => {
+            tracing::warn!(%error, "a caller could not be checked");
+            problems::unavailable()
+        }
+    })?;
+    if !caller.role.may(R::RIGHT) {
+        return Err(problems::forbidden(caller.role));
+    }
+    Ok(caller)
+}
+
 impl<R: Needs> FromRequestParts<App> for Allowed<R> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Allowed<R>, Problem> {
-        let text = bearer(&parts.headers)?;
-        let caller = app.tokens.check(text).await.map_err(|error| match error {
-            TokenError::Invalid => problems::token_invalid(),
-            TokenError::Unavailable(_) | TokenError::TimedOut { .. } => {
-                tracing::warn!(%error, "a caller could not be checked");
-                problems::unavailable()
-            }
-        })?;
-        if !caller.role.may(R::RIGHT) {
-            return Err(problems::forbidden(caller.role));
-        }
+        let caller = check::<R>(app, bearer(&parts.headers)?).await?;
         Ok(Allowed {
             caller,
             right: PhantomData,

@@ -37,7 +37,7 @@ pub use crate::gateway::ForwardAuth;
 use crate::gateway::{Admission, Asked, Quotas};
 use crate::ledger::SubmitError;
 use crate::prices::{Quantity, SettleAt};
-use crate::problem::Problem;
+use crate::problem::{Problem, UNPRICED};
 use crate::shelf::LOOK_UPS_MAX;
 use crate::tokens::Caller;
 use hold::{Holding, Then, hold};
@@ -142,12 +142,17 @@ async fn answer(app: &App, head: &Parts) -> Result<Answer, Problem> {
         client: asked::client(&head.headers),
     };
     let ttl_seconds = TtlSeconds::DEFAULT.get();
-    let (quotas, admission) = app.forward_auth.admit(
-        &asked,
-        &app.prices.book(),
-        &app.key_prefix,
-        (app.ledger.fresh_reservation_id(), ttl_seconds),
-    );
+    let admit = || {
+        let hold = (app.ledger.fresh_reservation_id(), ttl_seconds);
+        app.forward_auth
+            .admit(&asked, &app.prices.book(), &app.key_prefix, hold)
+    };
+    let (mut quotas, mut admission) = admit();
+    // Another process may have published a price just now.
+    if admission.as_ref().is_err_and(|problem| problem.kind == UNPRICED) {
+        app.prices.look_again().await;
+        (quotas, admission) = admit();
+    }
     let holding = match admission {
         Ok(admission) => hold_for(app, caller, &asked, admission).await,
         Err(problem) => Err(problem),

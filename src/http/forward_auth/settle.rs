@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use axum::Extension;
 use axum::extract::State;
 use http::{HeaderMap, HeaderName, Method, StatusCode};
-use keyledger_events::{AccountId, Credits, ReleaseCause, ReservationId};
+use keyledger_events::{AccountId, Credits, Endpoint, ReleaseCause, ReservationId};
 use serde::Serialize;
 use tokio::sync::oneshot;
 use utoipa::ToSchema;
@@ -20,6 +20,7 @@ use crate::http::serve::Peer;
 use crate::ledger::{Beyond, ChargeDelivered, DeliveryCharge, ReleaseReservation, SubmitError};
 use crate::prices::{PriceBook, WhenMore};
 use crate::problem::{BAD_REQUEST, Problem};
+use crate::shelf::Shelf;
 use crate::tokens::Caller;
 
 const UPSTREAM_STATUS: HeaderName = HeaderName::from_static("x-keyledger-upstream-status");
@@ -123,7 +124,7 @@ async fn charge(app: &App, caller: Caller, told: &Told) -> Result<Answered<Settl
         account: told.account,
         reservation: told.reservation,
         quantity: told.quantity,
-        beyond: beyond(&app.prices.book(), told.quantity),
+        beyond: beyond(&app.prices, told.quantity),
         client_left: None,
     };
     let by = by(caller, told.reservation, "charge");
@@ -134,16 +135,26 @@ async fn charge(app: &App, caller: Caller, told: &Told) -> Result<Answered<Settl
     Ok(Answered::done(answer, SettledBody::from))
 }
 
-/// What becomes of units beyond the hold, which alone knows its endpoint. Every hold covers one unit at least. Of prices
-/// with one endpoint the first counts, as for all work that comes by its endpoint's name.
-fn beyond(prices: &PriceBook, quantity: u64) -> Beyond {
+/// What becomes of units beyond the hold, which alone knows its endpoint and its price book. Every hold covers one unit at
+/// least. Of prices with one endpoint the first counts, as for all work that comes by its endpoint's name.
+fn beyond(shelf: &Shelf, quantity: u64) -> Beyond {
     if quantity <= 1 {
         return Beyond::NotCharged;
     }
+    let books = shelf.kept();
+    Beyond::ToppedUpFor(
+        books
+            .iter()
+            .map(|(version, book)| (*version, topped_up(book)))
+            .collect(),
+    )
+}
+
+fn topped_up(book: &PriceBook) -> Vec<Endpoint> {
     let mut named = BTreeSet::new();
-    let firsts = prices.rules().filter(|rule| named.insert(rule.endpoint.as_str()));
+    let firsts = book.rules().filter(|rule| named.insert(rule.endpoint.as_str()));
     let topped_up = firsts.filter(|rule| rule.when_more == WhenMore::TopUp);
-    Beyond::ToppedUpFor(topped_up.map(|rule| rule.endpoint.clone()).collect())
+    topped_up.map(|rule| rule.endpoint.clone()).collect()
 }
 
 impl From<DeliveryCharge> for SettledBody {

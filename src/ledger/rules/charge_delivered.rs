@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use keyledger_events::{AccountId, ClientLeft, Endpoint, Event, ReservationId};
+use keyledger_events::{AccountId, ClientLeft, Endpoint, Event, PaidWork, ReservationId};
 use serde::{Deserialize, Serialize};
 
 use super::charge::{ChargeReservation, charge_facts};
@@ -35,8 +35,8 @@ pub enum Beyond {
     NotCharged,
     /// They are charged from what is available, all or none. What the balance lacks is a shortfall.
     ToppedUp,
-    /// The same, for work of these endpoints alone.
-    ToppedUpFor(Arc<[Endpoint]>),
+    /// The same, for work that was held for under one of these price books, and of the endpoints beside it alone.
+    ToppedUpFor(Arc<[(u64, Vec<Endpoint>)]>),
 }
 
 /// What a delivery came to.
@@ -56,11 +56,14 @@ pub fn beside(reservation: ReservationId) -> ReservationId {
 }
 
 impl Beyond {
-    fn tops_up(&self, endpoint: &Endpoint) -> bool {
+    fn tops_up(&self, work: &PaidWork) -> bool {
         match self {
             Beyond::NotCharged => false,
             Beyond::ToppedUp => true,
-            Beyond::ToppedUpFor(endpoints) => endpoints.contains(endpoint),
+            Beyond::ToppedUpFor(books) => {
+                let mut books = books.iter().filter(|(version, _)| *version == work.price_version);
+                books.any(|(_, endpoints)| endpoints.contains(&work.endpoint))
+            }
         }
     }
 }
@@ -95,7 +98,7 @@ impl ChargeDelivered {
     /// then, so that what is available is what it was.
     fn top_up(&self, given: &Given<'_>, hold: &Hold) -> Vec<Event> {
         let more = self.more(hold.quantity);
-        if more == 0 || !self.beyond.tops_up(&hold.work.endpoint) {
+        if more == 0 || !self.beyond.tops_up(&hold.work) {
             return Vec::new();
         }
         let work = hold.work.clone();
@@ -220,14 +223,22 @@ mod tests {
     }
 
     #[test]
-    fn only_the_endpoints_that_are_named_are_topped_up() {
-        let mut s = Scenario::with_credits("100");
-        let named = |names: &[&str]| Beyond::ToppedUpFor(names.iter().map(|n| Endpoint::parse(n).unwrap()).collect());
-        s.when(reserve_units(R1, 1, "0.5")).succeeds();
-        s.when(delivered(2, named(&["other", "serp"]))).writes(BOTH);
-        let mut s = Scenario::with_credits("100");
-        s.when(reserve_units(R1, 1, "0.5")).succeeds();
-        s.when(delivered(2, named(&["other"]))).writes(&["CreditsCharged"]);
+    fn only_the_endpoints_of_the_holds_own_book_are_topped_up() {
+        let book = |version, names: &[&str]| {
+            let named = names.iter().map(|name| Endpoint::parse(name).unwrap());
+            (version, named.collect::<Vec<_>>())
+        };
+        for (books, written) in [
+            (vec![book(0, &["other", "serp"])], BOTH),
+            (vec![book(0, &["other"])], &["CreditsCharged"][..]),
+            (vec![book(0, &[]), book(1, &["serp"])], &["CreditsCharged"]),
+            (vec![book(0, &["serp"]), book(1, &[])], BOTH),
+            (vec![book(1, &["serp"])], &["CreditsCharged"]),
+        ] {
+            let mut s = Scenario::with_credits("100");
+            s.when(reserve_units(R1, 1, "0.5")).succeeds();
+            s.when(delivered(2, Beyond::ToppedUpFor(books.into()))).writes(written);
+        }
     }
 
     #[test]

@@ -159,6 +159,30 @@ async fn forward_auth_tops_up_from_the_balance_what_came_beyond_a_hold() {
     assert_eq!(lines["items"][0]["key"], behind.key.as_str());
 }
 
+#[tokio::test]
+async fn what_becomes_of_more_is_said_by_the_book_of_the_hold() {
+    let behind = Behind::proxy("100").await;
+    let priced = |when_more: &str| {
+        let price = json!({
+            "endpoint": "topped", "match": "GET /topped", "price": "0.5", "quantity": {"header": "x-count"},
+            "quantity_max": 2, "when_more": when_more,
+        });
+        json!({ "prices": [price] })
+    };
+    let operator = &behind.stage.operator;
+    let of_file = behind.ask("GET", "/topped").await;
+    operator.put("/v1/prices", priced("shortfall")).await.json(200);
+    let of_first = behind.ask("GET", "/topped").await;
+    operator.put("/v1/prices", priced("top-up")).await.json(200);
+    for (asked, charged, shortfall) in [(of_file, json!("1.5"), 0), (of_first, json!(null), 3)] {
+        let settled = behind.settle(&asked, &FIVE).await.json(200);
+        assert_eq!(
+            (&settled["top_up"]["charged"], &settled["shortfall"]),
+            (&charged, &shortfall.into())
+        );
+    }
+}
+
 /// The race: eight calls at once, each of which finds the hold open when it comes. Two commands instead of one let two of
 /// them charge the rest.
 #[tokio::test(flavor = "multi_thread")]
