@@ -79,9 +79,52 @@ impl Credits {
 
 impl fmt::Display for Credits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        CreditsTotal::from(*self).fmt(f)
+    }
+}
+
+impl fmt::Debug for Credits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credits({self})")
+    }
+}
+
+/// A sum of amounts, of many accounts or over a long time: micro-credits, without the bounds of one amount. Written as those
+/// are: `"27000000000.5"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct CreditsTotal(i128);
+
+impl CreditsTotal {
+    pub const ZERO: CreditsTotal = CreditsTotal(0);
+
+    /// A sum of micro-credits.
+    pub const fn from_micros(micros: i128) -> CreditsTotal {
+        CreditsTotal(micros)
+    }
+
+    /// Adds; `None` where not even an `i128` has room.
+    pub fn plus(self, other: CreditsTotal) -> Option<CreditsTotal> {
+        self.0.checked_add(other.0).map(CreditsTotal)
+    }
+
+    /// Subtracts; `None` where not even an `i128` has room.
+    pub fn minus(self, other: CreditsTotal) -> Option<CreditsTotal> {
+        self.0.checked_sub(other.0).map(CreditsTotal)
+    }
+}
+
+impl From<Credits> for CreditsTotal {
+    fn from(credits: Credits) -> CreditsTotal {
+        CreditsTotal(i128::from(credits.0))
+    }
+}
+
+impl fmt::Display for CreditsTotal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.0 < 0 { "-" } else { "" };
-        let whole = self.0.unsigned_abs() / MICRO.unsigned_abs();
-        let fraction = self.0.unsigned_abs() % MICRO.unsigned_abs();
+        let micro = u128::from(MICRO.unsigned_abs());
+        let whole = self.0.unsigned_abs() / micro;
+        let fraction = self.0.unsigned_abs() % micro;
         if fraction == 0 {
             write!(f, "{sign}{whole}")
         } else {
@@ -91,9 +134,9 @@ impl fmt::Display for Credits {
     }
 }
 
-impl fmt::Debug for Credits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Credits({self})")
+impl Serialize for CreditsTotal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -181,6 +224,18 @@ mod tests {
         for text in ["1000000000000000000000000000000", "9000000000.000001", "-9000000001"] {
             assert_eq!(text.parse::<Credits>(), Err(CreditsError::OutOfRange), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_total_goes_beyond_what_one_amount_can_be_and_says_it_exactly() {
+        let most = CreditsTotal::from(Credits::MAX);
+        let total = most
+            .plus(most)
+            .and_then(|sum| sum.plus(CreditsTotal::from_micros(500_000)));
+        assert_eq!(total.map(|sum| sum.to_string()).as_deref(), Some("18000000000.5"));
+        let less = CreditsTotal::ZERO.minus(CreditsTotal::from_micros(i128::MAX)).unwrap();
+        assert_eq!(less.to_string(), "-170141183460469231731687303715884.105727");
+        assert_eq!(less.minus(most), None);
     }
 
     #[test]

@@ -22,7 +22,7 @@ mod text;
 mod time;
 
 pub use call_rate::{CallRate, CallRateError};
-pub use credits::{Credits, CreditsError};
+pub use credits::{Credits, CreditsError, CreditsTotal};
 pub use envelope::{Actor, CommandId, DecodeError, Position, Recorded, Seq, Shard};
 pub use event::*;
 pub use ids::{

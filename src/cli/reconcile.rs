@@ -6,11 +6,9 @@ use std::process::ExitCode;
 use clap::{ArgGroup, Args};
 use indicatif::{ProgressBar, ProgressStyle};
 use keyledger::clock;
-use keyledger::reconcile::{
-    Columns, Compared, Example, MatchedBy, ReconcileError, Reconciled, TheirFile, compare, reconcile,
-};
-use keyledger::statements::{Moment, Month, Period, credits};
-use keyledger_events::{AccountId, Credits, Timestamp};
+use keyledger::reconcile::{Columns, Compared, Example, MatchedBy, Reconciled, TheirFile, compare, reconcile};
+use keyledger::statements::{Moment, Month, Period};
+use keyledger_events::{AccountId, Credits, CreditsTotal, Timestamp};
 use serde_json::json;
 
 /// Exit code 0 equal, 1 different, 2 cannot tell.
@@ -149,24 +147,17 @@ async fn compared(asked: &Reconcile) -> anyhow::Result<bool> {
     };
     let equal = reconciled.first.is_none() && file.as_ref().is_none_or(Compared::is_equal);
     if asked.json {
-        println!("{}", document(period, &reconciled, file.as_ref(), equal)?);
+        println!("{}", document(period, &reconciled, file.as_ref(), equal));
     } else {
-        tell(&reconciled)?;
+        tell(&reconciled);
         if let Some(file) = &file {
-            tell_file(file)?;
+            tell_file(file);
         }
     }
     Ok(equal)
 }
 
-/// Sums of many accounts have more room than an amount has: told as whole credits and what is left.
-fn amount(micros: i128) -> Result<String, ReconcileError> {
-    let small =
-        i64::try_from(micros).map_err(|_| ReconcileError::from(keyledger::statements::StatementError::OutOfBounds))?;
-    Ok(credits(small)?.to_string())
-}
-
-fn tell(reconciled: &Reconciled) -> anyhow::Result<()> {
+fn tell(reconciled: &Reconciled) {
     let Reconciled {
         accounts,
         events,
@@ -178,7 +169,7 @@ fn tell(reconciled: &Reconciled) -> anyhow::Result<()> {
         None => println!(
             "statements, log and views are equal: {accounts} accounts, {lines} lines and {charges} charges, as {events} \
              events give them; {} credits are owned",
-            amount(reconciled.owned)?
+            CreditsTotal::from_micros(reconciled.owned)
         ),
         Some(first) => {
             println!(
@@ -188,10 +179,9 @@ fn tell(reconciled: &Reconciled) -> anyhow::Result<()> {
             println!("  {first}");
         }
     }
-    Ok(())
 }
 
-fn tell_file(file: &Compared) -> anyhow::Result<()> {
+fn tell_file(file: &Compared) {
     println!(
         "the file and the ledger: {} matched, {} missing here, {} missing there, {} different, {} repeated",
         file.matched, file.missing_here, file.missing_there, file.different, file.repeated
@@ -199,15 +189,14 @@ fn tell_file(file: &Compared) -> anyhow::Result<()> {
     println!(
         "  {} lines of {} credits ({} left out), {} charges of {} credits",
         file.lines,
-        amount(file.theirs)?,
+        CreditsTotal::from_micros(file.theirs),
         file.left_out,
         file.charges,
-        amount(file.ours)?
+        CreditsTotal::from_micros(file.ours)
     );
     for example in &file.examples {
         println!("  {}", sentence(example));
     }
-    Ok(())
 }
 
 fn sentence(example: &Example) -> String {
@@ -221,36 +210,28 @@ fn sentence(example: &Example) -> String {
     words.join(", ")
 }
 
-fn document(
-    period: Period,
-    reconciled: &Reconciled,
-    file: Option<&Compared>,
-    equal: bool,
-) -> Result<serde_json::Value, ReconcileError> {
+fn document(period: Period, reconciled: &Reconciled, file: Option<&Compared>, equal: bool) -> serde_json::Value {
     let first = reconciled.first.as_ref().map(|first| {
         json!({
             "account": first.account, "what": first.what, "position": first.position.map(|position| position.0),
             "log": first.log, "other": first.other,
         })
     });
-    let file = match file {
-        Some(file) => {
-            let examples: Vec<_> = file.examples.iter().map(example).collect();
-            Some(json!({
-                "lines": file.lines, "left_out": file.left_out, "charges": file.charges, "matched": file.matched,
-                "missing_here": file.missing_here, "missing_there": file.missing_there, "different": file.different,
-                "repeated": file.repeated, "credits_there": amount(file.theirs)?, "credits_here": amount(file.ours)?,
-                "examples": examples,
-            }))
-        }
-        None => None,
-    };
-    Ok(json!({
+    let file = file.map(|file| {
+        let examples: Vec<_> = file.examples.iter().map(example).collect();
+        json!({
+            "lines": file.lines, "left_out": file.left_out, "charges": file.charges, "matched": file.matched,
+            "missing_here": file.missing_here, "missing_there": file.missing_there, "different": file.different,
+            "repeated": file.repeated, "credits_there": CreditsTotal::from_micros(file.theirs),
+            "credits_here": CreditsTotal::from_micros(file.ours), "examples": examples,
+        })
+    });
+    json!({
         "equal": equal, "from": period.from(), "to": period.to(), "accounts": reconciled.accounts,
         "events": reconciled.events, "lines": reconciled.lines, "charges": reconciled.charges,
-        "owned": amount(reconciled.owned)?, "accounts_different": reconciled.accounts_different, "first": first,
-        "file": file,
-    }))
+        "owned": CreditsTotal::from_micros(reconciled.owned), "accounts_different": reconciled.accounts_different,
+        "first": first, "file": file,
+    })
 }
 
 fn example(example: &Example) -> serde_json::Value {

@@ -8,7 +8,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use keyledger::log::{Log, open_pool, service_options};
 use keyledger::reprice::{OfEndpoint, OutOfBounds, Repriced, Sums, reprice};
-use keyledger_events::{Credits, Shard, Timestamp};
+use keyledger_events::{CreditsTotal, Shard, Timestamp};
 use serde_json::{Value, json};
 
 /// Charge what was used in a time at the prices of another book, for each account, and change nothing.
@@ -126,7 +126,7 @@ fn tell_json(asked: &Reprice, repriced: &Repriced) -> anyhow::Result<()> {
 fn tell(asked: &Reprice, repriced: &Repriced) -> anyhow::Result<()> {
     let row = |name: &str, sums: &Sums| -> anyhow::Result<()> {
         let difference = sums.difference()?;
-        let sign = if difference > Credits::ZERO { "+" } else { "" };
+        let sign = if difference > CreditsTotal::ZERO { "+" } else { "" };
         println!(
             "{name:<33} {:>9} {:>18} {:>18} {:>19}",
             sums.charges,

@@ -37,6 +37,7 @@ pub use placed::Placed;
 pub use read::{AccountHistory, Stored};
 pub use snapshots::Snapshot;
 pub use span::Span;
+pub(crate) use statement_marks::STATEMENT_MARKS_FORMAT;
 pub use statement_marks::StatementMark;
 pub use told::Beside;
 

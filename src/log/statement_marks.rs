@@ -15,7 +15,7 @@ pub struct StatementMark {
 }
 
 /// What the sums mean. Marks of another version are not read.
-const FORMAT: i32 = 1;
+pub(crate) const STATEMENT_MARKS_FORMAT: i32 = 1;
 
 impl Log {
     /// The account's last mark that is not after an event: of nothing, where there is none.
@@ -28,7 +28,7 @@ impl Log {
             .bind(self.shard_column())
             .bind(Uuid::from_bytes(account.to_bytes()))
             .bind(bigint(last.0))
-            .bind(FORMAT)
+            .bind(STATEMENT_MARKS_FORMAT)
             .fetch_optional(&self.pool)
             .await?;
             let Some(row) = row else {
@@ -70,7 +70,7 @@ impl Log {
             .bind(self.shard_column())
             .bind(Uuid::from_bytes(account.to_bytes()))
             .bind(bigint(mark.seq.0))
-            .bind(FORMAT)
+            .bind(STATEMENT_MARKS_FORMAT)
             .bind(granted)
             .bind(charged)
             .bind(refunded)

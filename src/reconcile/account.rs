@@ -14,7 +14,7 @@ use super::charges::{ChargeFacts, ChargeRows};
 use super::difference::{Difference, differing};
 use super::usage::Hours;
 use super::{ReconcileError, shard_column};
-use crate::log::{Log, bigint};
+use crate::log::{Log, STATEMENT_MARKS_FORMAT, bigint};
 use crate::statements::{Line, Marks, Period, Statement, StatementError};
 
 /// Events that are read at once.
@@ -175,10 +175,11 @@ impl Prover {
     async fn marks(&self, seen: &mut PgConnection) -> Result<BTreeMap<Seq, Sums>, ReconcileError> {
         let rows = sqlx::query(
             "select seq, granted, charged, refunded, expired, corrected from statement_marks
-             where shard = $1 and account_id = $2",
+             where shard = $1 and account_id = $2 and format = $3",
         )
         .bind(self.shard)
         .bind(Uuid::from_bytes(self.account.to_bytes()))
+        .bind(STATEMENT_MARKS_FORMAT)
         .fetch_all(seen)
         .await?;
         let mark = |row: &sqlx::postgres::PgRow| {

@@ -114,10 +114,10 @@ impl Repricing {
     fn fold(&mut self, recorded: &Recorded) -> Result<(), OutOfBounds> {
         self.told.events = self.told.events.saturating_add(1);
         if let Event::CreditsCharged(e) = &recorded.event {
-            let would = self.price(&e.work).times(e.quantity).ok_or(OutOfBounds)?;
+            let would = sums::at_price(self.price(&e.work), e.quantity)?;
             self.add(recorded.account, &e.work, Sums::charge(e.quantity, e.charged, would))?;
         } else if let Event::CreditsRefunded(e) = &recorded.event {
-            let would = sums::in_proportion(e.amount, self.price(&e.work), e.work.unit_price)?;
+            let would = sums::in_proportion(e.amount, self.price(&e.work), e.work.unit_price);
             self.add(recorded.account, &e.work, Sums::refund(e.amount, would))?;
         }
         Ok(())

@@ -3,6 +3,8 @@
 use keyledger::tokens::Role;
 use keyledger_events::TokenId;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::Command;
 
 use super::stage::{Stage, id_of};
 use crate::service::process::KEYLEDGER;
@@ -37,14 +39,17 @@ impl Terminal {
         }
     }
 
-    async fn run(&self, arguments: &[&str]) -> Said {
-        let ran = tokio::process::Command::new(KEYLEDGER)
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(KEYLEDGER);
+        command
             .args(arguments)
             .env("KEYLEDGER_URL", &self.url)
-            .env("KEYLEDGER_TOKEN", &self.token)
-            .output()
-            .await
-            .unwrap();
+            .env("KEYLEDGER_TOKEN", &self.token);
+        command
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Said {
+        let ran = self.command(arguments).output().await.unwrap();
         Said {
             code: ran.status.code().unwrap(),
             out: String::from_utf8(ran.stdout).unwrap(),
@@ -268,6 +273,56 @@ async fn what_is_refused_says_why_and_what_is_sent_again_happens_once() {
     ] {
         assert_eq!(terminal.run(wrong).await.code, 2, "{wrong:?}");
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_or_cannot_be_shown_says_how_to_repeat() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let terminal = Terminal {
+        url: format!("http://{}", listener.local_addr().unwrap()),
+        token: "klt_none".to_owned(),
+    };
+    let answers = [
+        // Broken off, in JSON, in a problem and in what is none; and not what we understand.
+        ("201 Created", "application/json", 99, "{\"key\""),
+        ("422 Unprocessable Content", "application/problem+json", 99, "{\"code\""),
+        ("201 Created", "text/plain", 99, "key"),
+        ("201 Created", "application/json", 11, "{\"key\": 1.5"),
+        // All of it, for one who cannot write it.
+        ("201 Created", "application/json", 11, "{\"key\": \"\"}"),
+    ];
+    let answering = tokio::spawn(async move {
+        for (status, kind, length, body) in answers {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            // Wait until all of the request is there: it ends as its body does.
+            let mut seen = Vec::new();
+            while !seen.ends_with(b"}") {
+                assert_ne!(socket.read_buf(&mut seen).await.unwrap(), 0);
+            }
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n{body}");
+            socket.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let make = ["keys", "create", "acct_01JDE5Z8W4M3X7Q2V9T6R1K0PA", "--name", "A"];
+    for (_, kind, _, body) in &answers[..4] {
+        let said = terminal.run(&make).await;
+        assert_eq!(said.code, 2, "{kind} {body}: {}", said.error);
+        assert!(
+            said.error.contains("add --idempotency-key "),
+            "{kind} {body}: {}",
+            said.error
+        );
+    }
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = terminal.command(&make);
+    let running = command.stdout(full).stderr(std::process::Stdio::piped()).spawn();
+    let ran = running.unwrap().wait_with_output().await.unwrap();
+    let error = String::from_utf8(ran.stderr).unwrap();
+    assert!(
+        ran.status.code() == Some(2) && error.contains("add --idempotency-key "),
+        "{error}"
+    );
+    answering.await.unwrap();
 }
 
 #[tokio::test]

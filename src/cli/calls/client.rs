@@ -8,8 +8,8 @@ use clap::ArgMatches;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use http::uri::{Authority, Scheme};
 use http::{Request, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Frame, Incoming};
 use hyper_util::rt::TokioIo;
 use keyledger::config::client_tls;
 use serde_json::Value;
@@ -21,11 +21,15 @@ use tokio_rustls::rustls::pki_types::ServerName;
 /// Handshakes included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longer than any call of ours takes to begin its answer, the statement of a long history too.
+/// Longer than any call of ours takes to begin its answer, the statement of a long history too; and longer than it is silent
+/// within one.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A body that is shown is in memory.
 const SHOWN_BYTES_MAX: usize = 1 << 30;
+
+/// Of an answer that is not good.
+const PROBLEM_BYTES_MAX: usize = 1 << 20;
 
 /// Where the API is, and who asks.
 pub(super) struct Client {
@@ -49,7 +53,7 @@ pub(super) struct Outgoing {
     repeated_by: Option<String>,
 }
 
-/// Nothing was answered.
+/// Nothing was answered, or not all of it was understood and passed on.
 #[derive(Debug)]
 pub(super) enum Away {
     /// Nothing was sent.
@@ -267,12 +271,7 @@ impl Answer {
             body: Body(body),
         };
         if !answer.status.is_success() {
-            let Body(body) = &mut answer.body;
-            let bytes = Limited::new(body, 1 << 20)
-                .collect()
-                .await
-                .map_err(|error| anyhow!(error))?
-                .to_bytes();
+            let bytes = answer.body.collected(PROBLEM_BYTES_MAX).await?;
             answer.problem = serde_json::from_slice(&bytes).ok().filter(Value::is_object);
         }
         Ok(answer)
@@ -284,25 +283,38 @@ impl Answer {
     }
 
     /// The whole body.
-    pub(super) async fn collected(self) -> anyhow::Result<Bytes> {
-        let Body(body) = self.body;
-        let collected = Limited::new(body, SHOWN_BYTES_MAX).collect().await;
-        Ok(collected
-            .map_err(|error| anyhow!(error))
-            .context("the answer broke off")?
-            .to_bytes())
+    pub(super) async fn collected(mut self) -> anyhow::Result<Vec<u8>> {
+        self.body.collected(SHOWN_BYTES_MAX).await
     }
 }
 
 impl Body {
     /// The next bytes.
     pub(super) async fn next(&mut self) -> anyhow::Result<Option<Bytes>> {
-        while let Some(frame) = self.0.frame().await {
-            if let Ok(bytes) = frame.context("the answer broke off")?.into_data() {
-                return Ok(Some(bytes));
+        loop {
+            let frame = match tokio::time::timeout(ANSWER_TIMEOUT, self.0.frame()).await {
+                Ok(frame) => frame.transpose().context("the answer broke off")?,
+                Err(_) => bail!("the answer broke off: nothing more came within {ANSWER_TIMEOUT:?}"),
+            };
+            match frame.map(Frame::into_data) {
+                Some(Ok(bytes)) => return Ok(Some(bytes)),
+                // Trailers.
+                Some(Err(_)) => {}
+                None => return Ok(None),
             }
         }
-        Ok(None)
+    }
+
+    async fn collected(&mut self, bytes_max: usize) -> anyhow::Result<Vec<u8>> {
+        let mut whole = Vec::new();
+        while let Some(bytes) = self.next().await? {
+            ensure!(
+                whole.len().saturating_add(bytes.len()) <= bytes_max,
+                "the answer has more than {bytes_max} bytes"
+            );
+            whole.extend_from_slice(&bytes);
+        }
+        Ok(whole)
     }
 }
 

@@ -18,6 +18,7 @@ mod table;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::ArgMatches;
 use http::StatusCode;
 use keyledger::clock;
@@ -65,40 +66,52 @@ async fn make(call: &Call, given: &ArgMatches) -> anyhow::Result<ExitCode> {
     let mut outgoing = arguments::outgoing(call, given, &clock::fresh_command_id())?;
     let as_json = given.get_flag("json");
     let all = call.is_paged() && given.get_flag("all");
+    match exchange(&client, &mut outgoing, as_json, all).await {
+        Ok(code) => Ok(code),
+        Err(away) => {
+            eprintln!("keyledger: {away:#}");
+            if matches!(away, Away::Afterwards(_)) {
+                say_how_to_repeat(&outgoing);
+            }
+            Ok(ExitCode::from(CANNOT_TELL))
+        }
+    }
+}
+
+/// Asks, and shows what is answered. Whatever fails once something was sent may have been carried out all the same, and its
+/// name was perhaps never shown.
+async fn exchange(client: &Client, outgoing: &mut Outgoing, as_json: bool, all: bool) -> Result<ExitCode, Away> {
     let mut pages = Vec::new();
     loop {
-        let answer = match client.send(&outgoing).await {
-            Ok(answer) => answer,
-            Err(away) => {
-                eprintln!("keyledger: {away:#}");
-                if matches!(away, Away::Afterwards(_)) {
-                    say_how_to_repeat(&outgoing);
-                }
-                return Ok(ExitCode::from(CANNOT_TELL));
-            }
-        };
+        let answer = client.send(outgoing).await?;
         if !answer.status.is_success() {
-            return Ok(refused(&answer, &outgoing));
+            return Ok(refused(&answer, outgoing));
         }
         if !answer.is_json() {
-            return written(answer.body).await;
+            return written(answer.body).await.map_err(Away::Afterwards);
         }
-        let bytes = answer.collected().await?;
-        let next = if all { document::next_cursor(&bytes) } else { None };
-        if as_json {
-            print_line(&bytes)?;
-        } else {
-            pages.push(document::read(&bytes)?);
-        }
+        let next = page(answer, as_json, all, &mut pages).await.map_err(Away::Afterwards)?;
         match next {
             Some(cursor) => outgoing.set_query("cursor", &cursor),
             None => break,
         }
     }
     if !as_json {
-        std::io::stdout().write_all(table::rendered(&merged(pages)).as_bytes())?;
+        let table = table::rendered(&merged(pages));
+        print(&[table.as_bytes()]).map_err(Away::Afterwards)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Shows a page, or keeps it to be shown with the others. Returns where the next one begins.
+async fn page(answer: Answer, as_json: bool, all: bool, pages: &mut Vec<Node>) -> anyhow::Result<Option<String>> {
+    let bytes = answer.collected().await?;
+    if as_json {
+        print(&[&bytes, b"\n"])?;
+    } else {
+        pages.push(document::read(&bytes).context("the answer is not understood")?);
+    }
+    Ok(if all { document::next_cursor(&bytes) } else { None })
 }
 
 /// Several pages as one.
@@ -113,18 +126,21 @@ fn merged(pages: Vec<Node>) -> Node {
 
 /// Passes on what is no JSON as it comes.
 async fn written(mut body: client::Body) -> anyhow::Result<ExitCode> {
-    let mut out = std::io::stdout().lock();
     while let Some(bytes) = body.next().await? {
-        out.write_all(&bytes)?;
+        print(&[&bytes])?;
     }
-    out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_line(bytes: &[u8]) -> std::io::Result<()> {
+fn print(parts: &[&[u8]]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    out.write_all(bytes)?;
-    out.write_all(b"\n")
+    let mut print = || -> std::io::Result<()> {
+        for part in parts {
+            out.write_all(part)?;
+        }
+        out.flush()
+    };
+    print().context("the answer cannot be written to standard output")
 }
 
 /// Tells a problem, on standard error.

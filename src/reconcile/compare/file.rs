@@ -1,7 +1,7 @@
 //! Reading the file.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::Read;
 use std::path::PathBuf;
 
 use csv::{ByteRecord, ReaderBuilder};
@@ -17,6 +17,9 @@ const LINES_AT_ONCE: usize = 5_000;
 
 /// A line longer than that is not one of a table of charges.
 const LINE_BYTES_MAX: usize = 64 << 10;
+
+/// As much is read of a line, and no more: an open quote makes one of all the rest of the file.
+const READ_BYTES_MAX: usize = 1 << 20;
 
 /// The file cannot be read as a table of charges.
 #[derive(Debug, thiserror::Error)]
@@ -236,18 +239,10 @@ pub(super) async fn load(
     let mut reader = ReaderBuilder::new()
         .delimiter(file.delimiter)
         .has_headers(true)
-        .from_reader(BufReader::new(opened));
-    let malformed = |error: csv::Error| match error.position() {
-        Some(place) => FileError::Malformed {
-            line: place.line(),
-            what: what_is_wrong(&error),
-        },
-        None => FileError::Malformed {
-            line: 1,
-            what: what_is_wrong(&error),
-        },
-    };
-    let places = Places::find(reader.byte_headers().map_err(malformed)?, &file.columns)?;
+        .from_reader(Bounded::new(opened));
+    let header = reader.byte_headers().cloned();
+    let header = header.map_err(|error| malformed(&error, 1, reader.get_ref()))?;
+    let places = Places::find(&header, &file.columns)?;
     let scope = Scope {
         columns: &file.columns,
         places,
@@ -256,8 +251,14 @@ pub(super) async fn load(
     };
     let mut record = ByteRecord::new();
     let mut lines = Vec::with_capacity(LINES_AT_ONCE);
-    while reader.read_byte_record(&mut record).map_err(malformed)? {
-        let number = record.position().map_or(0, csv::Position::line);
+    loop {
+        let number = reader.position().line();
+        reader.get_mut().begin_line();
+        let read = reader.read_byte_record(&mut record);
+        if !read.map_err(|error| malformed(&error, number, reader.get_ref()))? {
+            break;
+        }
+        let number = record.position().map_or(number, csv::Position::line);
         if record.as_slice().len() > LINE_BYTES_MAX {
             return Err(FileError::Malformed {
                 line: number,
@@ -278,6 +279,48 @@ pub(super) async fn load(
         }
     }
     send(connection, &mut lines).await
+}
+
+/// A file of which so much is read for a line and no more.
+struct Bounded {
+    file: File,
+    left: usize,
+}
+
+impl Bounded {
+    const fn new(file: File) -> Bounded {
+        Bounded {
+            file,
+            left: READ_BYTES_MAX,
+        }
+    }
+
+    const fn begin_line(&mut self) {
+        self.left = READ_BYTES_MAX;
+    }
+}
+
+impl Read for Bounded {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        if self.left == 0 {
+            return Err(std::io::Error::other("the line is too long"));
+        }
+        let most = bytes.len().min(self.left);
+        let read = self.file.read(bytes.get_mut(..most).unwrap_or_default())?;
+        self.left = self.left.saturating_sub(read);
+        Ok(read)
+    }
+}
+
+/// What is wrong with the line that began there.
+fn malformed(error: &csv::Error, began: u64, file: &Bounded) -> FileError {
+    let line = error.position().map_or(began, csv::Position::line);
+    let what = if error.is_io_error() && file.left == 0 {
+        "is longer than 1 MiB: is a quote left open?".to_owned()
+    } else {
+        what_is_wrong(error)
+    };
+    FileError::Malformed { line, what }
 }
 
 fn what_is_wrong(error: &csv::Error) -> String {

@@ -258,10 +258,19 @@ async fn a_file_that_is_none_is_named_by_its_line() {
             vec![HEADER.to_owned(), format!("\"{}", good.replace('"', ""))],
             "line 2: has",
         ),
+        // An open quote: not all of the rest is read to find it.
+        (
+            vec![HEADER.to_owned(), good.clone(), "\"".to_owned(), "x\n".repeat(1 << 20)],
+            "line 3: is longer than 1 MiB",
+        ),
+        (
+            vec![format!("\"{}", "x".repeat(2 << 20))],
+            "line 1: is longer than 1 MiB",
+        ),
     ] {
         let file = written(directory.path(), &lines);
         let said = reconcile(&stage, &[&["--csv", &file][..], &columns].concat()).await;
-        assert_eq!(said.code, 2, "{lines:?}: {}{}", said.out, said.error);
+        assert_eq!(said.code, 2, "{complaint}: {}{}", said.out, said.error);
         assert!(said.error.contains(complaint), "{complaint}: {}", said.error);
     }
     let said = reconcile(&stage, &[&["--csv", "/nowhere/theirs.csv"][..], &columns].concat()).await;
