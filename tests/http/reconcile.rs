@@ -149,6 +149,20 @@ async fn what_is_equal_is_called_equal_for_all_and_for_one_in_any_period() {
 }
 
 #[tokio::test]
+async fn all_accounts_may_own_more_than_one_amount_can_be() {
+    let stage = Stage::open().await;
+    stage.customer("9000000000").await;
+    stage.customer("9000000000").await;
+    let said = reconcile(&stage, &[]).await;
+    assert_eq!(said.code, 0, "{}{}", said.out, said.error);
+    assert!(said.out.contains("18000000000 credits are owned"), "{}", said.out);
+    assert_eq!(
+        reconcile(&stage, &["--json"]).await.json(0)["owned"],
+        json!("18000000000")
+    );
+}
+
+#[tokio::test]
 async fn what_was_tampered_with_is_named_by_its_place() {
     let stage = Stage::open().await;
     busy(&stage).await;
