@@ -32,7 +32,7 @@ pub use webhooks::WebhookConfig;
 
 use crate::ledger::{HANG_UP_WINDOW_SECONDS_MAX, HANG_UPS_MAX};
 use crate::prices::{PriceBook, PriceEntry, QuantityEntry, SettleAt};
-use section::Section;
+use section::{List, Section};
 
 /// All that the file says.
 #[derive(Debug, Clone, Default)]
@@ -74,6 +74,10 @@ pub struct FreeRiderConfig {
     pub hang_up_window_seconds: u32,
 }
 
+const PRICES: List = List {
+    name: "prices",
+    written: "[[prices]]",
+};
 const REQUEST_BODY_BYTES_MAX: u64 = 10 << 20;
 const USUAL_HANG_UPS: u16 = 5;
 const USUAL_HANG_UP_WINDOW_SECONDS: u32 = 600;
@@ -185,21 +189,9 @@ fn read_journal_dir(section: &mut Section<'_>) -> Option<PathBuf> {
 }
 
 fn read_prices(file: &mut Section<'_>, upstreams: Option<&UpstreamNames>) -> PriceBook {
-    let entries = match file.value("prices") {
-        None => Vec::new(),
-        Some(Value::Array(entries)) => entries,
-        Some(_) => {
-            file.complain("prices", "is written as [[prices]], once for each");
-            Vec::new()
-        }
-    };
     let mut read = Vec::new();
-    for (index, entry) in entries.into_iter().enumerate() {
-        if let Value::Table(table) = entry {
-            read.push(read_price(file.inner(format!("[[prices]] {}", index + 1), table)));
-        } else {
-            file.complain("prices", "is written as [[prices]], once for each");
-        }
+    for (index, entry) in file.entries(PRICES).into_iter().enumerate() {
+        read.extend(file.entry(PRICES, index, entry).map(read_price));
     }
     upstreams::check_prices(file, &read, upstreams);
     PriceBook::new(&read, 0).unwrap_or_else(|complaints| {

@@ -17,6 +17,21 @@ pub(super) struct Section<'a> {
     complaints: &'a mut Vec<Complaint>,
 }
 
+/// A list of tables: its name, and how it is written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct List {
+    pub(super) name: &'static str,
+    pub(super) written: &'static str,
+}
+
+const NAME_CHARS_MAX: usize = 32;
+
+impl List {
+    fn how(self) -> String {
+        format!("is written as {}, once for each", self.written)
+    }
+}
+
 impl<'a> Section<'a> {
     pub(super) fn new(place: impl Into<String>, table: Table, complaints: &'a mut Vec<Complaint>) -> Section<'a> {
         Section {
@@ -97,6 +112,45 @@ impl<'a> Section<'a> {
             Some(Value::Table(table)) => table,
             Some(other) => self.wrong_type(name, "a table", &other).unwrap_or_default(),
         }
+    }
+
+    /// The entries of a list that is written as `[[…]]`, once for each; none when it is not there.
+    pub(super) fn entries(&mut self, list: List) -> Vec<Value> {
+        match self.table.remove(list.name) {
+            None => Vec::new(),
+            Some(Value::Array(entries)) => entries,
+            Some(_) => {
+                self.complain(list.name, list.how());
+                Vec::new()
+            }
+        }
+    }
+
+    /// One of them, counted from zero. `None`, after the complaint: it is no table.
+    pub(super) fn entry(&mut self, list: List, index: usize, entry: Value) -> Option<Section<'_>> {
+        if let Value::Table(table) = entry {
+            Some(self.inner(format!("{} {}", list.written, index + 1), table))
+        } else {
+            self.complain(list.name, list.how());
+            None
+        }
+    }
+
+    /// A name of its own among those of its kind, which it joins.
+    pub(super) fn name_among(&mut self, taken: &mut Vec<String>, kind: &str) -> String {
+        let name = self.required_text("name");
+        let fits = (1..=NAME_CHARS_MAX).contains(&name.len())
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte));
+        if !name.is_empty() && !fits {
+            self.complain("name", "is 1 to 32 of a-z, 0-9, '-' and '_'");
+        }
+        if taken.contains(&name) {
+            self.complain("name", format!("is taken by another {kind}"));
+        }
+        taken.push(name.clone());
+        name
     }
 
     /// Another table of the same file, which complains to the same list.

@@ -8,7 +8,7 @@ use http::Uri;
 use http::uri::{Authority, Scheme};
 use toml::{Table, Value};
 
-use super::section::Section;
+use super::section::{List, Section};
 use super::tls::{self, ClientTls};
 use crate::prices::PriceEntry;
 
@@ -41,7 +41,10 @@ const BODY_TIMEOUT_SECONDS: u64 = 300;
 const IDLE_BODY_TIMEOUT_SECONDS: u64 = 15;
 const CONNECTIONS_MAX: u64 = 10_000;
 const UPSTREAMS_MAX: usize = 100;
-const NAME_CHARS_MAX: usize = 32;
+const UPSTREAMS: List = List {
+    name: "upstreams",
+    written: "[[gateway.upstreams]]",
+};
 
 /// The names that prices may use, those of faulty entries included: one fault is one complaint.
 #[derive(Debug, Clone, Default)]
@@ -88,14 +91,7 @@ impl Default for Patience {
 
 /// Reads all upstreams of `[gateway]`. What cannot be used is complained of and left out.
 pub(super) fn read(gateway: &mut Section<'_>) -> (Vec<UpstreamConfig>, UpstreamNames) {
-    let entries = match gateway.value("upstreams") {
-        None => Vec::new(),
-        Some(Value::Array(entries)) => entries,
-        Some(_) => {
-            gateway.complain("upstreams", "is written as [[gateway.upstreams]], once for each");
-            Vec::new()
-        }
-    };
+    let entries = gateway.entries(UPSTREAMS);
     if entries.len() > UPSTREAMS_MAX {
         gateway.complain("upstreams", format!("has at most {UPSTREAMS_MAX} entries"));
     }
@@ -121,11 +117,8 @@ pub(super) fn read(gateway: &mut Section<'_>) -> (Vec<UpstreamConfig>, UpstreamN
     let mut upstreams = Vec::new();
     upstreams.extend(address.map(|address| upstream(USUAL.to_owned(), address, patience, connections_max)));
     for (index, entry) in entries.into_iter().take(UPSTREAMS_MAX).enumerate() {
-        if let Value::Table(table) = entry {
-            let section = gateway.inner(format!("[[gateway.upstreams]] {}", index + 1), table);
+        if let Some(section) = gateway.entry(UPSTREAMS, index, entry) {
             upstreams.extend(read_named(section, patience, &mut names));
-        } else {
-            gateway.complain("upstreams", "is written as [[gateway.upstreams]], once for each");
         }
     }
     (upstreams, names)
@@ -147,18 +140,7 @@ pub(super) fn check_prices(file: &mut Section<'_>, entries: &[PriceEntry], names
 }
 
 fn read_named(mut section: Section<'_>, usual: Patience, names: &mut UpstreamNames) -> Option<UpstreamConfig> {
-    let name = section.required_text("name");
-    let fits = (1..=NAME_CHARS_MAX).contains(&name.len())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte));
-    if !name.is_empty() && !fits {
-        section.complain("name", "is 1 to 32 of a-z, 0-9, '-' and '_'");
-    }
-    if names.0.contains(&name) {
-        section.complain("name", "is taken by another upstream");
-    }
-    names.0.push(name.clone());
+    let name = section.name_among(&mut names.0, "upstream");
     let url = section.required_text("url");
     let address = read_url(&mut section, ("url", "ca_file"), &url);
     let patience = read_patience(&mut section, usual);

@@ -2,12 +2,10 @@
 
 use std::{fmt, fs};
 
-use http::Uri;
-use toml::Value;
-
-use super::section::Section;
+use super::section::{List, Section};
 use super::tls::{self, ClientTls};
 use crate::webhooks::{Kind, Secrets};
+use http::Uri;
 
 /// A receiver. Its URL's query is in no `Debug`: some receivers want a secret there.
 #[derive(Clone)]
@@ -31,46 +29,28 @@ impl fmt::Debug for WebhookConfig {
 }
 
 const RECEIVERS_MAX: usize = 20;
-const NAME_CHARS_MAX: usize = 32;
+const WEBHOOKS: List = List {
+    name: "webhooks",
+    written: "[[webhooks]]",
+};
 
 pub(super) fn read(file: &mut Section<'_>) -> Vec<WebhookConfig> {
-    let entries = match file.value("webhooks") {
-        None => Vec::new(),
-        Some(Value::Array(entries)) => entries,
-        Some(_) => {
-            file.complain("webhooks", "is written as [[webhooks]], once for each");
-            Vec::new()
-        }
-    };
+    let entries = file.entries(WEBHOOKS);
     if entries.len() > RECEIVERS_MAX {
         file.complain("webhooks", format!("has at most {RECEIVERS_MAX} entries"));
     }
     let mut names = Vec::new();
     let mut receivers = Vec::new();
     for (index, entry) in entries.into_iter().take(RECEIVERS_MAX).enumerate() {
-        if let Value::Table(table) = entry {
-            let section = file.inner(format!("[[webhooks]] {}", index + 1), table);
+        if let Some(section) = file.entry(WEBHOOKS, index, entry) {
             receivers.extend(read_one(section, &mut names));
-        } else {
-            file.complain("webhooks", "is written as [[webhooks]], once for each");
         }
     }
     receivers
 }
 
 fn read_one(mut section: Section<'_>, names: &mut Vec<String>) -> Option<WebhookConfig> {
-    let name = section.required_text("name");
-    let fits = (1..=NAME_CHARS_MAX).contains(&name.len())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte));
-    if !name.is_empty() && !fits {
-        section.complain("name", "is 1 to 32 of a-z, 0-9, '-' and '_'");
-    }
-    if names.contains(&name) {
-        section.complain("name", "is taken by another receiver");
-    }
-    names.push(name.clone());
+    let name = section.name_among(names, "receiver");
     let text = section.required_text("url");
     let url = web(&text);
     if url.is_none() && !text.is_empty() {
