@@ -7,6 +7,7 @@
 //!
 //! Not here: HTTP, views, rules.
 
+pub mod check;
 pub mod merkle;
 pub mod note;
 pub mod sealer;
