@@ -43,6 +43,7 @@ mod serve;
 mod settlements;
 mod statement;
 mod thresholds;
+mod tokens;
 mod usage;
 mod webhooks;
 mod words;
