@@ -28,4 +28,5 @@ pub mod stage;
 mod statement;
 mod terminal;
 mod thresholds;
+mod tokens;
 mod usage;

@@ -209,7 +209,7 @@ impl Service {
         halts::start(views.clone(), rest.clone());
         denials::start(ledger.clone(), faces.clone());
         if options.roles.projector {
-            sweeper::start(ledger.clone(), views.clone(), rest.clone());
+            sweeper::start(ledger.clone(), views.clone(), tokens.clone(), rest.clone());
         }
 
         let receivers = if options.roles.webhooks {

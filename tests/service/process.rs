@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use keyledger::tokens::{Role, Tokens};
+use keyledger::tokens::Role;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 use super::client::Client;
-use crate::harness::{Harness, until};
+use crate::harness::{EarlierTokens, Harness, until};
 
 pub const KEYLEDGER: &str = env!("CARGO_BIN_EXE_keyledger");
 
@@ -74,7 +74,7 @@ impl Site {
             .replace("[gateway]\n", &format!("[gateway]\n{more}\n"));
         let config = directory.path().join("keyledger.toml");
         std::fs::write(&config, text).unwrap();
-        let (_, operator) = Tokens::new(harness.service_pool())
+        let (_, operator) = EarlierTokens::new(harness.service_pool())
             .create(Role::Operator, "test")
             .await
             .unwrap();
