@@ -9,6 +9,7 @@
 mod architecture;
 mod bad_inputs;
 mod browser;
+mod exports;
 mod gateway;
 mod harness;
 mod http;

@@ -7,6 +7,8 @@
 //!
 //! Not here: HTTP, views, rules.
 
+pub mod export;
+pub mod file;
 pub mod merkle;
 pub mod note;
 pub mod sealer;

@@ -9,6 +9,7 @@
 
 mod append;
 mod births;
+mod exported;
 mod history;
 mod lead;
 mod moments;

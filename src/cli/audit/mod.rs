@@ -1,6 +1,8 @@
 //! `keyledger audit`: the key that signs the log, and what is checked by it.
 
+mod export;
 mod key;
+mod verify;
 mod witness;
 
 use std::process::ExitCode;
@@ -19,6 +21,8 @@ pub struct Audit {
 enum What {
     /// Print the key by which others check the log's checkpoints, or make one
     Key(key::Key),
+    Export(export::Export),
+    Verify(verify::Verify),
     /// Witness the checkpoints of logs: sign those that extend what was seen before
     Witness(witness::Serve),
 }
@@ -26,6 +30,8 @@ enum What {
 pub async fn run(audit: Audit) -> anyhow::Result<ExitCode> {
     match audit.what {
         What::Key(key) => key::run(key)?,
+        What::Export(asked) => export::run(asked).await?,
+        What::Verify(asked) => return Ok(verify::run(&asked)),
         What::Witness(serve) => witness::run(serve).await?,
     }
     Ok(ExitCode::SUCCESS)
