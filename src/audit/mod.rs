@@ -8,6 +8,8 @@
 //! Not here: HTTP, views, rules.
 
 pub mod check;
+pub mod export;
+pub mod file;
 pub mod merkle;
 pub mod note;
 pub mod sealer;

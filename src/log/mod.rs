@@ -10,6 +10,7 @@
 mod append;
 mod births;
 mod columns;
+mod exported;
 mod history;
 mod lead;
 mod moments;

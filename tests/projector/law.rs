@@ -15,6 +15,7 @@ use keyledger_events::{
 };
 
 use super::{level, project};
+use crate::exports::sealed::Sealed;
 use crate::harness::Harness;
 use crate::ledger::customer::{by_system, create_key, credits};
 use chance::Dice;
@@ -255,5 +256,43 @@ async fn a_hundred_thousand_commands_add_up_to_the_micro_credit_with_views_rebui
     for (view, outcome) in check_views(harness.owner_url(), &View::ALL, |_, _| {}).await.unwrap() {
         let checked = outcome.unwrap();
         assert_eq!((checked.rows_different, checked.first), (0, None), "{view}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_of_what_chance_did_is_good_to_two_verifiers_and_comes_to_what_the_ledger_has() {
+    let harness = Harness::start().await;
+    let sealed = Sealed::start(&harness).await;
+    let mut world = World::open(&harness).await;
+    world.commands(4 * TOGETHER).await;
+    // What was due since is in the log then.
+    for account in world.order.clone() {
+        world.believed(account).await;
+    }
+    world.read_on().await;
+    sealed.level().await;
+    let told = sealed.good(&["--shard", "0"], "shard").await;
+    let sum = |of: fn(&Account) -> i64| -> String {
+        let sum: i64 = world.people.values().map(|person| of(&person.state)).sum();
+        Credits::from_micros(sum).unwrap().to_string()
+    };
+    let of_ledger = [
+        ("granted", sum(|account| account.totals.granted.micros())),
+        ("charged", sum(|account| account.totals.charged.micros())),
+        ("refunded", sum(|account| account.totals.refunded.micros())),
+        ("expired", sum(|account| account.totals.expired.micros())),
+        ("corrected", sum(|account| account.totals.corrected.micros())),
+        ("reserved", sum(|account| account.totals.reserved.micros())),
+        ("available", sum(|account| account.available().micros())),
+    ];
+    for (name, amount) in of_ledger {
+        assert_eq!(told["balance"][name], amount, "{name}");
+    }
+    for account in &world.order[..3] {
+        let told = sealed
+            .good(&["--account", &account.to_string()], &account.to_string())
+            .await;
+        let available = world.people[account].state.available().to_string();
+        assert_eq!(told["balance"]["available"], available, "{account}");
     }
 }

@@ -1,7 +1,9 @@
 //! `keyledger audit`: the key that signs the log, and what is checked by it.
 
+mod export;
 mod key;
 mod log;
+mod verify;
 mod witness;
 
 use std::process::ExitCode;
@@ -22,6 +24,8 @@ enum What {
     Key(key::Key),
     /// Check a live log, and all that stands beside it: exit code 0 good, 1 something is wrong, 2 cannot tell
     Log(log::Log),
+    Export(export::Export),
+    Verify(verify::Verify),
     /// Witness the checkpoints of logs: sign those that extend what was seen before
     Witness(witness::Serve),
 }
@@ -30,6 +34,8 @@ pub async fn run(audit: Audit) -> anyhow::Result<ExitCode> {
     match audit.what {
         What::Key(key) => key::run(key)?,
         What::Log(asked) => return Ok(told(log::run(asked).await)),
+        What::Export(asked) => export::run(asked).await?,
+        What::Verify(asked) => return Ok(verify::run(&asked)),
         What::Witness(serve) => witness::run(serve).await?,
     }
     Ok(ExitCode::SUCCESS)
