@@ -1021,7 +1021,8 @@ class Books:
             must(account.opened != (name == "AccountOpened"), "an account is opened first, and once")
         account.seq = seq
         if of_all:
-            self.publish(position, event)
+            if name == "PricesPublished":
+                self.publish(position, event)
             return
         if name == "CreditsReserved":
             self.judge(position, at, data, account.may_be_top_up(data["reservation"]))
