@@ -298,6 +298,7 @@ impl Service {
                 };
                 let pages = PagesOptions {
                     ledger: ledger.clone(),
+                    tree: Tree::new(reading_log.clone(), TileStore::new(queries.clone(), shard)),
                     log: reading_log,
                     views: views.clone(),
                     prices,
