@@ -7,8 +7,9 @@ use keyledger::audit::tree::{TileStore, Tree};
 use keyledger::bus::Bus;
 use keyledger::ledger::{Ledger, LedgerOptions};
 use keyledger::log::{Log, open_pool, service_options};
+use keyledger::tokens::{Role, TokenSecret, Tokens};
 use keyledger::views::Views;
-use keyledger_events::Shard;
+use keyledger_events::{Shard, TokenId};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection as _, PgPool};
 use tokio_util::sync::CancellationToken;
@@ -149,6 +150,44 @@ impl Harness {
 impl Drop for Harness {
     fn drop(&mut self) {
         self.stop.cancel();
+    }
+}
+
+/// Access tokens as there were before the log told of tokens: rows alone. So the log of a test begins with what the test does.
+pub struct EarlierTokens {
+    tokens: Tokens,
+    pool: PgPool,
+}
+
+impl EarlierTokens {
+    pub fn new(pool: PgPool) -> EarlierTokens {
+        EarlierTokens {
+            tokens: Tokens::new(pool.clone()),
+            pool,
+        }
+    }
+
+    pub async fn create(&self, role: Role, name: &str) -> Result<(TokenId, TokenSecret), sqlx::Error> {
+        let token = keyledger::clock::fresh_token_id();
+        let secret = TokenSecret::from_random(keyledger::clock::random_secret_bits());
+        sqlx::query(
+            "insert into access_tokens (token_id, digest, role, name, created_at) values ($1, $2, $3, $4, now())",
+        )
+        .bind(sqlx::types::Uuid::from_bytes(token.to_bytes()))
+        .bind(secret.digest().as_bytes().as_slice())
+        .bind(role.as_str())
+        .bind(name)
+        .execute(&self.pool)
+        .await?;
+        Ok((token, secret))
+    }
+}
+
+impl std::ops::Deref for EarlierTokens {
+    type Target = Tokens;
+
+    fn deref(&self) -> &Tokens {
+        &self.tokens
     }
 }
 

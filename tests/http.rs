@@ -29,4 +29,5 @@ pub mod stage;
 mod statement;
 mod terminal;
 mod thresholds;
+mod tokens;
 mod usage;

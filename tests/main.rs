@@ -7,6 +7,7 @@
 )]
 
 mod architecture;
+mod audit;
 mod bad_inputs;
 mod browser;
 mod exports;

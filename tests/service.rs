@@ -20,5 +20,6 @@ mod settled;
 mod slow;
 mod stopped;
 mod streams;
+mod tokens;
 mod told;
 mod two;

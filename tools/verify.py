@@ -335,6 +335,10 @@ def text(value):
     need(isinstance(value, str), "a text")
 
 
+def truth(value):
+    need(isinstance(value, bool), "true or false")
+
+
 def free_text(longest):
     """What people write: its Unicode form was checked when it was written; here, that it is not empty and not long."""
 
@@ -484,7 +488,15 @@ DATA = {
     "ThresholdsSet": record(("thresholds", list_of(credits))),
     "ThresholdReached": record(("threshold", credits), ("balance", credits)),
     "PricesPublished": record(("version", number()), ("valid_from", time), ("prices", list_of(PRICE))),
+    "TokenCreated": record(
+        ("token", ident("tok_")), ("role", one_of("operator", "metering", "billing", "auditor")), ("name", NAME)
+    ),
+    "TokenRevoked": record(("token", ident("tok_")), ("name", NAME)),
+    "PortalSessionInvited": record(("session", ident("ses_")), ("name?", NAME), ("read_only", truth)),
+    "OperatorSessionInvited": record(("session", ident("ses_")), ("name?", NAME)),
 }
+# In the history of the system itself, which is no customer's.
+OF_ALL = {"PricesPublished", "TokenCreated", "TokenRevoked", "OperatorSessionInvited"}
 
 
 def actor(value):
@@ -1003,13 +1015,14 @@ class Books:
         seq = event["accountseq"]
         follows = seq > account.seq if account.of_key else seq == account.seq + 1
         must(follows, "its seq is not the next one of its account")
-        of_all = name == "PricesPublished"
+        of_all = name in OF_ALL
         must(of_all == (account_id == SYSTEM), "it belongs to the other kind of history")
         if not of_all and account.whole:
             must(account.opened != (name == "AccountOpened"), "an account is opened first, and once")
         account.seq = seq
         if of_all:
-            self.publish(position, event)
+            if name == "PricesPublished":
+                self.publish(position, event)
             return
         if name == "CreditsReserved":
             self.judge(position, at, data, account.may_be_top_up(data["reservation"]))

@@ -1,6 +1,7 @@
 //! Pins the canonical bytes of every event. A released sample is never edited: bytes that changed are bytes that
 //! auditors hold hashes of. `KEYLEDGER_WRITE_GOLDEN=1` writes the samples that do not exist yet.
 
+mod access;
 mod account_changes;
 mod client_left;
 mod corrections;
@@ -369,6 +370,7 @@ fn canonical_bytes_are_the_released_ones() {
     types.push(denied::denied(DenyReason::Scope).type_name());
     types.push(spending::limited(None).type_name());
     types.push(prices::published().type_name());
+    types.extend(access::TYPES);
     assert_eq!(types, Event::TYPES, "every type has a sample");
 }
 

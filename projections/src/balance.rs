@@ -401,6 +401,10 @@ impl Changes for BalanceChanges {
             | Event::KeyDeleted(_)
             | Event::KeyRotated(_)
             | Event::KeyUseDenied(_)
+            | Event::TokenCreated(_)
+            | Event::TokenRevoked(_)
+            | Event::PortalSessionInvited(_)
+            | Event::OperatorSessionInvited(_)
             | Event::PricesPublished(_)
             | Event::KeySpendingLimited(_)
             | Event::KeyUsed(_) => Ok(()),

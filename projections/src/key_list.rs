@@ -202,6 +202,10 @@ impl Changes for KeyListChanges {
                 self.change(account, e.key, change, recorded)
             }
             Event::AccountOpened(_)
+            | Event::TokenCreated(_)
+            | Event::TokenRevoked(_)
+            | Event::PortalSessionInvited(_)
+            | Event::OperatorSessionInvited(_)
             | Event::PricesPublished(_)
             | Event::ThresholdsSet(_)
             | Event::ThresholdReached(_)

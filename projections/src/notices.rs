@@ -133,6 +133,10 @@ impl Changes for NoticesChanges {
             | Event::CreditsGranted(_)
             | Event::CreditsExpired(_)
             | Event::CreditsRefunded(_)
+            | Event::TokenCreated(_)
+            | Event::TokenRevoked(_)
+            | Event::PortalSessionInvited(_)
+            | Event::OperatorSessionInvited(_)
             | Event::PricesPublished(_) => {}
         }
         Ok(())

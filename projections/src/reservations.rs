@@ -68,6 +68,10 @@ impl Changes for ReservationsChanges {
             Event::CreditsCharged(e) => self.close(recorded, e.reservation),
             Event::CreditsReleased(e) => self.close(recorded, e.reservation),
             Event::AccountOpened(_)
+            | Event::TokenCreated(_)
+            | Event::TokenRevoked(_)
+            | Event::PortalSessionInvited(_)
+            | Event::OperatorSessionInvited(_)
             | Event::PricesPublished(_)
             | Event::ThresholdsSet(_)
             | Event::ThresholdReached(_)

@@ -169,6 +169,10 @@ fn moved(event: Event) -> Option<(i64, Moved)> {
         | Event::KeyUsed(_)
         | Event::CreditsReserved(_)
         | Event::CreditsReleased(_)
+        | Event::TokenCreated(_)
+        | Event::TokenRevoked(_)
+        | Event::PortalSessionInvited(_)
+        | Event::OperatorSessionInvited(_)
         | Event::PricesPublished(_) => None,
     }
 }

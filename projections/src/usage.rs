@@ -163,6 +163,10 @@ impl Changes for UsageChanges {
             Event::CreditsRefunded(e) => add(&mut self.sums_of(recorded, &e.work).refunded, e.amount.micros(), at),
             Event::CreditsReleased(e) => add(self.sums_of(recorded, &e.work).released.of(e.cause), 1, at),
             Event::AccountOpened(_)
+            | Event::TokenCreated(_)
+            | Event::TokenRevoked(_)
+            | Event::PortalSessionInvited(_)
+            | Event::OperatorSessionInvited(_)
             | Event::PricesPublished(_)
             | Event::ThresholdsSet(_)
             | Event::ThresholdReached(_)

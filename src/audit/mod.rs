@@ -7,6 +7,7 @@
 //!
 //! Not here: HTTP, views, rules.
 
+pub mod check;
 pub mod export;
 pub mod file;
 pub mod merkle;

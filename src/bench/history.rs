@@ -156,6 +156,10 @@ impl Book {
             }
             Event::CreditsReleased(e) => self.given_back = self.given_back.plus(e.returned)?,
             Event::AccountOpened(_)
+            | Event::TokenCreated(_)
+            | Event::TokenRevoked(_)
+            | Event::PortalSessionInvited(_)
+            | Event::OperatorSessionInvited(_)
             | Event::PricesPublished(_)
             | Event::ThresholdsSet(_)
             | Event::ThresholdReached(_)

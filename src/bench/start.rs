@@ -15,7 +15,6 @@ use super::measure::{Seen, run};
 use super::served::{Served, Serving};
 use super::wire::Wire;
 use crate::log::{HistorySearch, Log, open_pool, service_options};
-use crate::tokens::Tokens;
 
 /// What to fill, what to start, and how to load it.
 #[derive(Debug, Clone)]
@@ -101,8 +100,7 @@ async fn histories(database_url: &str, filled: &Filled) -> anyhow::Result<Figure
 
 /// Each caller asks for accounts of its own, one after the other.
 async fn load(options: &StartBench, served: &Served, filled: Filled) -> anyhow::Result<Figure> {
-    let pool = open_pool(service_options(&options.database_url)?, 1);
-    let token = Arc::new(let_in(&Tokens::new(pool)).await?);
+    let token = Arc::new(let_in(&options.database_url).await?);
     let (api, callers, once) = (served.api, options.callers.max(1), options.each_account_once);
     run("start", callers, options.each, |worker, end| {
         let token = Arc::clone(&token);

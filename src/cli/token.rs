@@ -1,8 +1,7 @@
-//! `keyledger token`: access tokens for callers of the API.
+//! `keyledger token`: access tokens for callers of the API, where none is at hand to ask the API with. The log tells of them.
 
 use clap::{Args, Subcommand};
-use keyledger::log::{open_pool, service_options};
-use keyledger::tokens::{Role, Tokens};
+use keyledger::tokens::{Keeper, Role};
 use keyledger_events::TokenId;
 
 #[derive(Debug, Args)]
@@ -44,18 +43,14 @@ pub async fn run(token: Token) -> anyhow::Result<()> {
             name,
             database_url,
         } => {
-            let tokens = Tokens::new(open_pool(service_options(&database_url)?, 1));
-            let (id, secret) = tokens.create(role, &name).await?;
+            let (id, secret) = Keeper::open(&database_url)?.create(role, &name).await?;
             eprintln!("{id} with role {}; its text is not shown again", role.as_str());
             println!("{}", secret.expose_text_to_its_maker());
         }
         What::Revoke { token, database_url } => {
-            let tokens = Tokens::new(open_pool(service_options(&database_url)?, 1));
-            anyhow::ensure!(
-                tokens.revoke(token).await?,
-                "there is no token {token} that could be revoked"
-            );
-            eprintln!("{token} is revoked");
+            let revoked = Keeper::open(&database_url)?.revoke(token).await?;
+            let before = if revoked.replayed { " already" } else { "" };
+            eprintln!("{token} is revoked{before}");
         }
     }
     Ok(())

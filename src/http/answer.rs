@@ -36,14 +36,6 @@ impl<T> Answered<T> {
         }
     }
 
-    /// Something was made that is not in the log.
-    pub(crate) fn made(body: T) -> Answered<T> {
-        Answered {
-            status: StatusCode::CREATED,
-            ..Answered::plain(body)
-        }
-    }
-
     /// Something was changed, or was so already.
     pub(crate) fn done<R>(answer: Answer<R>, body: impl FnOnce(R) -> T) -> Answered<T> {
         Answered {

@@ -46,6 +46,7 @@ mod settlements;
 mod statement;
 mod thresholds;
 mod tlog;
+mod tokens;
 mod usage;
 mod webhooks;
 mod words;

@@ -165,6 +165,7 @@ fn ids_in(path: &str) -> impl Iterator<Item = Parameter> {
             "reservation" => ("reservation", "rsv_"),
             "charge" => ("charge", "rsv_"),
             "plan" => ("plan", "plan_"),
+            "token" => ("token", "tok_"),
             _ => return None,
         };
         let schema = ObjectBuilder::new()

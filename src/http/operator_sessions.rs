@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::App;
-use super::answer::{Answered, Failure};
-use super::extract::{Allowed, IdempotencyKey, Json, Manage, Scope};
-use super::portal_sessions::{named, url_of};
+use super::answer::{Answered, Failure, refused};
+use super::extract::{Allowed, IdempotencyKey, Json, Manage};
+use super::portal_sessions::link;
 use crate::clock;
+use crate::ledger::InviteOperator;
 use crate::sessions::{Invitation, Whose};
 
 /// Who looks.
@@ -37,7 +38,7 @@ pub(super) struct OperatorLinkBody {
 /// Lets an operator onto the operators' pages, by a link that is good once.
 ///
 /// All accounts can be looked at from there, and nothing can be changed. The stay ends like a customer's, and at once when
-/// the token is revoked that asked for it. 201 a link; again with `"url": null` and `Idempotent-Replayed: true` when this key
+/// the token is revoked that asked for it. The system's history says who was invited, and by which token. 201 a link; again with `"url": null` and `Idempotent-Replayed: true` when this key
 /// came with this request before. 400 an `Idempotency-Key` that cannot be taken. 422 a member is not acceptable, or the key
 /// came with another request. 503 no link was made that anyone knows; ask again.
 #[utoipa::path(
@@ -52,13 +53,12 @@ pub(super) async fn invite_operator(
     key: IdempotencyKey,
     Json(body): Json<OperatorSessionBody>,
 ) -> Result<Answered<OperatorLinkBody>, Failure> {
-    let scope = Scope {
-        token: caller.caller.token,
-        account: AccountId::SYSTEM,
-        route: "operator-sessions",
+    let by = caller.keyed(&key, AccountId::SYSTEM, "operator-sessions", &body)?;
+    let command = InviteOperator {
+        session: clock::fresh_portal_session_id(),
+        name: body.name.clone(),
     };
-    let (id, now) = (clock::fresh_portal_session_id(), clock::now());
-    let id = named(&app, &key, scope, &body, (id, now)).await?;
+    let answer = app.ledger.submit(command, by).await.map_err(refused)?;
     let asked = Invitation {
         whose: Whose::Operator,
         name: body.name.map(String::from),
@@ -66,7 +66,7 @@ pub(super) async fn invite_operator(
         read_only: true,
         by: caller.caller.token,
     };
-    let (url, expires_at) = url_of(&app, &headers, app.sessions.invite(id, asked, now).await?);
+    let (url, expires_at) = link(&app, &headers, answer.reply, asked).await?;
     let replayed = url.is_none();
-    Ok(Answered::made(OperatorLinkBody { url, expires_at }).replayed(replayed))
+    Ok(Answered::created(answer, |_| OperatorLinkBody { url, expires_at }).replayed(replayed))
 }

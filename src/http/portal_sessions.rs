@@ -3,17 +3,17 @@
 use axum::extract::State;
 use http::HeaderMap;
 use http::header::HOST;
-use keyledger_events::{AccountId, KeyName, PortalSessionId, Seq, Timestamp};
+use keyledger_events::{AccountId, KeyName, PortalSessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::answer::{Answered, Failure};
-use super::extract::{Allowed, IdempotencyKey, InPath, Json, Manage, Scope};
+use super::answer::{Answered, Failure, refused};
+use super::extract::{Allowed, IdempotencyKey, InPath, Json, Manage};
 use super::words::WebAddress;
 use super::{App, problems};
 use crate::clock;
+use crate::ledger::InviteToPages;
 use crate::problem::Problem;
-use crate::requests::Came;
 use crate::sessions::{Invitation, Invited, SessionsAway, Whose};
 
 /// Whom to let onto an account's pages.
@@ -55,7 +55,7 @@ impl From<SessionsAway> for Problem {
 
 /// Lets a person onto an account's pages, by a link that is good once.
 ///
-/// 201 a link; send the person there at once. Again with `"url": null` and `Idempotent-Replayed: true` when this key came with
+/// The account's history says who was invited, and by which token. 201 a link; send the person there at once. Again with `"url": null` and `Idempotent-Replayed: true` when this key came with
 /// this request before. 400 an `Idempotency-Key` that cannot be taken. 404 no such account. 422 a member is not acceptable,
 /// or the key came with another request. 503 no link was made that anyone knows; ask again.
 #[utoipa::path(
@@ -71,58 +71,45 @@ pub(super) async fn invite(
     key: IdempotencyKey,
     Json(body): Json<PortalSessionBody>,
 ) -> Result<Answered<InvitedBody>, Failure> {
-    // The log knows an account that the views have not heard of yet.
-    if app.log.account_events(account, Seq::START, 1).await?.is_empty() {
-        return Err(Problem::unknown_account().into());
-    }
-    let scope = Scope {
-        token: caller.caller.token,
+    let by = caller.keyed(&key, account, "portal-sessions", &body)?;
+    let read_only = body.read_only.unwrap_or(false);
+    let command = InviteToPages {
         account,
-        route: "portal-sessions",
+        session: clock::fresh_portal_session_id(),
+        name: body.name.clone(),
+        read_only,
     };
-    let (id, now) = (clock::fresh_portal_session_id(), clock::now());
-    let id = named(&app, &key, scope, &body, (id, now)).await?;
+    // Whoever comes by the link is in the log before there is one.
+    let answer = app.ledger.submit(command, by).await.map_err(refused)?;
+    let id = answer.reply;
     let asked = Invitation {
         whose: Whose::Account(account),
         name: body.name.map(String::from),
         return_url: body.return_url.map(String::from),
-        read_only: body.read_only.unwrap_or(false),
+        read_only,
         by: caller.caller.token,
     };
-    let (url, expires_at) = url_of(&app, &headers, app.sessions.invite(id, asked, now).await?);
+    let (url, expires_at) = link(&app, &headers, id, asked).await?;
     let replayed = url.is_none();
-    Ok(Answered::made(InvitedBody { id, url, expires_at }).replayed(replayed))
+    Ok(Answered::created(answer, |id| InvitedBody { id, url, expires_at }).replayed(replayed))
 }
 
-/// The id of the stay that is asked for: the one of the first time, where the same request came before. Nothing says that
-/// the first time came as far as making it.
-pub(super) async fn named<B: Serialize>(
+/// Makes the link onto a stay, unless it was made before: where it leads, and when it expires. A repetition makes one that
+/// the first request did not come to.
+pub(super) async fn link(
     app: &App,
-    key: &IdempotencyKey,
-    scope: Scope,
-    asked: &B,
-    (id, now): (PortalSessionId, Timestamp),
-) -> Result<PortalSessionId, Problem> {
-    let Some((scope, fingerprint)) = key.hashes(scope, asked)? else {
-        return Ok(id);
-    };
-    match app.requests.note(&scope, &fingerprint, id.to_bytes(), now).await? {
-        Came::First => Ok(id),
-        Came::Again { made, .. } => Ok(PortalSessionId::from_bytes(made)),
-        Came::Otherwise => Err(problems::idempotency_mismatch()),
-    }
-}
-
-/// Where a link leads, unless it was told before, and when it expires.
-pub(super) fn url_of(app: &App, headers: &HeaderMap, invited: Invited) -> (Option<String>, Timestamp) {
-    match invited {
+    headers: &HeaderMap,
+    id: PortalSessionId,
+    asked: Invitation,
+) -> Result<(Option<String>, Timestamp), SessionsAway> {
+    Ok(match app.sessions.invite(id, asked, clock::now()).await? {
         Invited::Now { link, expires_at } => {
             let base = app.pages_url.clone().unwrap_or_else(|| here(headers));
             let url = format!("{base}/portal/open/{}", link.expose_text_to_its_holder());
             (Some(url), expires_at)
         }
         Invited::Before { expires_at } => (None, expires_at),
-    }
+    })
 }
 
 /// Where the caller has found us.

@@ -266,20 +266,17 @@ pub(super) async fn list_price_versions(
     const SCOPE: &str = "prices";
     let after: Seq = page.cursor(SCOPE)?.unwrap_or(Seq::START);
     let end = super::events::end_of_log(&app, page.after).await?;
-    let mut stored = app
-        .log
-        .account_events(AccountId::SYSTEM, after, page.limit() + 1)
-        .await?;
+    let mut stored = app.log.price_books(after, page.limit() + 1).await?;
     stored.retain(|event| event.position <= end.position);
     let limit = usize::try_from(page.limit()).unwrap_or(usize::MAX);
     let more = stored.len() > limit;
     stored.truncate(limit);
     let (mut items, mut last) = (Vec::with_capacity(stored.len()), after);
     for event in &stored {
-        last = last.next();
         let Some((recorded, published)) = decoded(event)? else {
             continue;
         };
+        last = recorded.seq;
         items.push(PriceVersionRow {
             version: published.version,
             valid_from: published.valid_from,
@@ -317,7 +314,7 @@ impl PathId for Version {
 }
 
 /// Events read at once while a version is looked for.
-const LOOKED_AT: u32 = 4;
+const LOOKED_AT: u32 = 8;
 
 /// Shows a book that was published.
 ///
@@ -332,25 +329,22 @@ pub(super) async fn show_price_version(
     InPath(Version(version)): InPath<Version>,
 ) -> Result<Answered<PriceBookBody>, Failure> {
     let end = super::events::end_of_log(&app, None).await?;
-    // A book is an event of a history without gaps: no version stands before its own number.
+    // A book is an event of a history: no version stands before its own number.
     let mut after = Seq(version.saturating_sub(1));
     loop {
-        let stored = app.log.account_events(AccountId::SYSTEM, after, LOOKED_AT).await?;
+        let stored = app.log.price_books(after, LOOKED_AT).await?;
         if stored.is_empty() || version == 0 {
             return Err(problems::unknown_prices().into());
         }
         for event in &stored {
-            after = after.next();
             match decoded(event)? {
                 Some((recorded, published)) if published.version == version => {
                     let book = book_of(&published.prices, version)?;
                     let body = PriceBookBody::published(version, published.valid_from, recorded.time, &book);
                     return Ok(Answered::found(end, body));
                 }
-                Some((_, published)) if published.version > version => {
-                    return Err(problems::unknown_prices().into());
-                }
-                Some(_) | None => {}
+                Some((recorded, published)) if published.version < version => after = recorded.seq,
+                Some(_) | None => return Err(problems::unknown_prices().into()),
             }
         }
     }

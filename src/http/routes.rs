@@ -17,7 +17,7 @@ use super::openapi::{finish, head};
 use super::{
     App, Served, accounts, balance, batch, charges, checkpoints, corrections, events, forward_auth, grants, health,
     keys, leaks, operator_sessions, pages, plans, portal_sessions, prices, problems, publish, refunds, reservations,
-    rotations, settlements, statement, thresholds, tlog, usage, webhooks,
+    rotations, settlements, statement, thresholds, tlog, tokens, usage, webhooks,
 };
 
 fn all() -> OpenApiRouter<App> {
@@ -32,6 +32,8 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(events::key_history))
         .routes(routes!(portal_sessions::invite))
         .routes(routes!(operator_sessions::invite_operator))
+        .routes(routes!(tokens::create_token, tokens::list_tokens))
+        .routes(routes!(tokens::revoke_token))
         .routes(routes!(grants::grant_credits, grants::list_grants))
         .routes(routes!(corrections::correct_credits))
         .routes(routes!(plans::start_plan, plans::list_plans))

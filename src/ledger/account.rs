@@ -13,7 +13,7 @@ mod thresholds;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use keyledger_events::{
-    AccountId, AccountName, Credits, Event, KeyId, PlanId, Position, Recorded, ReservationId, Seq, Timestamp,
+    AccountId, AccountName, Credits, Event, KeyId, PlanId, Position, Recorded, ReservationId, Seq, Timestamp, TokenId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ use super::remembered::Remembered;
 use super::schedule::Schedule;
 
 /// Version of the form below. A snapshot of another version is thrown away.
-pub const STATE_FORMAT: i32 = 6;
+pub const STATE_FORMAT: i32 = 7;
 
 /// An account: opened or not, its keys, its credits, its open holds, and what was settled of late.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +64,8 @@ pub struct Account {
     pub thresholds: Vec<Threshold>,
     /// Which price book holds when. The system's own history alone has one.
     pub schedule: Schedule,
+    /// Access tokens that were revoked. The system's own history alone has them: platforms have few, of 16 bytes each.
+    pub ended_tokens: BTreeSet<TokenId>,
     pub totals: Totals,
     /// Charged on the credit limit and not yet repaid by a grant.
     pub owed: Credits,
@@ -136,6 +138,7 @@ impl Account {
             ended_plans: VecDeque::new(),
             thresholds: Vec::new(),
             schedule: Schedule::default(),
+            ended_tokens: BTreeSet::new(),
             totals: Totals::default(),
             owed: Credits::ZERO,
             scopes_named: 0,
@@ -172,6 +175,7 @@ impl Account {
             + self.refunds.len() * 200
             + self.plans.len() * 150
             + self.ended_plans.len() * 16
+            + self.ended_tokens.len() * 24
     }
 
     /// Folds the next event of this account's history.
@@ -188,7 +192,7 @@ impl Account {
             return Err(broken("its seq is not the next one"));
         }
         // The system's own history is no customer's account: it is never opened, and holds what is true for all of them.
-        let of_all = matches!(recorded.event, Event::PricesPublished(_));
+        let of_all = is_of_the_system(&recorded.event);
         if of_all != (self.id == AccountId::SYSTEM) {
             return Err(broken("it belongs to the other kind of history"));
         }
@@ -281,6 +285,18 @@ impl Account {
             Event::CreditsRefunded(e) => self.refunded(e, at)?,
             Event::CreditsCorrected(e) => self.corrected(e)?,
             Event::PricesPublished(e) => self.schedule.published(e, at)?,
+            Event::TokenCreated(e) => {
+                if self.ended_tokens.contains(&e.token) {
+                    return Err("the token was revoked before it was made");
+                }
+            }
+            Event::TokenRevoked(e) => {
+                if !self.ended_tokens.insert(e.token) {
+                    return Err("the token is revoked already");
+                }
+            }
+            // Their names are the pages' concern.
+            Event::PortalSessionInvited(_) | Event::OperatorSessionInvited(_) => {}
         }
         Ok(())
     }
@@ -292,4 +308,12 @@ impl Account {
     fn key_mut(&mut self, key: KeyId) -> Result<&mut Key, &'static str> {
         self.keys.get_mut(&key).ok_or("the account has no such key")
     }
+}
+
+/// Whether an event says what is true for all accounts.
+fn is_of_the_system(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::PricesPublished(_) | Event::TokenCreated(_) | Event::TokenRevoked(_) | Event::OperatorSessionInvited(_)
+    )
 }

@@ -20,8 +20,9 @@ use super::Ledger;
 use super::command::{By, SubmitError};
 use super::rules::{
     ChangeAccount, ChargeAtOnce, ChargeDelivered, ChargeReservation, CloseAccount, CorrectCredits, CreateKey,
-    DeleteKey, DeleteLeaked, EndPlan, GrantCredits, LimitSpending, NoteDenied, OpenAccount, PublishPrices,
-    RefundCharge, ReleaseReservation, RenameKey, ReserveCredits, RotateKey, SetThresholds, SettleDue, StartPlan,
+    CreateToken, DeleteKey, DeleteLeaked, EndPlan, GrantCredits, InviteOperator, InviteToPages, LimitSpending,
+    NoteDenied, OpenAccount, PublishPrices, RefundCharge, ReleaseReservation, RenameKey, ReserveCredits, RevokeToken,
+    RotateKey, SetThresholds, SettleDue, StartPlan,
 };
 use super::work::{Heard, Job, Sheet, Work};
 
@@ -244,6 +245,10 @@ commands! {
     "limit_spending" => LimitSpending,
     "delete_leaked" => DeleteLeaked,
     "publish_prices" => PublishPrices,
+    "create_token" => CreateToken,
+    "revoke_token" => RevokeToken,
+    "invite_to_pages" => InviteToPages,
+    "invite_operator" => InviteOperator,
 }
 
 impl Ledger {

@@ -15,6 +15,7 @@ mod denials;
 mod flight;
 mod forwarded;
 mod hang_ups;
+mod kept;
 mod load;
 mod loading;
 mod opener;
@@ -48,6 +49,7 @@ pub use command::{Answer, By, Command, Limits, SubmitError, Target};
 pub use denials::Denials;
 pub use forwarded::{Forwarded, NotUnderstood, Outbox};
 pub use hang_ups::{HANG_UP_WINDOW_SECONDS_MAX, HANG_UPS_MAX, HangUps};
+pub use kept::{WrongSnapshot, check_snapshots};
 pub use paid_results::PaidResults;
 pub use plan::Plan;
 pub use refunded_charges::{REFUNDABLE_DAYS, RefundedCharge, RefundedCharges};
@@ -55,11 +57,11 @@ pub use refusal::Refusal;
 pub use remembered::idempotent_command_id;
 pub use rules::{
     AccountFacts, Beyond, ChangeAccount, Charge, ChargeAtOnce, ChargeDelivered, ChargeReservation, CloseAccount,
-    CorrectCredits, Corrected, CorrectionFacts, CreateKey, DeleteKey, DeleteLeaked, DeliveryCharge, EndPlan,
-    GrantCredits, GrantFacts, Held, KeyFacts, LeakFacts, LimitSpending, NewText, NoteDenied, OVERLAP_SECONDS_MAX,
-    OpenAccount, PLANS_MAX, Payer, PlanFacts, Price, PublishPrices, RefundCharge, RefundFacts, Release,
-    ReleaseReservation, RenameKey, ReserveCredits, RotateKey, SetThresholds, SettleDue, StartPlan, THRESHOLDS_MAX,
-    Usage, beside,
+    CorrectCredits, Corrected, CorrectionFacts, CreateKey, CreateToken, DeleteKey, DeleteLeaked, DeliveryCharge,
+    EndPlan, GrantCredits, GrantFacts, Held, InviteOperator, InviteToPages, KeyFacts, LeakFacts, LimitSpending,
+    NewText, NoteDenied, OVERLAP_SECONDS_MAX, OpenAccount, PLANS_MAX, Payer, PlanFacts, Price, PublishPrices,
+    RefundCharge, RefundFacts, Release, ReleaseReservation, RenameKey, ReserveCredits, RevokeToken, RotateKey,
+    SetThresholds, SettleDue, StartPlan, THRESHOLDS_MAX, TokenFacts, Usage, beside,
 };
 pub use schedule::{Publication, Schedule};
 pub use signals::{KeySignals, Working};

@@ -3,13 +3,14 @@
 use std::collections::{HashMap, VecDeque};
 
 use keyledger_events::{
-    CommandId, CorrectionId, Credits, CreditsGranted, Event, KeyId, PlanStarted, Recorded, RefundId, Timestamp,
+    CommandId, CorrectionId, Credits, CreditsGranted, Event, KeyId, PlanStarted, PortalSessionId, Recorded, RefundId,
+    Timestamp, TokenCreated,
 };
 use serde::{Deserialize, Serialize};
 
 use super::account::{Account, Key};
 use super::refusal::Refusal;
-use super::rules::AccountFacts;
+use super::rules::{AccountFacts, TokenFacts};
 use super::schedule::Publication;
 
 /// Remembered longer than the promised 24 h, so that a client's clock does not matter.
@@ -65,6 +66,8 @@ pub enum Made {
     },
     Thresholds(Vec<Credits>),
     Prices(Publication),
+    Token(Box<TokenFacts>),
+    Session(PortalSessionId),
 }
 
 /// Names a command by its idempotency key: the same caller, key and request give the same id.
@@ -168,7 +171,11 @@ fn made(account: &Account, recorded: &Recorded) -> Option<Made> {
         }),
         Event::ThresholdsSet(e) => Some(Made::Thresholds(e.thresholds.clone())),
         Event::PricesPublished(_) => account.schedule.last().map(Made::Prices),
-        Event::ThresholdReached(_)
+        Event::TokenCreated(e) => Some(Made::Token(Box::new(token(e, recorded)))),
+        Event::PortalSessionInvited(e) => Some(Made::Session(e.session)),
+        Event::OperatorSessionInvited(e) => Some(Made::Session(e.session)),
+        Event::TokenRevoked(_)
+        | Event::ThresholdReached(_)
         | Event::GrantStarted(_)
         | Event::KeyRotated(_)
         | Event::KeyUseDenied(_)
@@ -177,5 +184,15 @@ fn made(account: &Account, recorded: &Recorded) -> Option<Made> {
         | Event::CreditsReserved(_)
         | Event::CreditsCharged(_)
         | Event::CreditsReleased(_) => None,
+    }
+}
+
+fn token(created: &TokenCreated, recorded: &Recorded) -> TokenFacts {
+    TokenFacts {
+        token: created.token,
+        role: created.role,
+        name: created.name.clone(),
+        created_at: recorded.time,
+        position: recorded.position,
     }
 }

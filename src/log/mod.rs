@@ -9,6 +9,7 @@
 
 mod append;
 mod births;
+mod columns;
 mod exported;
 mod history;
 mod lead;
@@ -33,6 +34,7 @@ use tokio::sync::Mutex;
 use turn::Pen;
 
 pub use append::{AppendError, Batch};
+pub use columns::Columns;
 pub use history::{History, HistorySearch, LOOKED_AT_MAX};
 pub use lead::{Candidate, Heard, Lead};
 pub use placed::Placed;

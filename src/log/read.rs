@@ -157,6 +157,26 @@ impl Log {
         .await
     }
 
+    /// At most `limit` of the price books that the system's own history has after a place in it, in order.
+    pub async fn price_books(&self, after: Seq, limit: u32) -> Result<Vec<Stored>, ReadError> {
+        in_time(async {
+            // The type stands in the statement, so that the index of the seldom ones is seen to hold it.
+            let rows = sqlx::query(
+                "select position, body from events
+                 where shard = $1 and account_id = $2 and type = 'keyledger.PricesPublished.v1' and seq > $3
+                 order by seq limit $4",
+            )
+            .bind(self.shard_column())
+            .bind(Uuid::from_bytes(AccountId::SYSTEM.to_bytes()))
+            .bind(bigint(after.0))
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+            all_stored(&rows)
+        })
+        .await
+    }
+
     /// At most `limit` events of one key of an account after a position, in order. Another account's key has none here.
     pub async fn key_events(
         &self,

@@ -121,6 +121,8 @@ kinds! {
         "The account was closed: its keys were deleted and what was held was given back. It can be looked at, and nothing new is done in it. Open another account.";
     UNKNOWN_KEY = NOT_FOUND "unknown-key", "There is no such key",
         "The account has no key with this id.";
+    UNKNOWN_TOKEN = NOT_FOUND "unknown-token", "There is no such access token",
+        "No access token has this id.";
     UNKNOWN_WEBHOOK = NOT_FOUND "unknown-webhook", "There is no such receiver",
         "No config file has named a receiver of webhooks like this.";
     UNKNOWN_DELIVERY = NOT_FOUND "unknown-delivery", "There is no such delivery",

@@ -210,7 +210,7 @@ impl Service {
         halts::start(views.clone(), rest.clone());
         denials::start(ledger.clone(), faces.clone());
         if options.roles.projector {
-            sweeper::start(ledger.clone(), views.clone(), rest.clone());
+            sweeper::start(ledger.clone(), views.clone(), tokens.clone(), rest.clone());
             tokio::spawn(replay::keep_marks(work_log.clone(), rest.clone()));
         }
 

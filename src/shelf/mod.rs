@@ -13,7 +13,7 @@ mod books;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use keyledger_events::{AccountId, Event, Seq, Timestamp};
+use keyledger_events::{Event, Seq, Timestamp};
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -89,7 +89,7 @@ impl Shelf {
         let Some(log) = self.0.log.get() else { return Ok(()) };
         let mut read = self.0.read.lock().await;
         loop {
-            let events = log.account_events(AccountId::SYSTEM, *read, BOOKS_AT_ONCE).await?;
+            let events = log.price_books(*read, BOOKS_AT_ONCE).await?;
             if events.is_empty() {
                 return Ok(());
             }

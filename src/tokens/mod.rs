@@ -3,24 +3,29 @@
 //! In: the text that a caller shows. Out: the token's id and role.
 //!
 //! Promise: a text is stored nowhere, only its SHA-256; a typo costs no look-up; a revoked token is refused within 5 s by
-//! every process, at once by the one that revoked it. No database, no caller: an unchecked token is never let through.
+//! every process, at once by the one that revoked it. No database, no caller: an unchecked token is never let through. No
+//! token works that the log does not tell of, but those that were made before it told of tokens.
 //!
 //! Not here: HTTP, customers' keys, who may read which account (a role spans all of them).
 
 mod cache;
+mod keeper;
+mod keeping;
+mod list;
 mod role;
 mod secret;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keyledger_events::{KeyDigest, KeyName, TextError, TokenId};
+use keyledger_events::{KeyDigest, TokenId};
 use sqlx::{PgPool, Row as _};
 use uuid::Uuid;
 
-use crate::clock;
 use cache::Cache;
 
+pub use keeper::{Keeper, NotMade};
+pub use keeping::{CreateError, Created, RevokeError, Revoked, Token};
 pub use role::{Right, Role};
 pub use secret::TokenSecret;
 
@@ -51,17 +56,6 @@ pub enum TokenError {
     TimedOut { limit_s: u64 },
 }
 
-/// Why there is no new token.
-#[derive(Debug, thiserror::Error)]
-pub enum CreateError {
-    /// The name is no name. Nothing was written.
-    #[error("the token's name {0}")]
-    Name(#[from] TextError),
-    /// The answer was lost: the token may be stored, but nobody has its text. Create another one.
-    #[error("the access token cannot be stored: {0}")]
-    Unavailable(#[from] sqlx::Error),
-}
-
 /// A check that takes longer has lost its connection without being told.
 const CHECK_SECONDS_MAX: u64 = 5;
 
@@ -72,23 +66,6 @@ impl Tokens {
             pool,
             cache: Arc::new(Cache::default()),
         }
-    }
-
-    /// Makes a token. The text that is returned exists nowhere else; the name follows the rules of a key's name.
-    pub async fn create(&self, role: Role, name: &str) -> Result<(TokenId, TokenSecret), CreateError> {
-        let name = KeyName::parse(name)?;
-        let token = clock::fresh_token_id();
-        let secret = TokenSecret::from_random(clock::random_secret_bits());
-        sqlx::query(
-            "insert into access_tokens (token_id, digest, role, name, created_at) values ($1, $2, $3, $4, now())",
-        )
-        .bind(Uuid::from_bytes(token.to_bytes()))
-        .bind(secret.digest().as_bytes().as_slice())
-        .bind(role.as_str())
-        .bind(name.as_str())
-        .execute(&self.pool)
-        .await?;
-        Ok((token, secret))
     }
 
     /// Says who shows this text.
@@ -111,17 +88,6 @@ impl Tokens {
         // Fresh from when it was asked, not from when the answer came: a slow answer is an old one.
         self.cache.put(digest, caller, asked_at);
         Ok(caller)
-    }
-
-    /// Ends a token. `false` when there is no such token, or it had ended before.
-    pub async fn revoke(&self, token: TokenId) -> Result<bool, sqlx::Error> {
-        let done =
-            sqlx::query("update access_tokens set revoked_at = now() where token_id = $1 and revoked_at is null")
-                .bind(Uuid::from_bytes(token.to_bytes()))
-                .execute(&self.pool)
-                .await?;
-        self.cache.forget(token);
-        Ok(done.rows_affected() == 1)
     }
 
     async fn find(&self, digest: KeyDigest) -> Result<Option<Caller>, sqlx::Error> {

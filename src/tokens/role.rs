@@ -1,5 +1,7 @@
 //! Roles, and what each may do.
 
+use keyledger_events::TokenRole;
+
 /// What an access token is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -38,6 +40,16 @@ impl Role {
         }
     }
 
+    /// As the log names it.
+    pub const fn recorded(self) -> TokenRole {
+        match self {
+            Role::Operator => TokenRole::Operator,
+            Role::Metering => TokenRole::Metering,
+            Role::Billing => TokenRole::Billing,
+            Role::Auditor => TokenRole::Auditor,
+        }
+    }
+
     pub fn parse(text: &str) -> Option<Role> {
         Role::ALL.into_iter().find(|role| role.as_str() == text)
     }
@@ -63,6 +75,7 @@ mod tests {
     fn a_role_reads_back_and_no_other_text_is_one() {
         for role in Role::ALL {
             assert_eq!(Role::parse(role.as_str()), Some(role));
+            assert_eq!(role.recorded().as_str(), role.as_str());
         }
         assert_eq!(Role::parse("Operator"), None);
     }

@@ -103,7 +103,7 @@ async fn a_stream_ends_when_its_token_is_revoked_and_when_the_process_stops() {
         .await
         .unwrap();
     next(&mut revoked).await;
-    stage.tokens.revoke(id).await.unwrap();
+    stage.revoke(id).await;
     while revoked.next().await.is_some() {}
     stage.harness.stop.cancel();
     while other.next().await.is_some() {}

@@ -2,6 +2,7 @@
 //! processes at once.
 
 use http::Method;
+use keyledger::tokens::Role;
 use serde_json::{Value, json};
 
 use super::client::{Answer, Client};
@@ -130,6 +131,10 @@ async fn calls(stage: &Stage) -> Vec<Call> {
     let book = |price: &str| json!({"prices": [{"endpoint": "serp", "match": "GET /serp", "price": price}]});
     let of = |rest: &str| format!("{account}{rest}");
     let _ = &key;
+    let mut tokens = Vec::new();
+    for name in ["one", "two"] {
+        tokens.push(stage.tokens.create(Role::Auditor, name).await.unwrap().0);
+    }
     told(stage).await;
     vec![
         call(
@@ -269,6 +274,24 @@ async fn calls(stage: &Stage) -> Vec<Call> {
             json!({"from": "2026-01-01T00:00:00Z", "to": "2026-06-01T00:00:00Z"}),
             200,
         ),
+        call(
+            "post /v1/tokens",
+            "/v1/tokens".to_owned(),
+            json!({"role": "billing", "name": "Nightly"}),
+            json!({"role": "billing", "name": "Daily"}),
+            201,
+        )
+        .showing_once("secret"),
+        Call {
+            other: Other::Path(format!("/v1/tokens/{}", tokens[1])),
+            ..call(
+                "delete /v1/tokens/{token}",
+                format!("/v1/tokens/{}", tokens[0]),
+                Value::Null,
+                Value::Null,
+                200,
+            )
+        },
         call(
             "put /v1/prices",
             "/v1/prices".to_owned(),

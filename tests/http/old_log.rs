@@ -1,6 +1,6 @@
 //! A log that a version of before wrote, with every kind of event there was: it is read, folded and gone on with for ever.
 //!
-//! `tests/golden/log-1.ndjson` is never edited. A kind of event that is new goes into a file of its own, which
+//! `tests/golden/log-*.ndjson` are never edited. A kind of event that is new goes into a file of its own, which
 //! `cargo nextest run --workspace --run-ignored only -E 'test(/old_log/)'` writes from a log of today.
 
 use std::collections::BTreeSet;
@@ -18,10 +18,17 @@ use crate::pages::activity::account_of;
 use crate::projector::appended::append;
 
 /// Each log there was, and what it came to.
-const LOGS: &[(&str, &str)] = &[(
-    include_str!("../golden/log-1.ndjson"),
-    include_str!("../golden/log-1.json"),
-)];
+const LOGS: &[(&str, &str)] = &[
+    (
+        include_str!("../golden/log-1.ndjson"),
+        include_str!("../golden/log-1.json"),
+    ),
+    // With who was let in.
+    (
+        include_str!("../golden/log-2.ndjson"),
+        include_str!("../golden/log-2.json"),
+    ),
+];
 
 fn events(log: &str) -> Vec<Recorded> {
     log.lines()
@@ -213,6 +220,14 @@ async fn write_a_log_of_today() {
         .json(200);
     let book = json!({"prices": [{"endpoint": "serp", "match": "GET /serp", "price": "0.5"}]});
     stage.operator.put("/v1/prices", book).await.json(200);
+    let token = post("/v1/tokens", json!({"role": "billing", "name": "Nightly run"})).await;
+    let token = format!("/v1/tokens/{}", id_of(&token["token"]));
+    stage.operator.delete(&token).await.json(200);
+    post(&of("portal-sessions"), json!({"name": "Ada"})).await;
+    post(&of("portal-sessions"), json!({"read_only": true})).await;
+    for body in [json!({"name": "Grace"}), json!({})] {
+        post("/v1/operator-sessions", body).await;
+    }
     let denied = Event::from(KeyUseDenied {
         key: id_of(&key["key"]).parse().unwrap(),
         reason: DenyReason::Scope,

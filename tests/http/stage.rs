@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use keyledger::config::{ForwardAuthConfig, PagesConfig, RateLimits};
 use keyledger::http::{Check, ForwardAuth, Health, Readiness, Served, Tail, router, serve};
-use keyledger::ledger::Ledger;
+use keyledger::ledger::{By, Ledger};
 use keyledger::pages::{self, PagesOptions};
 use keyledger::prices::{PriceBook, PriceEntry, QuantityEntry, SettleAt};
 use keyledger::projector::{Projector, ProjectorOptions};
@@ -17,7 +17,7 @@ use keyledger::sessions::{Lifetimes, Sessions};
 use keyledger::shelf::Shelf;
 use keyledger::tokens::{Role, Tokens};
 use keyledger::webhooks::Deliveries;
-use keyledger_events::{KeyPrefix, TokenId};
+use keyledger_events::{Actor, KeyPrefix, TokenId};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -25,12 +25,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::client::Client;
-use crate::harness::Harness;
+use crate::harness::{EarlierTokens, Harness};
 
 pub struct Stage {
     pub harness: Harness,
     pub address: SocketAddr,
-    pub tokens: Tokens,
+    pub tokens: EarlierTokens,
     pub ledger: Ledger,
     pub operator: Client,
     pub operator_token: (TokenId, String),
@@ -144,7 +144,7 @@ impl Stage {
             bus: None,
         };
         Projector::start(options, projecting.clone());
-        let tokens = Tokens::new(harness.service_pool());
+        let tokens = EarlierTokens::new(harness.service_pool());
         let sessions = Sessions::new(harness.service_pool(), Lifetimes::default());
         let ledger = harness.ledger();
         let committed = ledger.committed();
@@ -158,7 +158,7 @@ impl Stage {
             views: harness.views(),
             prices: shelf.clone(),
             upstreams: None,
-            tokens: tokens.clone(),
+            tokens: Tokens::clone(&tokens),
             sessions: sessions.clone(),
             deliveries: Deliveries::new(harness.service_pool()),
             tail: Tail::new(harness.log(), committed, harness.stop.child_token()),
@@ -214,6 +214,15 @@ impl Stage {
 
     pub fn stranger(&self) -> Client {
         Client::new(self.address, None)
+    }
+
+    /// Revokes a token as the command line does. Whether it was one until now.
+    pub async fn revoke(&self, token: TokenId) -> bool {
+        let by = By {
+            actor: Actor::System,
+            command: keyledger::clock::fresh_command_id(),
+        };
+        !self.tokens.revoke(&self.ledger, token, by).await.unwrap().replayed
     }
 
     /// From now on the views stay where they are.

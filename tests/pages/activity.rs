@@ -217,6 +217,7 @@ async fn paging_shows_every_event_once_and_in_order() {
         keys["items"].as_array().unwrap().len() == 2
     })
     .await;
+    let ada = Browser::inside(&stage, &account).await;
     let log = log_of(&stage, &account).await;
     let newest_first = |of: &dyn Fn(&Value) -> bool| -> Vec<u64> {
         let found = log.iter().rev().filter(|event| of(event));
@@ -224,16 +225,23 @@ async fn paging_shows_every_event_once_and_in_order() {
     };
     let kind = |event: &Value, name: &str| event["type"].as_str().unwrap().contains(name);
     let of_second = |event: &Value| event["data"].to_string().contains(&id);
-    let ada = Browser::inside(&stage, &account).await;
     for (path, wanted) in [
         ("kind=every".to_owned(), newest_first(&|_| true)),
         (
             "kind=main".to_owned(),
-            newest_first(&|event| !kind(event, "KeyUsed") && !kind(event, "CreditsReserved")),
+            newest_first(&|event| {
+                !["KeyUsed", "CreditsReserved", "SessionInvited"]
+                    .iter()
+                    .any(|name| kind(event, name))
+            }),
         ),
         (
             "kind=charges&key=".to_owned(),
             newest_first(&|event| kind(event, "CreditsCharged")),
+        ),
+        (
+            "kind=access".to_owned(),
+            newest_first(&|event| kind(event, "PortalSessionInvited")),
         ),
         ("kind=keys".to_owned(), newest_first(&|event| kind(event, "KeyCreated"))),
         (format!("kind=every&key={id}"), newest_first(&of_second)),

@@ -36,11 +36,12 @@ fn place(account: &str) -> String {
     format!("/portal/operator/accounts/{}", account_of(account))
 }
 
-const ALL: [&str; 4] = [
+const ALL: [&str; 5] = [
     "operator/accounts",
     "operator/health",
     "operator/prices",
     "operator/webhooks",
+    "operator/access",
 ];
 
 #[tokio::test]
@@ -97,7 +98,7 @@ async fn a_stay_ends_at_sign_out_and_when_its_token_is_revoked() {
     let mut grace = Browser::new(&stage);
     grace.open(&link(&client, json!({})).await).await;
     assert_eq!(grace.get("/portal/operator/accounts").await.status, 200);
-    stage.tokens.revoke(token).await.unwrap();
+    stage.revoke(token).await;
     assert_eq!(grace.get("/portal/operator/accounts").await.status, 401);
 }
 
@@ -231,6 +232,34 @@ async fn nobody_frames_what_operators_see_wherever_customers_pages_may_stand() {
 }
 
 #[tokio::test]
+async fn access_says_who_was_let_in_and_what_was_published_for_everybody() {
+    let stage = Stage::open().await;
+    let grace = operator(&stage).await;
+    let asked = json!({"role": "billing", "name": "<b>Nightly run"});
+    let made = stage.operator.post("/v1/tokens", asked).await.json(201);
+    let token = format!("/v1/tokens/{}", id_of(&made["token"]));
+    stage.operator.delete(&token).await.json(200);
+    let book = json!({"prices": [{"endpoint": "serp", "match": "GET /serp", "price": "1"}]});
+    stage.operator.put("/v1/prices", book).await.json(200);
+    let page = grace.page("/portal/operator/access").await;
+    assert!(!page.contains("<b>Nightly"));
+    let text = read(&page);
+    let by = stage.operator_token.0;
+    for told in [
+        format!("{by} let Grace onto the operators"),
+        format!("{by} made the access token"),
+        "Nightly run with the role billing".to_owned(),
+        format!("{by} revoked the access token"),
+        format!("{by} published prices"),
+    ] {
+        assert!(text.contains(&told), "{told} is not in {text}");
+    }
+    let older = grace.page("/portal/operator/access?before=2").await;
+    assert!(older.contains("onto the operators") && !older.contains("Nightly"));
+    assert_eq!(grace.get("/portal/operator/access?before=x").await.status, 404);
+}
+
+#[tokio::test]
 async fn health_says_how_far_everything_is_and_what_has_halted() {
     let stage = Stage::open().await;
     let (account, _) = stage.customer("10").await;
@@ -243,9 +272,10 @@ async fn health_says_how_far_everything_is_and_what_has_halted() {
     let text = read(&grace.page("/portal/operator/health").await);
     for part in [
         "Shard 0",
-        "position 3",
-        "key_list 3 0",
-        "balance 3 0",
+        // Three of the customer, and one of the operator's link.
+        "position 4",
+        "key_list 4 0",
+        "balance 4 0",
         "? ?",
         "The bus cannot be asked",
     ] {
@@ -259,7 +289,7 @@ async fn health_says_how_far_everything_is_and_what_has_halted() {
     append(&stage.harness, account_of(&account), vec![Event::from(expired)]).await;
     until("the balance's projection has halted", async || {
         let text = read(&grace.page("/portal/operator/health").await);
-        text.contains("event 4 cannot be folded") && text.contains("needs attention")
+        text.contains("event 5 cannot be folded") && text.contains("needs attention")
     })
     .await;
     stage.harness.close_database().await;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use keyledger::tokens::{Role, Tokens};
+use keyledger::tokens::Role;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 use super::client::Client;
-use crate::harness::{Harness, until};
+use crate::harness::{EarlierTokens, Harness, until};
 
 pub const KEYLEDGER: &str = env!("CARGO_BIN_EXE_keyledger");
 
@@ -74,7 +74,7 @@ impl Site {
             .replace("[gateway]\n", &format!("[gateway]\n{more}\n"));
         let config = directory.path().join("keyledger.toml");
         std::fs::write(&config, text).unwrap();
-        let (_, operator) = Tokens::new(harness.service_pool())
+        let (_, operator) = EarlierTokens::new(harness.service_pool())
             .create(Role::Operator, "test")
             .await
             .unwrap();
@@ -145,6 +145,22 @@ impl Site {
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
         ];
         self.serve_in("all", "info", &clock).await
+    }
+
+    /// Starts a service that is to end by itself, and gives what it says.
+    pub async fn refuses_to_start(&self) -> String {
+        let output = Command::new(KEYLEDGER)
+            .args(["serve", "--http", "127.0.0.1:0", "--gateway", "127.0.0.1:0"])
+            .arg("--config")
+            .arg(&self.config)
+            .args(["--stream-prefix", &self.harness.name])
+            .env("DATABASE_URL", self.harness.owner_url())
+            .kill_on_drop(true)
+            .output();
+        let output = tokio::time::timeout(std::time::Duration::from_secs(30), output).await;
+        let output = output.expect("it ends").unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
     }
 
     async fn serve_in(&self, roles: &str, level: &str, variables: &[(&str, String)]) -> Service {

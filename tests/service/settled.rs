@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use hyper::Method;
-use keyledger::tokens::{Role, Tokens};
+use keyledger::tokens::Role;
 use keyledger_events::Event;
 use tempfile::TempDir;
 
@@ -11,7 +11,7 @@ use super::client::{Client, Reply};
 use super::gate::Gate;
 use super::process::{Customer, Service, Site};
 use crate::gateway::raw::Stub;
-use crate::harness::{Harness, until};
+use crate::harness::{EarlierTokens, Harness, until};
 use crate::ledger::writers::whole_log;
 
 const FIVE: &str = "HTTP/1.1 200 OK\r\nX-Result-Count: 5\r\nContent-Length: 4\r\n\r\ndata";
@@ -50,7 +50,7 @@ impl Scene {
         site.stand_before(Stub::answering(FIVE).await.address);
         let service = site.serve().await;
         let customer = Customer::open(&site.operator(&service), "100").await;
-        let tokens = Tokens::new(site.harness.service_pool());
+        let tokens = EarlierTokens::new(site.harness.service_pool());
         let (_, token) = tokens.create(Role::Metering, "proxy").await.unwrap();
         Scene {
             site,

@@ -1,5 +1,6 @@
 //! The facts. A released shape never changes; a new one is a new type with `.v2`.
 
+mod access;
 mod accounts;
 mod corrections;
 mod credits;
@@ -9,6 +10,7 @@ mod prices;
 mod refunds;
 mod thresholds;
 
+pub use access::{OperatorSessionInvited, PortalSessionInvited, TokenCreated, TokenRevoked, TokenRole};
 pub use accounts::{AccountClosed, AccountOpened, AccountRenamed, CreditLimitChanged, ExternalRefChanged};
 pub use corrections::CreditsCorrected;
 pub use credits::{
@@ -94,6 +96,10 @@ events! {
     KeyUseDenied => "keyledger.KeyUseDenied.v1",
     KeySpendingLimited => "keyledger.KeySpendingLimited.v1",
     PricesPublished => "keyledger.PricesPublished.v1",
+    TokenCreated => "keyledger.TokenCreated.v1",
+    TokenRevoked => "keyledger.TokenRevoked.v1",
+    PortalSessionInvited => "keyledger.PortalSessionInvited.v1",
+    OperatorSessionInvited => "keyledger.OperatorSessionInvited.v1",
 }
 
 impl Event {
@@ -119,6 +125,10 @@ impl Event {
             Event::CreditsReleased(e) => e.work.key,
             Event::CreditsRefunded(e) => e.work.key,
             Event::AccountOpened(_)
+            | Event::TokenCreated(_)
+            | Event::TokenRevoked(_)
+            | Event::PortalSessionInvited(_)
+            | Event::OperatorSessionInvited(_)
             | Event::PricesPublished(_)
             | Event::ThresholdsSet(_)
             | Event::ThresholdReached(_)
@@ -140,6 +150,10 @@ impl Event {
         match self {
             Event::KeyCreated(e) => Some(e.digest),
             Event::AccountOpened(_)
+            | Event::TokenCreated(_)
+            | Event::TokenRevoked(_)
+            | Event::PortalSessionInvited(_)
+            | Event::OperatorSessionInvited(_)
             | Event::PricesPublished(_)
             | Event::ThresholdsSet(_)
             | Event::ThresholdReached(_)

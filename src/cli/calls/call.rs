@@ -82,6 +82,7 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("show_thresholds", "thresholds", "show"),
     ("show_prices", "prices", "show"),
     ("report_leaks", "leaks", "report"),
+    ("revoke_token", "tokens", "revoke"),
     ("healthz", "service", "alive"),
     ("readyz", "service", "ready"),
     ("metrics", "service", "metrics"),

@@ -36,7 +36,10 @@ const KEYS_KEPT_MAX: usize = 5;
 impl Demo {
     /// Finds the demo account or opens it with its credits, and makes a key.
     pub async fn open(service: &Service, data_dir: &Path) -> anyhow::Result<Demo> {
-        let (_, operator_token) = service.tokens.create(Role::Operator, "keyledger dev").await?;
+        let made = service
+            .tokens
+            .create_by_system(&service.ledger, Role::Operator, "keyledger dev");
+        let (_, operator_token) = made.await?;
         let api = Api::new(service, &operator_token)?;
         let remembered = data_dir.join("demo-account");
         let account = match std::fs::read_to_string(&remembered) {

@@ -15,6 +15,7 @@ mod due;
 #[cfg(test)]
 mod free_riders;
 mod grants;
+mod invitations;
 mod keys;
 #[cfg(test)]
 mod laws;
@@ -34,6 +35,7 @@ mod set_aside;
 mod settle;
 mod spending;
 mod thresholds;
+mod tokens;
 
 pub use accounts::{AccountFacts, OpenAccount};
 pub use change_account::ChangeAccount;
@@ -45,6 +47,7 @@ pub use correct::{CorrectCredits, Corrected, CorrectionFacts};
 pub use denied::NoteDenied;
 pub use due::{SettleDue, due};
 pub use grants::{GrantCredits, GrantFacts};
+pub use invitations::{InviteOperator, InviteToPages};
 pub use keys::{CreateKey, DeleteKey, KeyFacts, RenameKey};
 pub use leak::{DeleteLeaked, LeakFacts};
 pub use plans::{EndPlan, PLANS_MAX, PlanFacts, StartPlan};
@@ -56,3 +59,4 @@ pub use rotate::{NewText, OVERLAP_SECONDS_MAX, RotateKey};
 pub use settle::{Charge, Release};
 pub use spending::LimitSpending;
 pub use thresholds::{SetThresholds, THRESHOLDS_MAX, crossings};
+pub use tokens::{CreateToken, RevokeToken, TokenFacts};

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use keyledger_events::{AccountId, Event};
+use keyledger_events::Event;
 use tokio::time::Instant;
 
 use super::Writer;
@@ -78,7 +78,7 @@ impl Writer {
                 if let Event::KeyDeleted(deleted) = &recorded.event {
                     self.signals.end(deleted.key);
                 }
-                if recorded.account == AccountId::SYSTEM {
+                if matches!(recorded.event, Event::PricesPublished(_)) {
                     self.signals.prices_published();
                 }
             }

@@ -19,11 +19,13 @@ pub(super) enum Kind {
     Credits,
     Requests,
     Holds,
+    /// Who was let in. That somebody came to look is no main event.
+    Access,
     Every,
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 8] = [
+    pub(super) const ALL: [Kind; 9] = [
         Kind::Main,
         Kind::Keys,
         Kind::Charges,
@@ -31,6 +33,7 @@ impl Kind {
         Kind::Credits,
         Kind::Requests,
         Kind::Holds,
+        Kind::Access,
         Kind::Every,
     ];
 
@@ -44,6 +47,7 @@ impl Kind {
             Kind::Credits => "credits",
             Kind::Requests => "requests",
             Kind::Holds => "holds",
+            Kind::Access => "access",
             Kind::Every => "every",
         }
     }
@@ -57,6 +61,7 @@ impl Kind {
             Kind::Credits => "Credits and the account",
             Kind::Requests => "Requests, as they came in",
             Kind::Holds => "Credits held",
+            Kind::Access => "Who was let onto these pages",
             Kind::Every => "Every single event",
         }
     }
@@ -67,8 +72,14 @@ impl Kind {
             let Some(of) = kind_of(name) else { return true };
             match self {
                 Kind::Every => true,
-                Kind::Main => of != Kind::Requests && of != Kind::Holds,
-                Kind::Keys | Kind::Charges | Kind::Free | Kind::Credits | Kind::Requests | Kind::Holds => of == self,
+                Kind::Main => !matches!(of, Kind::Requests | Kind::Holds | Kind::Access),
+                Kind::Keys
+                | Kind::Charges
+                | Kind::Free
+                | Kind::Credits
+                | Kind::Requests
+                | Kind::Holds
+                | Kind::Access => of == self,
             }
         };
         Event::TYPES.iter().filter(shown).copied().collect()
@@ -103,6 +114,10 @@ fn kind_of(type_name: &str) -> Option<Kind> {
         | "keyledger.CreditsCorrected.v1" => Some(Kind::Credits),
         "keyledger.KeyUsed.v1" => Some(Kind::Requests),
         "keyledger.CreditsReserved.v1" => Some(Kind::Holds),
+        "keyledger.TokenCreated.v1"
+        | "keyledger.TokenRevoked.v1"
+        | "keyledger.PortalSessionInvited.v1"
+        | "keyledger.OperatorSessionInvited.v1" => Some(Kind::Access),
         _ => None,
     }
 }
@@ -124,6 +139,7 @@ mod tests {
             Kind::Credits,
             Kind::Requests,
             Kind::Holds,
+            Kind::Access,
         ];
         let all: usize = narrow.iter().map(|kind| kind.types().len()).sum();
         assert_eq!(all, Event::TYPES.len());
@@ -132,7 +148,7 @@ mod tests {
     #[test]
     fn what_happened_leaves_the_first_steps_of_requests_out() {
         let main = Kind::Main.types();
-        assert_eq!(main.len(), Event::TYPES.len() - 2);
+        assert_eq!(main.len(), Event::TYPES.len() - 2 - Kind::Access.types().len());
         assert!(!main.contains(&"keyledger.CreditsReserved.v1") && main.contains(&"keyledger.CreditsCharged.v1"));
     }
 

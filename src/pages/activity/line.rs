@@ -13,20 +13,20 @@ use crate::pages::moment::Moment;
 use crate::pages::name::Shown;
 
 #[derive(Debug)]
-pub(super) struct Line {
-    pub(super) position: Position,
-    pub(super) when: Moment,
-    pub(super) words: Vec<Word>,
+pub(in crate::pages) struct Line {
+    pub(in crate::pages) position: Position,
+    pub(in crate::pages) when: Moment,
+    pub(in crate::pages) words: Vec<Word>,
     /// Who did it, where the words do not say so.
-    pub(super) by: Option<By>,
+    pub(in crate::pages) by: Option<By>,
     /// The network that it came from, where that is known.
-    pub(super) from: Option<Shown>,
-    pub(super) credits: Option<String>,
+    pub(in crate::pages) from: Option<Shown>,
+    pub(in crate::pages) credits: Option<String>,
 }
 
 /// Who is behind an event that nobody's own hand made.
 #[derive(Debug)]
-pub(super) enum By {
+pub(in crate::pages) enum By {
     Somebody(Shown),
     Itself,
 }
@@ -88,6 +88,10 @@ pub(super) fn reservation(event: &Event) -> Option<ReservationId> {
         Event::CreditsReleased(e) => Some(e.reservation),
         Event::CreditsRefunded(e) => Some(e.reservation),
         Event::AccountOpened(_)
+        | Event::TokenCreated(_)
+        | Event::TokenRevoked(_)
+        | Event::PortalSessionInvited(_)
+        | Event::OperatorSessionInvited(_)
         | Event::PricesPublished(_)
         | Event::ThresholdsSet(_)
         | Event::ThresholdReached(_)

@@ -15,9 +15,21 @@ pub(super) struct Names {
     keys: HashMap<KeyId, Shown>,
     people: HashMap<PortalSessionId, Shown>,
     platform: Shown,
+    /// Operators are told which token it was; to a customer all are the platform.
+    tokens_by_id: bool,
 }
 
 impl Names {
+    /// Of the system's own history.
+    pub(super) fn of_the_system() -> Names {
+        Names {
+            keys: HashMap::new(),
+            people: HashMap::new(),
+            platform: Shown::new("The platform"),
+            tokens_by_id: true,
+        }
+    }
+
     /// Of all whom a page of the log names.
     pub(super) fn new(beside: &Beside, platform: &str) -> Result<Names, Fault> {
         let mut keys = HashMap::new();
@@ -33,6 +45,7 @@ impl Names {
             keys,
             people: people.map(|(session, name)| (*session, Shown::new(name))).collect(),
             platform: Shown::new(platform),
+            tokens_by_id: false,
         })
     }
 
@@ -52,6 +65,7 @@ impl Names {
     pub(super) fn actor(&self, actor: Actor) -> Shown {
         match actor {
             Actor::Key(key) => self.key(key),
+            Actor::Token(token) if self.tokens_by_id => Shown::new(&token.to_string()),
             Actor::Token(_) => self.platform(),
             Actor::Portal(session) => self
                 .people
@@ -71,6 +85,7 @@ impl Names {
             keys: HashMap::from([(key.0, Shown::new(key.1))]),
             people: HashMap::from([(person.0, Shown::new(person.1))]),
             platform: Shown::new("Acme Data"),
+            tokens_by_id: false,
         }
     }
 }

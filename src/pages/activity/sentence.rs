@@ -6,7 +6,7 @@ use crate::pages::name::Shown;
 
 /// A piece of a sentence. Names that people chose stand apart from the words around them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Word {
+pub(in crate::pages) enum Word {
     Ours(String),
     Name(Shown),
 }

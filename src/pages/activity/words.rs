@@ -4,6 +4,7 @@ use keyledger_events::{
     Channel, Credits, CreditsRefunded, Endpoint, Environment, Event, PaidWork, Recorded, Scopes, Timestamp,
 };
 
+use super::access;
 use super::names::Names;
 use super::sentence::{MINUS, PLUS, Sentence, Told, amount, change, was};
 use super::why::{source, why_deleted, why_denied, why_free};
@@ -86,6 +87,10 @@ pub(super) fn tell(recorded: &Recorded, names: &Names, now: Timestamp) -> Told {
                 Moment::new(e.valid_from, now).exact
             ))
             .by_somebody(),
+        Event::TokenCreated(e) => access::token_created(e, who()),
+        Event::TokenRevoked(e) => access::token_revoked(e, who()),
+        Event::PortalSessionInvited(e) => access::invited(e, who()),
+        Event::OperatorSessionInvited(e) => access::operator_invited(e, who()),
         Event::KeyUseDenied(e) => {
             let (times, were) = if e.count == 1 {
                 ("A request", "was")

@@ -1,9 +1,10 @@
-//! The operators' own pages: all accounts, how the installation stands, the prices in force, who was told of what; and each
-//! account's pages as its customer sees them.
+//! The operators' own pages: all accounts, how the installation stands, the prices in force, who was told of what, who was
+//! let in; and each account's pages as its customer sees them.
 //!
 //! Promise: an operator's stay looks at everything and changes nothing. Whatever is not a question is refused before it
 //! comes to an account's pages.
 
+mod access;
 mod account;
 mod accounts;
 mod guard;
@@ -35,6 +36,7 @@ pub(super) fn pages(accounts_pages: Router) -> Router<Pages> {
         .route("/operator/health", get(health::show))
         .route("/operator/prices", get(prices::show))
         .route("/operator/webhooks", get(webhooks::show))
+        .route("/operator/access", get(access::show))
 }
 
 async fn home() -> Response {

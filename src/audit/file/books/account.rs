@@ -102,7 +102,15 @@ impl Account {
         if !follows {
             return Err("its seq is not the next one of its account");
         }
-        let of_all = matches!(entry.fact, Fact::Other(Event::PricesPublished(_)));
+        let of_all = matches!(
+            entry.fact,
+            Fact::Other(
+                Event::PricesPublished(_)
+                    | Event::TokenCreated(_)
+                    | Event::TokenRevoked(_)
+                    | Event::OperatorSessionInvited(_)
+            )
+        );
         if of_all != (entry.account == AccountId::SYSTEM) {
             return Err("it belongs to the other kind of history");
         }
@@ -193,7 +201,11 @@ impl Account {
             | Event::ExternalRefChanged(_)
             | Event::ThresholdsSet(_)
             | Event::ThresholdReached(_)
-            | Event::PricesPublished(_) => Ok(()),
+            | Event::PricesPublished(_)
+            | Event::TokenCreated(_)
+            | Event::TokenRevoked(_)
+            | Event::PortalSessionInvited(_)
+            | Event::OperatorSessionInvited(_) => Ok(()),
             // Read as facts of their own, whichever way their bytes were read.
             Event::KeyUsed(_) | Event::CreditsReserved(_) | Event::CreditsCharged(_) | Event::CreditsReleased(_) => {
                 Ok(())
