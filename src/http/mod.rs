@@ -9,6 +9,7 @@
 
 mod accounts;
 mod answer;
+mod as_of;
 mod balance;
 mod batch;
 mod charges;

@@ -10,8 +10,9 @@ use keyledger::clock;
 use keyledger::ledger::{Account, Ledger, OpenAccount, Payer, Price, ReserveCredits, Usage};
 use keyledger::log::Log;
 use keyledger::projector::{View, check_views, rebuild};
+use keyledger::replay::{Marks, replayed};
 use keyledger_events::{
-    AccountId, AccountName, Credits, Endpoint, Event, KeyDigest, KeyId, PlanId, Position, Recorded, ReservationId,
+    AccountId, AccountName, Credits, Endpoint, Event, KeyDigest, KeyId, PlanId, Position, Recorded, ReservationId, Seq,
 };
 
 use super::{level, project};
@@ -294,5 +295,91 @@ async fn an_export_of_what_chance_did_is_good_to_two_verifiers_and_comes_to_what
             .await;
         let available = world.people[account].state.available().to_string();
         assert_eq!(told["balance"]["available"], available, "{account}");
+    }
+}
+
+/// Marks are a shortcut: with and without them, at any place, it is the same account, and now it is what the views show.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_history_is_the_same_from_its_marks_and_from_its_beginning() {
+    let harness = Harness::start().await;
+    project(&harness, None);
+    let (ledger, log) = (harness.ledger(), harness.log());
+    let customer = crate::ledger::customer::Customer::open(&ledger, "10000").await;
+    for _ in 0..4 {
+        let requests = (0..300).map(async |_| {
+            let held = customer.reserve_fresh(&ledger).await.unwrap().reply.reservation;
+            customer.charge(&ledger, held).await.unwrap();
+        });
+        join_all(requests).await;
+    }
+    let account = customer.account;
+    let last = log
+        .seq_at_position(account, log.head().await.unwrap().position)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(last.0 > 3_600);
+    for seq in [1, 2, 3, 999, 1_000, 1_001, 2_500, 3_003, last.0].map(Seq) {
+        let whole = replayed(&log, account, seq, Marks::Ignored).await.unwrap().unwrap();
+        for _ in 0..2 {
+            let shortcut = replayed(&log, account, seq, Marks::Left).await.unwrap().unwrap();
+            assert_eq!(shortcut, whole, "{seq}");
+        }
+        assert_eq!(whole.seq, seq);
+    }
+    let mark = log.replay_mark(account, last).await.unwrap().unwrap();
+    assert!(mark.seq.0 > 3_000, "{}", mark.seq);
+    // One that cannot be read, or says it is elsewhere, is passed over.
+    let mut owner = harness.owner().await;
+    for spoilt in ["state = 'x'", "seq = seq - 1"] {
+        let spoil = format!("update replay_marks set {spoilt} where seq > 3000");
+        sqlx::query(sqlx::AssertSqlSafe(spoil))
+            .execute(&mut owner)
+            .await
+            .unwrap();
+        let whole = replayed(&log, account, last, Marks::Ignored).await.unwrap();
+        assert_eq!(
+            replayed(&log, account, last, Marks::Left).await.unwrap(),
+            whole,
+            "{spoilt}"
+        );
+    }
+    level(&harness).await;
+    let seen = harness.views().balance(account).await.unwrap().value.unwrap();
+    let state = replayed(&log, account, last, Marks::Left).await.unwrap().unwrap();
+    let then = state.balance().unwrap();
+    assert_eq!(
+        (then.available, then.charged, then.granted, then.reserved),
+        (seen.available, seen.charged, seen.granted, seen.reserved)
+    );
+    let key = harness.views().key(account, customer.key).await.unwrap().value.unwrap();
+    let of_then = state.key(customer.key).unwrap();
+    assert_eq!(
+        (of_then.uses, of_then.last_used_at),
+        (i64::try_from(key.uses).unwrap(), key.last_used_at)
+    );
+}
+
+/// Of every account that chance made, at some of its events.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_chance_did_is_replayed_to_what_the_ledger_has() {
+    let harness = Harness::start().await;
+    let mut world = World::open(&harness).await;
+    world.commands(2 * TOGETHER).await;
+    for (account, person) in &world.people {
+        let state = replayed(&world.log, *account, person.state.seq, Marks::Left)
+            .await
+            .unwrap()
+            .unwrap();
+        let balance = state.balance().unwrap();
+        assert_eq!(balance.available, person.state.available(), "{account}");
+        assert_eq!(balance.reserved, person.state.totals.reserved, "{account}");
+        let alive = state.keys().filter(|key| key.deleted.is_none()).count();
+        assert_eq!(alive, person.keys.len(), "{account}");
+        let written = serde_json::to_vec(&state).unwrap();
+        assert_eq!(
+            serde_json::from_slice::<keyledger::replay::AccountState>(&written).unwrap(),
+            state
+        );
     }
 }
