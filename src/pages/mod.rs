@@ -131,6 +131,7 @@ fn account_pages() -> Router<Pages> {
         .route("/credits/charges.csv", get(credits::download))
         .route("/credits/statement.csv", get(credits::statement_csv))
         .route("/credits/statement.parquet", get(credits::statement_parquet))
+        .route("/then", get(credits::then))
         .route("/activity", get(activity::list))
         .route("/activity/{event}", get(activity::show))
         .route("/activity/{event}/document", get(activity::document))
