@@ -95,8 +95,8 @@ async fn one_byte_of_an_event() {
         "{told}"
     );
     let told = noticed(
-        "update events set body = set_byte(body, 3, 88) where position = 1100",
-        1100,
+        "update events set body = set_byte(body, 3, 88) where position = 800",
+        800,
     )
     .await;
     assert!(first_finding(&told).contains("cannot be read"), "{told}");

@@ -40,7 +40,7 @@ async fn balance_keys_and_charts_are_those_of_the_moment() {
         .operator
         .post(&format!("{account}/keys"), json!({"name": "Second"}))
         .await;
-    assert_eq!((deleted.status, second.status), (200, 201));
+    assert_eq!((deleted.status.as_u16(), second.status.as_u16()), (200, 201));
     stage
         .operator
         .get(&format!("{account}/usage?from=2026-01-01&after={}", second.position()))

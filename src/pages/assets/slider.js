@@ -9,5 +9,3 @@ const say = () => {
 };
 slider.addEventListener("input", say);
 slider.addEventListener("change", () => slider.form.requestSubmit());
-document.querySelector("#slide").hidden = true;
-say();
