@@ -1,5 +1,6 @@
 //! What is signed of the log, and who notices when it is not what it was.
 
+mod beside;
 mod restored;
 mod sealed;
 pub mod stage;
