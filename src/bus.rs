@@ -102,6 +102,20 @@ impl Bus {
         Some(Position(stream.cached_info().state.last_sequence))
     }
 
+    /// `KEYLEDGER_CHECKPOINTS`: signed checkpoints, of all shards.
+    pub fn checkpoint_stream(&self) -> String {
+        format!("{}_CHECKPOINTS", self.prefix)
+    }
+
+    pub fn checkpoint_subjects(&self) -> String {
+        format!("{}_checkpoints.*", self.prefix.to_lowercase())
+    }
+
+    /// `keyledger_checkpoints.0`.
+    pub fn checkpoint_subject(&self, shard: Shard) -> String {
+        format!("{}_checkpoints.{shard}", self.prefix.to_lowercase())
+    }
+
     /// Where commands for a process that leads a shard go: `keyledger_lead.0.3f…`. No subject of a stream.
     pub fn lead_subject(&self, shard: Shard, process: Uuid) -> String {
         format!("{}_lead.{shard}.{}", self.prefix.to_lowercase(), process.simple())

@@ -36,6 +36,8 @@ enum Command {
     Reprice(cli::reprice::Reprice),
     /// Prove that statements, log and views say the same, and compare a CSV file of the platform's own with the ledger
     Reconcile(cli::reconcile::Reconcile),
+    /// Prove what is in the log, and check such proofs
+    Audit(cli::audit::Audit),
     /// Measure on this machine
     Bench(cli::bench::Bench),
     /// Run a command with a throw-away Postgres and NATS in DATABASE_URL and NATS_URL
@@ -85,6 +87,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Views(views) => return Ok(cli::views::run(views).await),
         Command::Reprice(reprice) => return Ok(cli::reprice::run(reprice).await),
         Command::Reconcile(reconcile) => return Ok(cli::reconcile::run(reconcile).await),
+        Command::Audit(audit) => return cli::audit::run(audit).await,
         Command::Bench(bench) => cli::bench::run(bench).await?,
         Command::Local { command } => {
             let code = keyledger::local::run_with_servers(command).await?;

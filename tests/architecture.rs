@@ -111,6 +111,17 @@ const WALLS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "src/audit",
+        &[
+            "axum",
+            "crate::http",
+            "crate::views",
+            "crate::pages",
+            "crate::gateway",
+            "crate::ledger",
+        ],
+    ),
+    (
         "src/http",
         &[
             "sqlx",

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use keyledger::audit::tree::{TileStore, Tree};
 use keyledger::bus::Bus;
 use keyledger::ledger::{Ledger, LedgerOptions};
 use keyledger::log::{Log, open_pool, service_options};
@@ -132,6 +133,11 @@ impl Harness {
 
     pub fn log(&self) -> Log {
         Log::new(self.service_pool(), Shard(0))
+    }
+
+    /// What is sealed of the log.
+    pub fn tree(&self) -> Tree {
+        Tree::new(self.log(), TileStore::new(self.service_pool(), Shard(0)))
     }
 
     /// A writer as another process would have: its own pool, its own memory.

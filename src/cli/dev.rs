@@ -38,6 +38,8 @@ pub struct Dev {
     config: Option<PathBuf>,
 }
 
+/// What the checkpoints of a log on this machine are called.
+const SEALED_AS: &str = "keyledger.localhost";
 /// The demo's prices are the ones that the customers' help page names.
 const DEMO_CONFIG: &str = include_str!("../../examples/keyledger.toml");
 
@@ -92,6 +94,11 @@ async fn start(
     };
     if let Some(gateway) = &mut config.gateway {
         gateway.journal_dir.get_or_insert_with(|| data_dir.join("settlements"));
+    }
+    if config.audit.keys.is_empty() {
+        let key = super::audit::read_or_make(&data_dir.join("audit.key"), SEALED_AS)?;
+        config.audit.keys = std::sync::Arc::new(vec![key]);
+        config.audit.state_dir = Some(data_dir.to_owned());
     }
     let service = Service::start(
         ServiceOptions {

@@ -27,7 +27,7 @@ pub struct Serve {
     /// Where the gateway listens
     #[arg(long, env = "KEYLEDGER_GATEWAY_LISTEN", default_value = "127.0.0.1:8081")]
     gateway: SocketAddr,
-    /// What this process does: api, gateway, relay, projector, pages (beside api), webhooks, or all
+    /// What this process does: api, gateway, relay, projector, pages (beside api), webhooks, sealer, or all
     #[arg(long, env = "KEYLEDGER_ROLES", default_value = "all", value_parser = roles)]
     roles: Roles,
     /// Begins the names of JetStream streams
@@ -39,7 +39,8 @@ pub struct Serve {
 }
 
 fn roles(text: &str) -> Result<Roles, String> {
-    Roles::parse(text).ok_or_else(|| "a list of api, gateway, relay, projector, pages, webhooks; or all".to_owned())
+    Roles::parse(text)
+        .ok_or_else(|| "a list of api, gateway, relay, projector, pages, webhooks, sealer; or all".to_owned())
 }
 
 pub async fn run(serve: Serve) -> anyhow::Result<()> {

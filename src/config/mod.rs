@@ -7,6 +7,7 @@
 //!
 //! Not here: secrets and addresses of servers. They come from the environment.
 
+mod audit;
 mod clients;
 mod network;
 mod pages;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 use keyledger_events::KeyPrefix;
 use toml::{Table, Value};
 
+pub use audit::AuditConfig;
 pub use clients::ClientsConfig;
 pub use network::{ForwardAuthConfig, MalformedNetwork, Network};
 pub use pages::{Colour, PagesConfig, is_web};
@@ -45,6 +47,8 @@ pub struct Config {
     pub forward_auth: ForwardAuthConfig,
     /// Who is told of what happens.
     pub webhooks: Vec<WebhookConfig>,
+    /// How the log is sealed.
+    pub audit: AuditConfig,
 }
 
 /// How the gateway forwards.
@@ -102,6 +106,7 @@ impl Config {
         let prices = read_prices(&mut file, names.as_ref());
         let pages = pages::read(&mut file);
         let webhooks = webhooks::read(&mut file);
+        let audit = audit::read(&mut file);
         file.end();
         if complaints.is_empty() {
             Ok(Config {
@@ -111,6 +116,7 @@ impl Config {
                 pages,
                 forward_auth,
                 webhooks,
+                audit,
             })
         } else {
             Err(complaints)

@@ -73,7 +73,7 @@ fn read_one(mut section: Section<'_>, names: &mut Vec<String>) -> Option<Webhook
     })
 }
 
-fn web(text: &str) -> Option<Uri> {
+pub(super) fn web(text: &str) -> Option<Uri> {
     let uri: Uri = text.parse().ok()?;
     let fits = matches!(uri.scheme_str(), Some("http" | "https"))
         && uri

@@ -12,6 +12,7 @@ mod answer;
 mod balance;
 mod batch;
 mod charges;
+mod checkpoints;
 mod corrections;
 mod cursor;
 mod event_stream;
@@ -43,6 +44,7 @@ mod serve;
 mod settlements;
 mod statement;
 mod thresholds;
+mod tlog;
 mod tokens;
 mod usage;
 mod webhooks;
@@ -63,6 +65,7 @@ pub use health::{Check, Health, Readiness};
 pub use routes::{openapi, router};
 pub use serve::serve;
 
+use crate::audit::tree::Tree;
 use crate::config::UpstreamNames;
 use crate::ledger::Ledger;
 use crate::log::Log;
@@ -95,6 +98,8 @@ impl std::ops::Deref for App {
 pub struct Served {
     pub ledger: Ledger,
     pub log: Log,
+    /// What was sealed of the log.
+    pub tree: Tree,
     pub views: Views,
     pub prices: Shelf,
     pub tokens: Tokens,

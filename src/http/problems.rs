@@ -109,6 +109,13 @@ pub(super) fn body_too_slow() -> Problem {
     Problem::new(REQUEST_TIMEOUT, "the body did not arrive within 15 s")
 }
 
+pub(super) fn not_sealed() -> Problem {
+    Problem::new(
+        NOT_FOUND,
+        "no checkpoint covers this yet: it is not sealed, or nothing seals this log",
+    )
+}
+
 pub(super) fn token_missing() -> Problem {
     Problem::new(TOKEN_MISSING, "an access token is needed")
 }

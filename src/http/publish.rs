@@ -25,7 +25,7 @@ pub(super) struct PublishBody {
     /// From when on it holds; now, unless said. At most a minute ago, which means now.
     #[schema(value_type = Option<String>, format = DateTime, example = "2027-01-01T00:00:00Z")]
     valid_from: Option<Timestamp>,
-    /// In the order in which they are searched: the first that matches decides. At most 1,000, and 256 KiB.
+    /// In the order in which they are searched: the first that matches decides. At most 1,000, and 60 KiB.
     #[schema(value_type = Vec<PriceEntryBody>)]
     prices: Vec<Box<RawValue>>,
 }
@@ -85,7 +85,8 @@ pub(super) struct QuantityBody {
 
 /// As the log, the bus and a process that decides for others take it in one piece, with room. A thousand prices of the usual
 /// length have 120 KiB.
-const BOOK_BYTES_MAX: usize = 256 << 10;
+/// With its envelope an event is at most 65,535 bytes: what C2SP `tlog-tiles` has room for.
+const BOOK_BYTES_MAX: usize = 60 << 10;
 const PRICES_MAX: usize = 1_000;
 
 fn in_prices(index: usize, field: Option<&str>, detail: &str) -> Problem {
@@ -151,7 +152,7 @@ fn read(app: &App, prices: &[Box<RawValue>]) -> Result<Vec<PublishedPrice>, Prob
     })?;
     let bytes = serde_json::to_vec(&prices).map_err(|_| problems::internal())?;
     if bytes.len() > BOOK_BYTES_MAX {
-        return Err(problems::invalid_prices("prices", "all together are at most 256 KiB"));
+        return Err(problems::invalid_prices("prices", "all together are at most 60 KiB"));
     }
     Ok(prices)
 }

@@ -15,9 +15,9 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::measure::measure;
 use super::openapi::{finish, head};
 use super::{
-    App, Served, accounts, balance, batch, charges, corrections, events, forward_auth, grants, health, keys, leaks,
-    operator_sessions, pages, plans, portal_sessions, prices, problems, publish, refunds, reservations, rotations,
-    settlements, statement, thresholds, tokens, usage, webhooks,
+    App, Served, accounts, balance, batch, charges, checkpoints, corrections, events, forward_auth, grants, health,
+    keys, leaks, operator_sessions, pages, plans, portal_sessions, prices, problems, publish, refunds, reservations,
+    rotations, settlements, statement, thresholds, tlog, tokens, usage, webhooks,
 };
 
 fn all() -> OpenApiRouter<App> {
@@ -55,6 +55,10 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(statement::show_statement))
         .routes(routes!(events::list_account_events))
         .routes(routes!(events::list_events))
+        .routes(routes!(checkpoints::list_checkpoints))
+        .routes(routes!(checkpoints::latest_checkpoint))
+        .routes(routes!(checkpoints::prove_inclusion))
+        .routes(routes!(checkpoints::prove_consistency))
         .routes(routes!(webhooks::list_webhooks))
         .routes(routes!(webhooks::list_deliveries))
         .routes(routes!(webhooks::show_delivery))
@@ -90,6 +94,8 @@ pub fn router(rooms: Served) -> Router {
         .route("/v1/forward-auth", forward_auth::other_methods())
         .route("/v1/forward-auth/", forward_auth::prefixed())
         .route("/v1/forward-auth/{*original}", forward_auth::prefixed())
+        .route("/tlog/{shard}/checkpoint", get(tlog::checkpoint))
+        .route("/tlog/{shard}/tile/{*path}", get(tlog::tile))
         .merge(docs)
         .fallback(|| async { problems::not_found() })
         .method_not_allowed_fallback(|| async { problems::method_not_allowed() });

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 
+use crate::audit::sealer::SealerHandle;
 use crate::bus::Bus;
 use crate::http::{Check, Health, Readiness};
 use crate::projector::ProjectorHandle;
@@ -20,6 +21,7 @@ pub(super) struct Parts {
     pub bus: Bus,
     pub relay: Option<RelayHandle>,
     pub projector: Option<ProjectorHandle>,
+    pub sealer: Option<SealerHandle>,
 }
 
 /// Whoever asks for readiness asks again soon.
@@ -42,6 +44,12 @@ impl Parts {
             let detail = status.fault.unwrap_or_else(|| format!("at {}", status.last));
             checks.insert("relay".to_owned(), Check { ok, detail });
         }
+        if let Some(sealer) = &self.sealer {
+            let status = sealer.status();
+            let ok = status.fault.is_none();
+            let detail = status.fault.unwrap_or_else(|| format!("{} events", status.size));
+            checks.insert("sealer".to_owned(), Check { ok, detail });
+        }
         if postgres_ok {
             checks.extend(self.halted_anywhere().await);
         }
@@ -52,7 +60,7 @@ impl Parts {
             let detail = status.halted.unwrap_or_else(|| format!("at {}", status.checkpoint));
             checks.insert(format!("projection_{}", status.view), Check { ok, detail });
         }
-        // Commands and queries do without the bus, and without a relay: those are told, and no reason to send requests
+        // Commands and queries do without the bus, a relay or a sealer: those are told, and no reason to send requests
         // elsewhere. What another process's projector does is as bad there.
         Readiness {
             ready: postgres_ok && projections_ok,

@@ -9,6 +9,7 @@ mod denials;
 mod halts;
 mod health;
 mod lookout;
+mod sealing;
 mod sweeper;
 
 use std::net::SocketAddr;
@@ -21,6 +22,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::sealer::SealerHandle;
+use crate::audit::tree::{TileStore, Tree};
 use crate::bus::Bus;
 use crate::config::{Config, UpstreamNames};
 use crate::forward::{self, ForwardOptions};
@@ -51,6 +54,8 @@ pub struct Roles {
     pub pages: bool,
     /// Tells those whom the config file names.
     pub webhooks: bool,
+    /// Signs the log, where the config file has a key.
+    pub sealer: bool,
 }
 
 impl Roles {
@@ -61,9 +66,10 @@ impl Roles {
         projector: true,
         pages: true,
         webhooks: true,
+        sealer: true,
     };
 
-    /// Reads `api,gateway,relay,projector,pages,webhooks`, any of them.
+    /// Reads `api,gateway,relay,projector,pages,webhooks,sealer`, any of them.
     pub fn parse(text: &str) -> Option<Roles> {
         let mut roles = Roles {
             api: false,
@@ -72,6 +78,7 @@ impl Roles {
             projector: false,
             pages: false,
             webhooks: false,
+            sealer: false,
         };
         for word in text.split(',') {
             match word.trim() {
@@ -82,6 +89,7 @@ impl Roles {
                 "projector" => roles.projector = true,
                 "pages" => roles.pages = true,
                 "webhooks" => roles.webhooks = true,
+                "sealer" => roles.sealer = true,
                 _ => return None,
             }
         }
@@ -120,6 +128,7 @@ pub struct Service {
     forward: JoinHandle<()>,
     writer: JoinHandle<()>,
     couriers: Vec<JoinHandle<()>>,
+    sealer: Option<SealerHandle>,
     _relay: Option<RelayHandle>,
     _projector: Option<ProjectorHandle>,
 }
@@ -155,6 +164,18 @@ impl Service {
         let webhook_pool = open_pool(database.clone(), WEBHOOK_CONNECTIONS_MAX);
         let work_pool = open_pool(database, PROJECTOR_CONNECTIONS_MAX);
         let work_log = Log::new(work_pool.clone(), shard);
+        let tree = Tree::new(work_log.clone(), TileStore::new(work_pool.clone(), shard));
+        sealing::check_at_start(&options.config.audit, &tree, &bus).await?;
+        let sealer = match options.roles.sealer {
+            true => sealing::start(
+                &options.config.audit,
+                tree.clone(),
+                bus.clone(),
+                ledger.committed(),
+                rest.clone(),
+            )?,
+            false => None,
+        };
         let forwarding = CancellationToken::new();
         let forward = ForwardOptions {
             log: work_log.clone(),
@@ -243,6 +264,7 @@ impl Service {
                 bus: bus.clone(),
                 relay: relay.clone(),
                 projector: projector.clone(),
+                sealer: sealer.clone(),
             };
             let config = options.config.forward_auth;
             let forward_auth = match &front {
@@ -251,6 +273,7 @@ impl Service {
             };
             let mut router = http::router(http::Served {
                 ledger: ledger.clone(),
+                tree: Tree::new(reading_log.clone(), TileStore::new(queries.clone(), shard)),
                 log: reading_log.clone(),
                 views: views.clone(),
                 prices: prices.clone(),
@@ -315,9 +338,15 @@ impl Service {
             forward,
             writer,
             couriers,
+            sealer,
             _relay: relay,
             _projector: projector,
         })
+    }
+
+    /// How the log is sealed, where this process does it.
+    pub fn sealer(&self) -> Option<&SealerHandle> {
+        self.sealer.as_ref()
     }
 
     /// Stops taking requests, lets those under way end, and then stops the rest.

@@ -41,7 +41,7 @@ struct Inner {
     looked: Mutex<Option<Instant>>,
 }
 
-/// Books read at once: one may have 256 KiB.
+/// Books read at once: one may have 60 KiB.
 const BOOKS_AT_ONCE: u32 = 8;
 /// When nothing was heard for so long, the log is asked all the same.
 const LOOK_EVERY: Duration = Duration::from_secs(30);

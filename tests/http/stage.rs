@@ -154,6 +154,7 @@ impl Stage {
             forward_auth: ForwardAuth::new(&ledger, RateLimits::default(), config),
             ledger,
             log: harness.log(),
+            tree: harness.tree(),
             views: harness.views(),
             prices: shelf.clone(),
             upstreams: None,
