@@ -65,6 +65,19 @@ const WALLS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "src/archive",
+        &[
+            "axum",
+            "sqlx",
+            "async_nats",
+            "crate::log",
+            "crate::ledger",
+            "crate::views",
+            "crate::http",
+            "crate::gateway",
+        ],
+    ),
+    (
         "src/relay",
         &[
             "axum",
@@ -108,6 +121,19 @@ const WALLS: &[(&str, &[&str])] = &[
             "crate::http",
             "crate::pages",
             "crate::gateway",
+        ],
+    ),
+    // The verifier is the check on the ledger: it must not know its rules, and it works without a database.
+    (
+        "src/audit/file",
+        &[
+            "sqlx",
+            "tokio",
+            "async",
+            "keyledger_projections",
+            "crate::log",
+            "crate::ledger",
+            "crate::audit::tree",
         ],
     ),
     (

@@ -7,8 +7,11 @@
 )]
 
 mod architecture;
+mod archive;
+mod audit;
 mod bad_inputs;
 mod browser;
+mod exports;
 mod gateway;
 mod harness;
 mod http;

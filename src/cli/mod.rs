@@ -1,5 +1,6 @@
 //! What the commands do, one file each.
 
+pub mod archive;
 pub mod audit;
 pub mod bench;
 pub mod calls;
@@ -8,6 +9,7 @@ pub mod dev;
 pub mod ready_file;
 pub mod rebuild;
 pub mod reconcile;
+pub mod replay;
 pub mod reprice;
 pub mod serve;
 pub mod signals;
