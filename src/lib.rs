@@ -1,5 +1,6 @@
 //! Keyledger: a ledger for API keys and usage credits. The README's code tour names the rooms and their walls.
 
+pub mod archive;
 pub mod audit;
 pub mod bench;
 pub mod bus;

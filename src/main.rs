@@ -35,6 +35,8 @@ enum Command {
     Replay(cli::replay::Replay),
     /// Charge what was used at the prices of another book, and change nothing
     Reprice(cli::reprice::Reprice),
+    /// Move old events out of Postgres into segment files, and look after those
+    Archive(cli::archive::Archive),
     /// Prove that statements, log and views say the same, and compare a CSV file of the platform's own with the ledger
     Reconcile(cli::reconcile::Reconcile),
     /// Prove what is in the log, and check such proofs
@@ -88,6 +90,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Views(views) => return Ok(cli::views::run(views).await),
         Command::Replay(replay) => cli::replay::run(replay).await?,
         Command::Reprice(reprice) => return Ok(cli::reprice::run(reprice).await),
+        Command::Archive(archive) => return Ok(cli::archive::run(archive).await),
         Command::Reconcile(reconcile) => return Ok(cli::reconcile::run(reconcile).await),
         Command::Audit(audit) => return cli::audit::run(audit).await,
         Command::Bench(bench) => cli::bench::run(bench).await?,

@@ -65,6 +65,19 @@ const WALLS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "src/archive",
+        &[
+            "axum",
+            "sqlx",
+            "async_nats",
+            "crate::log",
+            "crate::ledger",
+            "crate::views",
+            "crate::http",
+            "crate::gateway",
+        ],
+    ),
+    (
         "src/relay",
         &[
             "axum",

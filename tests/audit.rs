@@ -2,7 +2,7 @@
 
 mod restored;
 mod sealed;
-mod stage;
+pub mod stage;
 mod tampered;
-mod tiles;
+pub mod tiles;
 mod witnessed;

@@ -14,4 +14,5 @@ mod plans;
 mod prices;
 mod rounds;
 mod statements;
+mod then;
 mod webhooks;

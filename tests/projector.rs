@@ -29,7 +29,7 @@ use crate::harness::{Harness, until};
 use crate::ledger::customer::{Customer, by_system, create_key, limited_key, reserve};
 use crate::ledger::writers::whole_log;
 
-fn project(harness: &Harness, bus: Option<Bus>) -> (ProjectorHandle, CancellationToken) {
+pub fn project(harness: &Harness, bus: Option<Bus>) -> (ProjectorHandle, CancellationToken) {
     let stop = harness.stop.child_token();
     let options = ProjectorOptions {
         log: harness.log(),
@@ -39,7 +39,7 @@ fn project(harness: &Harness, bus: Option<Bus>) -> (ProjectorHandle, Cancellatio
     (Projector::start(options, stop.clone()), stop)
 }
 
-fn relay(harness: &Harness, bus: Bus, ledger: &Ledger) {
+pub fn relay(harness: &Harness, bus: Bus, ledger: &Ledger) {
     let options = RelayOptions {
         log: harness.log(),
         bus,
@@ -49,7 +49,7 @@ fn relay(harness: &Harness, bus: Bus, ledger: &Ledger) {
 }
 
 /// Some customers who do all that can be done, so that every kind of row changes.
-async fn history(ledger: &Ledger, customers: usize) -> Vec<Customer> {
+pub async fn history(ledger: &Ledger, customers: usize) -> Vec<Customer> {
     let mut all = Vec::new();
     for n in 0..customers {
         let customer = Customer::open(ledger, "100").await;
@@ -86,7 +86,7 @@ async fn history(ledger: &Ledger, customers: usize) -> Vec<Customer> {
     all
 }
 
-async fn level(harness: &Harness) {
+pub async fn level(harness: &Harness) {
     let head = harness.log().head().await.unwrap().position;
     for view in [
         ViewName::KeyList,

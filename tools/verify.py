@@ -689,7 +689,7 @@ class Account:
     def AccountRenamed(self, data, at):
         pass
 
-    ExternalRefChanged = ThresholdsSet = ThresholdReached = AccountRenamed
+    ExternalRefChanged = ThresholdsSet = ThresholdReached = PortalSessionInvited = AccountRenamed
 
     def PlanStarted(self, data, at):
         must(data["plan"] not in self.plans, "the plan is there already")

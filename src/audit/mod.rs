@@ -12,6 +12,7 @@ pub mod export;
 pub mod file;
 pub mod merkle;
 pub mod note;
+pub mod proof;
 pub mod sealer;
 pub mod tree;
 pub mod witness;

@@ -1,5 +1,6 @@
 //! What the commands do, one file each.
 
+pub mod archive;
 pub mod audit;
 pub mod bench;
 pub mod calls;

@@ -40,7 +40,7 @@ const CANNOT_TELL: u8 = 2;
 const CONNECTIONS_MAX: u32 = 2;
 
 /// A moment, or a day, which begins at midnight in UTC.
-fn moment(text: &str) -> Result<Timestamp, String> {
+pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
     let day = format!("{text}T00:00:00Z");
     text.parse()
         .or_else(|_| day.parse())

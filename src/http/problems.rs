@@ -1,6 +1,7 @@
 //! What this face itself finds wrong, before or beside the rules: one constructor each, so that a sentence stands once.
 
 use super::extract::{Fault, Wrong};
+use crate::archive::ArchiveError;
 use crate::log::ReadError;
 use crate::problem::{
     BAD_CURSOR, BAD_IDEMPOTENCY_KEY, BAD_POSITION, BODY_TOO_LARGE, FORBIDDEN, INTERNAL, INVALID_AMOUNT, INVALID_BODY,
@@ -221,11 +222,11 @@ impl From<ViewBehind> for Problem {
 impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Problem {
         match error {
-            ReadError::Unreachable(_) | ReadError::TimedOut { .. } => {
+            ReadError::Unreachable(_) | ReadError::TimedOut { .. } | ReadError::Archive(ArchiveError::Away { .. }) => {
                 tracing::warn!(%error, "the log could not be read");
                 unavailable()
             }
-            ReadError::NoHead { .. } | ReadError::Corrupt { .. } => {
+            ReadError::NoHead { .. } | ReadError::Corrupt { .. } | ReadError::Archive(ArchiveError::Corrupt { .. }) => {
                 tracing::error!(%error, "the log could not be read");
                 internal()
             }

@@ -189,7 +189,21 @@ impl Log {
         .fetch_one(&self.pool)
         .await?;
         let found: i64 = row.try_get("position")?;
-        Ok((Position(found.unsigned_abs()), row.try_get("event_id")?))
+        let mut id: Option<Uuid> = row.try_get("event_id")?;
+        if id.is_none() && found.unsigned_abs() > expected.0 {
+            // An answer that was lost for long: the event may be archived by now.
+            id = self.archived_id_after(expected).await?;
+        }
+        Ok((Position(found.unsigned_abs()), id))
+    }
+
+    async fn archived_id_after(&self, expected: Position) -> Result<Option<Uuid>, sqlx::Error> {
+        let event = self.read(expected, 1).await.map_err(|error| match error {
+            ReadError::Unreachable(error) => error,
+            error => sqlx::Error::Io(std::io::Error::other(error)),
+        })?;
+        let event = event.first().and_then(|event| event.decode().ok());
+        Ok(event.map(|event| Uuid::from_bytes(event.id.to_bytes())))
     }
 
     /// Where the log ends now.

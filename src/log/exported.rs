@@ -1,16 +1,16 @@
 //! What an export reads beside the log itself: where an account's or a key's events lie, and an account's by position.
 
-use keyledger_events::{AccountId, KeyId, Position};
+use keyledger_events::{AccountId, KeyId, Position, Seq};
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::read::all_stored;
+use super::archived::{Whose, with_archived};
 use super::{Log, ReadError, Stored, bigint, in_time, position};
 
 impl Log {
     /// Whose key it is.
     pub async fn account_of_key(&self, key: KeyId) -> Result<Option<AccountId>, ReadError> {
-        in_time(async {
+        let here = in_time(async {
             let row =
                 sqlx::query("select account_id from events where shard = $1 and key_id = $2 order by position limit 1")
                     .bind(self.shard_column())
@@ -23,7 +23,11 @@ impl Log {
                 .transpose()?
                 .map(|id| AccountId::from_bytes(id.into_bytes())))
         })
-        .await
+        .await?;
+        match here {
+            Some(account) => Ok(Some(account)),
+            None => self.archived_account_of_key(key).await,
+        }
     }
 
     /// The positions of the account's first and last event from a position to another one.
@@ -38,8 +42,13 @@ impl Log {
                      order by seq limit 1) as first,
                     (select position from events where shard = $1 and account_id = $2 and position <= $4
                      order by seq desc limit 1) as last";
-        self.ends(statement, Uuid::from_bytes(account.to_bytes()), first, last)
-            .await
+        let here = self
+            .ends(statement, Uuid::from_bytes(account.to_bytes()), first, last)
+            .await?;
+        Ok(around(
+            here,
+            self.archived_ends(Whose::Account(account), first, last).await?,
+        ))
     }
 
     /// The same of a key.
@@ -53,8 +62,10 @@ impl Log {
                      order by position limit 1) as first,
                     (select position from events where shard = $1 and key_id = $2 and position <= $4
                      order by position desc limit 1) as last";
-        self.ends(statement, Uuid::from_bytes(key.to_bytes()), first, last)
-            .await
+        let here = self
+            .ends(statement, Uuid::from_bytes(key.to_bytes()), first, last)
+            .await?;
+        Ok(around(here, self.archived_ends(Whose::Key(key), first, last).await?))
     }
 
     async fn ends(
@@ -88,16 +99,20 @@ impl Log {
         after: Position,
         limit: u32,
     ) -> Result<Vec<Stored>, ReadError> {
-        in_time(async {
+        let (archived, here) = in_time(async {
             // An account's seqs rise with the positions: the event at the position, or the last one before it, says which
             // seq to go on from.
             let rows = sqlx::query(
-                "select position, body from events
-                 where shard = $1 and account_id = $2 and seq > coalesce(
-                     (select seq from events where shard = $1 and position = $3 and account_id = $2),
-                     (select seq from events where shard = $1 and account_id = $2 and position <= $3
-                      order by seq desc limit 1), 0)
-                 order by seq limit $4",
+                "(select position, body from events
+                  where shard = $1 and account_id = $2 and seq > coalesce(
+                      (select seq from events where shard = $1 and position = $3 and account_id = $2),
+                      (select seq from events where shard = $1 and account_id = $2 and position <= $3
+                       order by seq desc limit 1), 0)
+                  order by seq limit $4)
+                 union all
+                 (select s.last, null
+                  from archive_accounts a join archive_segments s on s.shard = a.shard and s.number = a.number
+                  where a.shard = $1 and a.account_id = $2 order by a.number desc limit 1)",
             )
             .bind(self.shard_column())
             .bind(Uuid::from_bytes(account.to_bytes()))
@@ -105,8 +120,22 @@ impl Log {
             .bind(i64::from(limit))
             .fetch_all(&self.pool)
             .await?;
-            all_stored(&rows)
+            with_archived(&rows)
         })
-        .await
+        .await?;
+        if archived <= after.0 {
+            return Ok(here);
+        }
+        let before = self.archived_up_to(Whose::Account(account), Position(1), after).await?;
+        let seq = before.map_or(Seq::START, |(seq, _)| seq);
+        self.account_events(account, seq, limit).await
+    }
+}
+
+/// The ends of what is in Postgres and of what is archived, as one.
+fn around(here: Option<(Position, Position)>, there: Option<(Position, Position)>) -> Option<(Position, Position)> {
+    match (here, there) {
+        (Some(here), Some(there)) => Some((here.0.min(there.0), here.1.max(there.1))),
+        (one, other) => one.or(other),
     }
 }

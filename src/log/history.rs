@@ -10,6 +10,7 @@ use keyledger_events::{AccountId, KeyId, Position};
 use sqlx::Row as _;
 use uuid::Uuid;
 
+use super::archived::Back;
 use super::read::stored;
 use super::told::{Beside, names_beside, reservation_in, uses_beside};
 use super::{Log, ReadError, Stored, bigint, in_time, position};
@@ -42,6 +43,16 @@ const FREQUENT: [&str; 3] = [
     "keyledger.CreditsReserved.v1",
     "keyledger.CreditsCharged.v1",
 ];
+
+/// How far is archived of a shard, where something of the account is.
+macro_rules! archived {
+    () => {
+        " union all
+         (select 'archived', s.last, null, null, null
+          from archive_accounts a join archive_segments s on s.shard = a.shard and s.number = a.number
+          where a.shard = $1 and a.account_id = $2 order by a.number desc limit 1) union all "
+    };
+}
 
 /// Where an account's history goes on: before the event at $3; from its end where $3 is no event and $4 is.
 macro_rules! of_account {
@@ -83,8 +94,8 @@ macro_rules! looking_back {
             " and (select count(*) from page) < $7 order by ",
             $by,
             " desc offset 9999 limit 1
-             ) ended
-             union all ",
+             ) ended",
+            archived!(),
             names_beside!(),
             " union all ",
             uses_beside!()
@@ -111,13 +122,32 @@ macro_rules! by_type {
             $by,
             " desc limit $7
              )
-             select 'event' as part, position, body, null::uuid as session_id, null::text as name from page
-             union all ",
+             select 'event' as part, position, body, null::uuid as session_id, null::text as name from page",
+            archived!(),
             names_beside!(),
             " union all ",
             uses_beside!()
         )
     };
+}
+
+/// How many events looking back would look at.
+macro_rules! looked_at {
+    ($of:expr) => {
+        concat!(
+            "select count(*) from (select from events where ",
+            $of,
+            " limit 10000) looked_at"
+        )
+    };
+}
+
+/// What Postgres has of a page.
+struct Here {
+    events: Vec<Stored>,
+    end: Option<Position>,
+    beside: Beside,
+    archived: Option<Position>,
 }
 
 impl Log {
@@ -139,7 +169,7 @@ impl Log {
         // An event that is none of this account's has nothing before it.
         let end = if place.is_none() { i64::MAX } else { 0 };
         let key = search.key.map(|key| Uuid::from_bytes(key.to_bytes()));
-        in_time(async {
+        let mut page = in_time(async {
             let rows = sqlx::query(statement)
                 .bind(self.shard_column())
                 .bind(Uuid::from_bytes(search.account.to_bytes()))
@@ -150,29 +180,136 @@ impl Log {
                 .bind(i64::from(limit) + 1)
                 .fetch_all(&self.pool)
                 .await?;
-            let (mut events, mut end, mut beside) = (Vec::new(), None, Beside::default());
+            let (mut events, mut end, mut beside, mut archived) = (Vec::new(), None, Beside::default(), None);
             for row in &rows {
                 match row.try_get("part")? {
                     "event" => events.push(stored(row)?),
                     "end" => end = Some(position(row.try_get("position")?)?),
+                    "archived" => archived = Some(position(row.try_get("position")?)?),
                     part => beside.take(part, row)?,
                 }
             }
-            events.sort_by_key(|event: &Stored| std::cmp::Reverse(event.position));
-            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-            let more = events.len() > limit;
-            events.truncate(limit);
-            let older_than = if more {
-                events.last().map(|last| last.position)
-            } else {
-                end
-            };
-            Ok(History {
+            Ok(Here {
                 events,
-                older_than,
+                end,
                 beside,
+                archived,
             })
         })
-        .await
+        .await?;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        if let Some(archived) = page.archived {
+            self.look_further(search, before, archived, seldom, limit, &mut page)
+                .await?;
+        }
+        let Here {
+            mut events,
+            end,
+            beside,
+            ..
+        } = page;
+        events.sort_by_key(|event: &Stored| std::cmp::Reverse(event.position));
+        let more = events.len() > limit;
+        events.truncate(limit);
+        let older_than = if more {
+            events.last().map(|last| last.position)
+        } else {
+            end
+        };
+        Ok(History {
+            events,
+            older_than,
+            beside,
+        })
+    }
+
+    /// Fills a page with what is archived, and tells everything beside it anew.
+    async fn look_further(
+        &self,
+        search: &HistorySearch<'_>,
+        before: Option<Position>,
+        archived: Position,
+        seldom: bool,
+        limit: usize,
+        page: &mut Here,
+    ) -> Result<(), ReadError> {
+        let room = (limit + 1).saturating_sub(page.events.len());
+        if room > 0 && page.end.is_none() && self.is_a_place(search, before, archived).await? {
+            let looked_at_max = if seldom {
+                None
+            } else {
+                Some(self.may_look_at(search, before, archived).await?)
+            };
+            let back = Back {
+                before: before.unwrap_or(archived.next()).min(archived.next()),
+                looked_at_max,
+                found_max: room,
+            };
+            if looked_at_max != Some(0) {
+                let found = self.archived_back(search, back).await?;
+                page.events.extend(found.events);
+                page.end = found.end;
+            }
+        }
+        page.beside = self.beside(search.account, &page.events, true).await?;
+        Ok(())
+    }
+
+    /// Whether something can be before it: an event that is none of this account's has nothing before it.
+    async fn is_a_place(
+        &self,
+        search: &HistorySearch<'_>,
+        before: Option<Position>,
+        archived: Position,
+    ) -> Result<bool, ReadError> {
+        match before {
+            Some(before) if search.key.is_none() && before <= archived => {
+                Ok(self.archived_account_at(before).await? == Some(search.account))
+            }
+            Some(before) if search.key.is_none() => {
+                let here: Option<Uuid> = in_time(async {
+                    let asked = sqlx::query_scalar("select account_id from events where shard = $1 and position = $2");
+                    let asked = asked.bind(self.shard_column()).bind(bigint(before.0));
+                    Ok(asked.fetch_optional(&self.pool).await?)
+                })
+                .await?;
+                // One that left meanwhile is in the archive.
+                match here {
+                    Some(account) => Ok(account.into_bytes() == search.account.to_bytes()),
+                    None => Ok(self.archived_account_at(before).await? == Some(search.account)),
+                }
+            }
+            Some(_) | None => Ok(true),
+        }
+    }
+
+    /// How many archived events may be looked at, after those in Postgres.
+    async fn may_look_at(
+        &self,
+        search: &HistorySearch<'_>,
+        before: Option<Position>,
+        archived: Position,
+    ) -> Result<usize, ReadError> {
+        let all = usize::try_from(LOOKED_AT_MAX).unwrap_or(usize::MAX);
+        if before.is_some_and(|before| before <= archived) {
+            return Ok(all);
+        }
+        let statement = match search.key {
+            None => looked_at!(of_account!()),
+            Some(_) => looked_at!(of_key!()),
+        };
+        let looked_at: i64 = in_time(async {
+            let counted = sqlx::query_scalar(statement)
+                .bind(self.shard_column())
+                .bind(Uuid::from_bytes(search.account.to_bytes()))
+                .bind(before.map(|before| bigint(before.0)))
+                .bind(if before.is_none() { i64::MAX } else { 0 })
+                .bind(search.key.map(|key| Uuid::from_bytes(key.to_bytes())))
+                .fetch_one(&self.pool)
+                .await?;
+            Ok(counted)
+        })
+        .await?;
+        Ok(all.saturating_sub(usize::try_from(looked_at).unwrap_or(all)))
     }
 }

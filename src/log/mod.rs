@@ -2,12 +2,15 @@
 //!
 //! In: encoded events with the position that they must follow. Out: the same bytes, in order.
 //!
+//! Old events may be in an archive instead: a read gives them as if they had never left (`archived/`).
+//!
 //! Promise: an append is whole or absent, positions have no gap and become visible in order, and whoever lost the race
 //! learns it without having written anything. Any number of processes may append.
 //!
 //! Not here: what the events mean, who may cause them, the bus.
 
 mod append;
+mod archived;
 mod births;
 mod columns;
 mod exported;
@@ -33,7 +36,12 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::sync::Mutex;
 use turn::Pen;
 
+use crate::archive::{Archive, ArchiveError, Environment};
+
 pub use append::{AppendError, Batch};
+pub use archived::entries::SegmentFault;
+pub use archived::moving::{MoveError, Moved, Moving, Stays, Until};
+pub(crate) use archived::with_archived;
 pub use columns::Columns;
 pub use history::{History, HistorySearch, LOOKED_AT_MAX};
 pub use lead::{Candidate, Heard, Lead};
@@ -51,6 +59,7 @@ pub use told::Beside;
 pub struct Log {
     pool: PgPool,
     shard: Shard,
+    archive: Archive,
     /// The connection that appends, once there was an append. It does not go back to the pool, which would ask it after
     /// each use whether it is well: a round trip that the next append would wait for, or pass by on a colder connection.
     pen: Arc<Mutex<Option<Pen>>>,
@@ -75,6 +84,8 @@ pub enum ReadError {
     NoHead { shard: Shard },
     #[error("the log holds what it cannot: {what}")]
     Corrupt { what: &'static str },
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
 }
 
 /// A read that takes longer has lost its connection without being told.
@@ -105,13 +116,25 @@ pub fn open_pool(options: PgConnectOptions, connections_max: u32) -> PgPool {
 }
 
 impl Log {
-    /// Looks at one shard's log through a pool of the service's role.
+    /// Looks at one shard's log through a pool of the service's role. What is archived is where the database says, or the
+    /// environment.
     pub fn new(pool: PgPool, shard: Shard) -> Log {
+        Log::over(pool, shard, Archive::new(Environment::read()))
+    }
+
+    /// The same, with an archive that is open already.
+    pub fn over(pool: PgPool, shard: Shard, archive: Archive) -> Log {
         Log {
             pool,
             shard,
+            archive,
             pen: Arc::default(),
         }
+    }
+
+    /// The same log through another pool: what was read of the archive is at hand for both.
+    pub fn through(&self, pool: PgPool) -> Log {
+        Log::over(pool, self.shard, self.archive.clone())
     }
 
     pub fn shard(&self) -> Shard {

@@ -20,6 +20,10 @@ pub struct Placed {
     pub beside: Beside,
 }
 
+/// How far a request's steps lie from each other at most, and how many are shown.
+pub(super) const STEPS_WITHIN: u64 = 200;
+pub(super) const STEPS_MAX: usize = 10;
+
 const EVENT_IN_ITS_PLACE: &str = concat!(
     "with found as materialized (
          select position, seq, type, key_id, body, ",
@@ -47,6 +51,9 @@ const EVENT_IN_ITS_PLACE: &str = concat!(
      union all
      select 'newer', e.position, null, null, null from found
      join events e on e.shard = $1 and e.account_id = $2 and e.seq = found.seq + 1
+     union all
+     (select 'archived', last_seq, null, null, null from archive_accounts
+      where shard = $1 and account_id = $2 order by number desc limit 1)
      union all ",
     names_beside!()
 );
@@ -54,7 +61,7 @@ const EVENT_IN_ITS_PLACE: &str = concat!(
 impl Log {
     /// The event of an account at a position, if it has one there.
     pub async fn event_of(&self, account: AccountId, at: Position) -> Result<Option<Placed>, ReadError> {
-        in_time(async {
+        let placed = in_time(async {
             let rows = sqlx::query(EVENT_IN_ITS_PLACE)
                 .bind(self.shard_column())
                 .bind(Uuid::from_bytes(account.to_bytes()))
@@ -68,19 +75,31 @@ impl Log {
                     "event" => event = Some(stored(row)?),
                     "step" => steps.push(stored(row)?),
                     "older" => older = Some(position(row.try_get("position")?)?),
+                    "archived" => return Ok(InPlace::PerhapsArchived),
                     "newer" => newer = Some(position(row.try_get("position")?)?),
                     part => beside.take(part, row)?,
                 }
             }
             steps.sort_by_key(|step: &Stored| step.position);
-            Ok(event.map(|event| Placed {
+            Ok(InPlace::Here(event.map(|event| Placed {
                 event,
                 older,
                 newer,
                 steps,
                 beside,
-            }))
+            })))
         })
-        .await
+        .await?;
+        match placed {
+            InPlace::Here(placed) => Ok(placed),
+            InPlace::PerhapsArchived => self.placed_through(account, at).await,
+        }
     }
+}
+
+/// What Postgres alone can tell.
+enum InPlace {
+    Here(Option<Placed>),
+    /// Something of the account's history is archived.
+    PerhapsArchived,
 }

@@ -6,6 +6,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
+use super::archived::with_archived;
 use super::{Log, ReadError, bigint, in_time, position};
 
 /// An event as the log keeps it.
@@ -29,6 +30,9 @@ pub struct AccountHistory {
     pub after: Seq,
 }
 
+/// Events of an account that are read at once where some of them are archived.
+const EVENTS_A_PAGE: u32 = 2_000;
+
 pub(super) fn stored(row: &PgRow) -> Result<Stored, ReadError> {
     Ok(Stored {
         position: position(row.try_get("position")?)?,
@@ -43,20 +47,29 @@ pub(super) fn all_stored(rows: &[PgRow]) -> Result<Vec<Stored>, ReadError> {
 impl Log {
     /// At most `limit` events after a position, in order, without a gap.
     pub async fn read(&self, after: Position, limit: u32) -> Result<Vec<Stored>, ReadError> {
-        in_time(async {
+        let end = Position(after.0.saturating_add(u64::from(limit)));
+        let (archived, here) = in_time(async {
             // Positions have no gap, so the last one is known. With `limit` instead, a Postgres that has no statistics yet
             // reads and sorts everything that follows, for each page again.
             let rows = sqlx::query(
-                "select position, body from events where shard = $1 and position > $2 and position <= $3 order by position",
+                "(select position, body from events where shard = $1 and position > $2 and position <= $3 order by position)
+                 union all
+                 (select last, null from archive_segments where shard = $1 order by number desc limit 1)",
             )
             .bind(self.shard_column())
             .bind(bigint(after.0))
-            .bind(bigint(after.0.saturating_add(u64::from(limit))))
+            .bind(bigint(end.0))
             .fetch_all(&self.pool)
             .await?;
-            all_stored(&rows)
+            with_archived(&rows)
         })
-        .await
+        .await?;
+        if archived <= after.0 {
+            return Ok(here);
+        }
+        let mut events = self.archived_after(after, end.min(Position(archived))).await?;
+        events.extend(here);
+        Ok(events)
     }
 
     /// Hands every later event of the accounts to `each`, account by account, in order, one at a time: a long history
@@ -71,10 +84,18 @@ impl Log {
             .map(|a| Uuid::from_bytes(a.account.to_bytes()))
             .collect();
         let afters: Vec<i64> = accounts.iter().map(|a| bigint(a.after.0)).collect();
+        // Accounts of which something wanted is archived are told, and read afterwards: nothing waits for an archive while
+        // Postgres is in the middle of an answer.
+        let mut archived = Vec::new();
         let mut rows = sqlx::query(
-            "select e.position, e.body
+            "select wanted.account_id, wanted.after, a.until, e.position, e.body
              from unnest($2::uuid[], $3::bigint[]) as wanted (account_id, after)
-             join events e on e.shard = $1 and e.account_id = wanted.account_id and e.seq > wanted.after
+             cross join lateral (
+                 select max(last_seq) as until from archive_accounts where shard = $1 and account_id = wanted.account_id
+             ) a
+             left join events e on e.shard = $1 and e.account_id = wanted.account_id and e.seq > wanted.after
+                 and (a.until is null or a.until <= wanted.after)
+             where e.position is not null or a.until > wanted.after
              order by e.account_id, e.seq",
         )
         .bind(self.shard_column())
@@ -82,7 +103,25 @@ impl Log {
         .bind(&afters)
         .fetch(&self.pool);
         while let Some(row) = in_time(async { Ok(rows.try_next().await?) }).await? {
-            each(stored(&row)?)?;
+            match row.try_get::<Option<i64>, _>("position")? {
+                Some(_) => each(stored(&row)?)?,
+                None => archived.push(AccountHistory {
+                    account: AccountId::from_bytes(row.try_get::<Uuid, _>("account_id")?.into_bytes()),
+                    after: Seq(position(row.try_get("after")?)?.0),
+                }),
+            }
+        }
+        drop(rows);
+        for AccountHistory { account, mut after } in archived {
+            loop {
+                let page = self.account_events(account, after, EVENTS_A_PAGE).await?;
+                let read = u64::try_from(page.len()).unwrap_or(0);
+                page.into_iter().try_for_each(&mut each)?;
+                after = Seq(after.0.saturating_add(read));
+                if read < u64::from(EVENTS_A_PAGE) {
+                    break;
+                }
+            }
         }
         Ok(())
     }
@@ -93,7 +132,10 @@ impl Log {
         in_time(async {
             let rows = sqlx::query(
                 "select key_digest, account_id from events
-                 where shard = $1 and key_digest is not null and key_digest = any($2::bytea[])",
+                 where shard = $1 and key_digest is not null and key_digest = any($2::bytea[])
+                 union all
+                 select key_digest, account_id from archive_digests
+                 where shard = $1 and key_digest = any($2::bytea[])",
             )
             .bind(self.shard_column())
             .bind(&wanted)
@@ -117,7 +159,7 @@ impl Log {
 
     /// The accounts that were opened under these idempotency keys, each named by its scope's 40 digits, within a day.
     pub async fn opened_by(&self, scopes: &[&str]) -> Result<Vec<AccountId>, ReadError> {
-        in_time(async {
+        let here = in_time(async {
             let rows = sqlx::query(
                 "select account_id from events
                  where shard = $1 and type = 'keyledger.AccountOpened.v1'
@@ -134,17 +176,24 @@ impl Log {
                     row.try_get::<Uuid, _>("account_id")?.into_bytes(),
                 ))
             };
-            rows.iter().map(account).collect()
+            rows.iter().map(account).collect::<Result<Vec<_>, ReadError>>()
         })
-        .await
+        .await?;
+        let mut opened = self.archived_opened_by(scopes).await?;
+        opened.extend(here);
+        opened.dedup();
+        Ok(opened)
     }
 
     /// At most `limit` events of an account after a place in its history, in order.
     pub async fn account_events(&self, account: AccountId, after: Seq, limit: u32) -> Result<Vec<Stored>, ReadError> {
-        in_time(async {
+        let (archived, here) = in_time(async {
             let rows = sqlx::query(
-                "select position, body from events
-                 where shard = $1 and account_id = $2 and seq > $3 order by seq limit $4",
+                "(select position, body from events
+                  where shard = $1 and account_id = $2 and seq > $3 order by seq limit $4)
+                 union all
+                 (select last_seq, null from archive_accounts
+                  where shard = $1 and account_id = $2 order by number desc limit 1)",
             )
             .bind(self.shard_column())
             .bind(Uuid::from_bytes(account.to_bytes()))
@@ -152,19 +201,32 @@ impl Log {
             .bind(i64::from(limit))
             .fetch_all(&self.pool)
             .await?;
-            all_stored(&rows)
+            with_archived(&rows)
         })
-        .await
+        .await?;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        if archived <= after.0 || limit == 0 {
+            return Ok(here);
+        }
+        let mut events = self
+            .archived_of_account(account, after, Seq(archived), None, limit)
+            .await?;
+        events.extend(here);
+        events.truncate(limit);
+        Ok(events)
     }
 
     /// At most `limit` of the price books that the system's own history has after a place in it, in order.
     pub async fn price_books(&self, after: Seq, limit: u32) -> Result<Vec<Stored>, ReadError> {
-        in_time(async {
+        let (archived, here) = in_time(async {
             // The type stands in the statement, so that the index of the seldom ones is seen to hold it.
             let rows = sqlx::query(
-                "select position, body from events
-                 where shard = $1 and account_id = $2 and type = 'keyledger.PricesPublished.v1' and seq > $3
-                 order by seq limit $4",
+                "(select position, body from events
+                  where shard = $1 and account_id = $2 and type = 'keyledger.PricesPublished.v1' and seq > $3
+                  order by seq limit $4)
+                 union all
+                 (select last_seq, null from archive_accounts
+                  where shard = $1 and account_id = $2 order by number desc limit 1)",
             )
             .bind(self.shard_column())
             .bind(Uuid::from_bytes(AccountId::SYSTEM.to_bytes()))
@@ -172,9 +234,20 @@ impl Log {
             .bind(i64::from(limit))
             .fetch_all(&self.pool)
             .await?;
-            all_stored(&rows)
+            with_archived(&rows)
         })
-        .await
+        .await?;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        if archived <= after.0 || limit == 0 {
+            return Ok(here);
+        }
+        let books = Some(["keyledger.PricesPublished.v1"].as_slice());
+        let mut events = self
+            .archived_of_account(AccountId::SYSTEM, after, Seq(archived), books, limit)
+            .await?;
+        events.extend(here);
+        events.truncate(limit);
+        Ok(events)
     }
 
     /// At most `limit` events of one key of an account after a position, in order. Another account's key has none here.
@@ -185,10 +258,13 @@ impl Log {
         after: Position,
         limit: u32,
     ) -> Result<Vec<Stored>, ReadError> {
-        in_time(async {
+        let (archived, here) = in_time(async {
             let rows = sqlx::query(
-                "select position, body from events
-                 where shard = $1 and key_id = $2 and position > $3 and account_id = $4 order by position limit $5",
+                "(select position, body from events
+                  where shard = $1 and key_id = $2 and position > $3 and account_id = $4 order by position limit $5)
+                 union all
+                 (select last_position, null from archive_keys
+                  where shard = $1 and key_id = $2 order by number desc limit 1)",
             )
             .bind(self.shard_column())
             .bind(Uuid::from_bytes(key.to_bytes()))
@@ -197,8 +273,18 @@ impl Log {
             .bind(i64::from(limit))
             .fetch_all(&self.pool)
             .await?;
-            all_stored(&rows)
+            with_archived(&rows)
         })
-        .await
+        .await?;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        if archived <= after.0 || limit == 0 {
+            return Ok(here);
+        }
+        let mut events = self
+            .archived_of_key(account, key, after, Position(archived), limit)
+            .await?;
+        events.extend(here);
+        events.truncate(limit);
+        Ok(events)
     }
 }

@@ -5,6 +5,7 @@ use keyledger_events::{AccountId, Position, Seq, Timestamp};
 use sqlx::Row as _;
 use uuid::Uuid;
 
+use super::archived::Whose;
 use super::{Log, ReadError, bigint, in_time, position, time_column};
 
 /// An account's state after the event `seq`.
@@ -18,13 +19,16 @@ pub struct ReplayMark {
 pub(crate) const REPLAY_MARKS_FORMAT: i32 = 1;
 
 /// The last event of the account for which something is so that is so of all before it: by halving, some twenty looks into
-/// the index of the account's events. `null`: of none.
+/// the index of the account's events, down to the archived ones, which are told as one: the archive knows more. `null`: of
+/// none.
 macro_rules! last_where {
     ($so:literal) => {
         concat!(
-            "with recursive halving (low, high) as (
-                 select 0::bigint, coalesce((select seq from events where shard = $1 and account_id = $2
-                                             order by seq desc limit 1), 0)
+            "with recursive archive as materialized (
+                 select coalesce(max(last_seq), 0) as until from archive_accounts where shard = $1 and account_id = $2
+             ), halving (low, high) as (
+                 select archive.until, coalesce((select seq from events where shard = $1 and account_id = $2
+                                                 order by seq desc limit 1), archive.until) from archive
                  union all
                  select case when looked_at.is_so then halves.middle else halving.low end,
                         case when looked_at.is_so then halving.high else halves.middle - 1 end
@@ -37,7 +41,7 @@ macro_rules! last_where {
                  ) looked_at
                  where halving.low < halving.high
              )
-             select low as seq from halving where low >= high limit 1"
+             select low as seq, archive.until from halving cross join archive where low >= high limit 1"
         )
     };
 }
@@ -45,30 +49,41 @@ macro_rules! last_where {
 impl Log {
     /// The account's last event up to a position. `None`: it had none yet.
     pub async fn seq_at_position(&self, account: AccountId, at: Position) -> Result<Option<Seq>, ReadError> {
-        in_time(async {
+        let (seq, archived) = in_time(async {
             let row = sqlx::query(last_where!("position <= $3"))
                 .bind(self.shard_column())
                 .bind(Uuid::from_bytes(account.to_bytes()))
                 .bind(bigint(at.0))
                 .fetch_optional(&self.pool)
                 .await?;
-            seq_or_none(row)
+            seq_and_archived(row)
         })
-        .await
+        .await?;
+        if seq > archived {
+            return Ok(Some(seq));
+        }
+        let found = self.archived_up_to(Whose::Account(account), Position(1), at).await?;
+        Ok(found.map(|(seq, _)| seq))
     }
 
     /// The account's last event up to a moment, those at it included.
     pub async fn seq_at_moment(&self, account: AccountId, at: Timestamp) -> Result<Option<Seq>, ReadError> {
-        in_time(async {
+        let (seq, archived) = in_time(async {
             let row = sqlx::query(last_where!("recorded_at <= $3"))
                 .bind(self.shard_column())
                 .bind(Uuid::from_bytes(account.to_bytes()))
                 .bind(time_column(at))
                 .fetch_optional(&self.pool)
                 .await?;
-            seq_or_none(row)
+            seq_and_archived(row)
         })
-        .await
+        .await?;
+        if seq > archived {
+            return Ok(Some(seq));
+        }
+        let after = Timestamp::from_micros(at.micros() + 1).unwrap_or(at);
+        let (seq, _) = self.archived_before(account, after).await?;
+        Ok((seq > Seq::START).then_some(seq))
     }
 
     /// The account's last mark that is not after an event.
@@ -143,8 +158,11 @@ impl Log {
     }
 }
 
-fn seq_or_none(row: Option<sqlx::postgres::PgRow>) -> Result<Option<Seq>, ReadError> {
-    let Some(row) = row else { return Ok(None) };
-    let seq = position(row.try_get("seq")?)?.0;
-    Ok((seq > 0).then_some(Seq(seq)))
+/// What was found, and how much of the account's history is archived.
+fn seq_and_archived(row: Option<sqlx::postgres::PgRow>) -> Result<(Seq, Seq), ReadError> {
+    let Some(row) = row else {
+        return Ok((Seq::START, Seq::START));
+    };
+    let seq = |column| Ok::<Seq, ReadError>(Seq(position(row.try_get(column)?)?.0));
+    Ok((seq("seq")?, seq("until")?))
 }

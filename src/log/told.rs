@@ -21,6 +21,9 @@ pub struct Beside {
     pub people: Vec<(PortalSessionId, String)>,
 }
 
+/// How far a use lies from its end at most, in events of the account.
+pub(super) const USES_WITHIN: u64 = 200;
+
 /// Rows beside those of `page`, a table of `position, seq, type, key_id, body`: the present names of its keys, and people.
 macro_rules! names_beside {
     () => {

@@ -20,6 +20,8 @@ const SCRIPT: &str = concat!(
     include_str!("assets/charts.js"),
     include_str!("assets/live.js"),
 );
+/// Beside it, on the page with the slider.
+const SLIDER: &str = include_str!("assets/slider.js");
 const ICON: &str = include_str!("assets/icon.svg");
 
 /// What the pages refer to.
@@ -28,6 +30,7 @@ pub(super) struct Assets {
     pub(super) style: Asset,
     pub(super) history_style: Asset,
     pub(super) script: Asset,
+    pub(super) slider: Asset,
     pub(super) icon: Asset,
     pub(super) logo: Option<Asset>,
 }
@@ -68,6 +71,7 @@ impl Assets {
             style: Asset::new("portal", "css", "text/css; charset=utf-8", style),
             history_style: Asset::new("history", "css", "text/css; charset=utf-8", HISTORY_STYLE.to_owned()),
             script: Asset::new("portal", "js", "text/javascript; charset=utf-8", lean(SCRIPT)),
+            slider: Asset::new("slider", "js", "text/javascript; charset=utf-8", lean(SLIDER)),
             icon: Asset::new("icon", "svg", "image/svg+xml", icon),
             logo: config
                 .logo
@@ -77,7 +81,7 @@ impl Assets {
     }
 
     fn find(&self, name: &str) -> Option<&Asset> {
-        let fixed = [&self.style, &self.history_style, &self.script, &self.icon];
+        let fixed = [&self.style, &self.history_style, &self.script, &self.slider, &self.icon];
         fixed.into_iter().chain(&self.logo).find(|asset| asset.name == name)
     }
 }

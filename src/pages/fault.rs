@@ -4,6 +4,7 @@
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
+use crate::archive::ArchiveError;
 use crate::ledger::SubmitError;
 use crate::log::ReadError;
 use crate::problem::Problem;
@@ -189,8 +190,12 @@ impl From<ReadError> for Fault {
     fn from(error: ReadError) -> Fault {
         tracing::warn!(%error, "a page's history could not be read");
         match error {
-            ReadError::Unreachable(_) | ReadError::TimedOut { .. } => Fault::Unavailable,
-            ReadError::NoHead { .. } | ReadError::Corrupt { .. } => Fault::Internal,
+            ReadError::Unreachable(_) | ReadError::TimedOut { .. } | ReadError::Archive(ArchiveError::Away { .. }) => {
+                Fault::Unavailable
+            }
+            ReadError::NoHead { .. } | ReadError::Corrupt { .. } | ReadError::Archive(ArchiveError::Corrupt { .. }) => {
+                Fault::Internal
+            }
         }
     }
 }

@@ -97,6 +97,11 @@ pub(super) struct Around {
 }
 
 impl Around {
+    /// `None`: the views do not know the account yet.
+    pub(super) fn opened_at(&self) -> Option<Timestamp> {
+        self.named.as_ref().map(|named| named.opened_at)
+    }
+
     /// One round to the database.
     pub(super) async fn of(pages: &Pages, account: AccountId) -> Result<Around, Fault> {
         let (named, balance) = tokio::try_join!(pages.views.account(account), pages.views.balance(account))?;

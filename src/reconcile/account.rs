@@ -11,10 +11,11 @@ use sqlx::{Connection as _, PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::charges::{ChargeFacts, ChargeRows};
+use super::decoded;
 use super::difference::{Difference, differing};
 use super::usage::Hours;
 use super::{ReconcileError, shard_column};
-use crate::log::{Log, STATEMENT_MARKS_FORMAT, bigint};
+use crate::log::{Log, STATEMENT_MARKS_FORMAT, bigint, with_archived};
 use crate::statements::{Line, Marks, Period, Statement, StatementError};
 
 /// Events that are read at once.
@@ -91,6 +92,7 @@ async fn standing(connection: &mut PgConnection, log: &Log) -> Result<Standing, 
 }
 
 struct Prover {
+    log: Log,
     account: AccountId,
     shard: i16,
     period: Period,
@@ -115,6 +117,7 @@ struct Prover {
 impl Prover {
     fn new(log: &Log, account: AccountId, period: Period, standing: Standing, statement: Statement) -> Prover {
         Prover {
+            log: log.clone(),
             account,
             shard: shard_column(log.shard()),
             period,
@@ -155,7 +158,10 @@ impl Prover {
 
     async fn next_events(&self, seen: &mut PgConnection) -> Result<Vec<Recorded>, ReconcileError> {
         let rows = sqlx::query(
-            "select position, body from events where shard = $1 and account_id = $2 and seq > $3 order by seq limit $4",
+            "(select position, body from events where shard = $1 and account_id = $2 and seq > $3 order by seq limit $4)
+             union all
+             (select last_seq, null from archive_accounts
+              where shard = $1 and account_id = $2 order by number desc limit 1)",
         )
         .bind(self.shard)
         .bind(Uuid::from_bytes(self.account.to_bytes()))
@@ -163,13 +169,18 @@ impl Prover {
         .bind(EVENTS_AT_ONCE)
         .fetch_all(seen)
         .await?;
-        rows.iter()
-            .map(|row| {
-                let position = Position(row.try_get::<i64, _>("position")?.unsigned_abs());
-                let body: &[u8] = row.try_get("body")?;
-                Recorded::decode_loosely(body).map_err(|error| ReconcileError::Event { position, error })
-            })
-            .collect()
+        let (archived, here) = with_archived(&rows)?;
+        let mut page = Vec::new();
+        if archived > self.seq.0 {
+            // What was archived when the account was first looked at, and nothing that was written since.
+            let limit = u32::try_from(EVENTS_AT_ONCE).unwrap_or(u32::MAX);
+            page = decoded(&self.log.account_events(self.account, self.seq, limit).await?)?;
+            page.retain(|recorded| recorded.seq.0 <= archived);
+        }
+        page.extend(decoded(&here)?);
+        page.sort_by_key(|recorded| recorded.seq);
+        page.truncate(usize::try_from(EVENTS_AT_ONCE).unwrap_or(usize::MAX));
+        Ok(page)
     }
 
     async fn marks(&self, seen: &mut PgConnection) -> Result<BTreeMap<Seq, Sums>, ReconcileError> {

@@ -13,13 +13,13 @@ mod compare;
 mod difference;
 mod usage;
 
-use keyledger_events::{AccountId, DecodeError, Position, Shard};
+use keyledger_events::{AccountId, DecodeError, Position, Recorded, Shard};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection as _, PgConnection, Row as _};
 use uuid::Uuid;
 
 use crate::clock;
-use crate::log::Log;
+use crate::log::{Log, ReadError, Stored};
 use crate::statements::{Period, StatementError};
 pub use compare::{Columns, Compared, Example, FileError, Found, MatchedBy, TheirFile, compare};
 pub use difference::Difference;
@@ -31,6 +31,8 @@ pub enum ReconcileError {
     Unreachable(#[from] sqlx::Error),
     #[error(transparent)]
     Statement(#[from] StatementError),
+    #[error(transparent)]
+    Log(#[from] ReadError),
     #[error("the event at {position} cannot be read: {error}")]
     Event { position: Position, error: DecodeError },
     #[error("there is no account {account}")]
@@ -121,6 +123,16 @@ async fn shards(connection: &mut PgConnection) -> Result<Vec<Shard>, ReconcileEr
     Ok(shards.into_iter().map(|shard| Shard(shard.unsigned_abs())).collect())
 }
 
+fn decoded(events: &[Stored]) -> Result<Vec<Recorded>, ReconcileError> {
+    let decoded = events.iter().map(|stored| {
+        let position = stored.position;
+        stored
+            .decode()
+            .map_err(|error| ReconcileError::Event { position, error })
+    });
+    decoded.collect()
+}
+
 fn shard_column(shard: Shard) -> i16 {
     i16::try_from(shard.0).unwrap_or(i16::MAX)
 }
@@ -131,9 +143,14 @@ async fn accounts_after(
     after: AccountId,
 ) -> Result<Vec<AccountId>, ReconcileError> {
     let ids: Vec<Uuid> = sqlx::query_scalar(
-        "select account_id from events
-         where shard = $1 and account_id > $2 and type = 'keyledger.AccountOpened.v1' and type not in
-             ('keyledger.KeyUsed.v1', 'keyledger.CreditsReserved.v1', 'keyledger.CreditsCharged.v1')
+        "(select account_id from events
+          where shard = $1 and account_id > $2 and type = 'keyledger.AccountOpened.v1' and type not in
+              ('keyledger.KeyUsed.v1', 'keyledger.CreditsReserved.v1', 'keyledger.CreditsCharged.v1')
+          order by account_id limit $3)
+         union all
+         (select account_id from archive_accounts
+          where shard = $1 and account_id > $2 and first_seq = 1 and 'keyledger.AccountOpened.v1' = any(types)
+          order by account_id limit $3)
          order by account_id limit $3",
     )
     .bind(shard_column(shard))
@@ -156,6 +173,8 @@ async fn account_of_no_event(
         "select b.account_id, c.position from views.balance b
          join views.checkpoints c on c.projection = 'balance' and c.shard = $1
          where not exists (select from events e where e.account_id = b.account_id and e.seq = 1 and e.shard = $1)
+           and not exists (select from archive_accounts a
+                           where a.account_id = b.account_id and a.first_seq = 1 and a.shard = $1)
          order by b.account_id limit 1",
     )
     .bind(shard_column(shard))

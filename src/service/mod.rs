@@ -155,7 +155,8 @@ impl Service {
         let queries = open_pool(database.clone(), QUERY_CONNECTIONS_MAX);
         let (faces, rest) = (CancellationToken::new(), CancellationToken::new());
         let writer_log = Log::new(open_pool(database.clone(), WRITER_CONNECTIONS_MAX), shard);
-        let reading_log = Log::new(queries.clone(), shard);
+        // What one of them has read of the archive is at hand for all.
+        let reading_log = writer_log.through(queries.clone());
         let (ledger, outbox, writer) = Ledger::start_among_others(writer_log, options.ledger, rest.clone());
         let views = Views::new(queries.clone(), shard);
         let tokens = Tokens::new(queries.clone());
@@ -164,7 +165,7 @@ impl Service {
         let bus = Bus::connect(&options.nats_url, &options.stream_prefix).await?;
         let webhook_pool = open_pool(database.clone(), WEBHOOK_CONNECTIONS_MAX);
         let work_pool = open_pool(database, PROJECTOR_CONNECTIONS_MAX);
-        let work_log = Log::new(work_pool.clone(), shard);
+        let work_log = reading_log.through(work_pool.clone());
         let tree = Tree::new(work_log.clone(), TileStore::new(work_pool.clone(), shard));
         sealing::check_at_start(&options.config.audit, &tree, &bus).await?;
         let sealer = match options.roles.sealer {
@@ -300,6 +301,7 @@ impl Service {
                 };
                 let pages = PagesOptions {
                     ledger: ledger.clone(),
+                    tree: Tree::new(reading_log.clone(), TileStore::new(queries.clone(), shard)),
                     log: reading_log,
                     views: views.clone(),
                     prices,

@@ -9,7 +9,7 @@ use hyper::{Request, StatusCode};
 use hyper_util::client::legacy::{Client as Pool, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use keyledger::audit::sealer::{self, SealerOptions, Signers};
-use keyledger_events::{Event, Shard};
+use keyledger_events::{Event, Position, Shard};
 use signed_note::{Note, StandardVerifier, VerifierList};
 use tlog_tiles::{Checkpoint, Tile, TileHashReader, TileReader};
 
@@ -36,6 +36,12 @@ async fn sealed(count: usize) -> (Stage, tempfile::TempDir) {
     let customer = Customer::open(&stage.ledger, "10").await;
     let events: Vec<Event> = uses(customer.key, count);
     let head = append(&stage.harness, customer.account, events).await;
+    let state = seal(&stage, head).await;
+    (stage, state)
+}
+
+/// Seals a stage's log with the usual key, up to an event and what comes after it.
+pub async fn seal(stage: &Stage, up_to: Position) -> tempfile::TempDir {
     let state = tempfile::tempdir().unwrap();
     let options = SealerOptions {
         tree: stage.harness.tree(),
@@ -48,10 +54,10 @@ async fn sealed(count: usize) -> (Stage, tempfile::TempDir) {
     sealer::start(options, stage.harness.stop.child_token());
     crate::harness::until("it is sealed", async || {
         let latest = stage.harness.tree().store().latest().await.unwrap();
-        latest.is_some_and(|latest| latest.size == head.0)
+        latest.is_some_and(|latest| latest.size >= up_to.0)
     })
     .await;
-    (stage, state)
+    state
 }
 
 /// Tiles that were fetched, for an implementation that is not ours and knows nothing of waiting.

@@ -87,6 +87,25 @@ async fn history(view: View) {
     browser.click("#filter").await;
     browser.reads("Nothing of this kind yet").await;
     look(&browser, "activity-empty").await;
+    // The account as it was: the slider is let go at its beginning.
+    browser.click_said("Activity").await;
+    browser.click("#then").await;
+    browser.reads("folded from the events up to then").await;
+    browser.reads("Deleted since").await;
+    look(&browser, "then").await;
+    if browser.view.scripts {
+        const HOME: &str = "\u{E011}";
+        browser.find("#part").await.send_keys(HOME).await.unwrap();
+        browser.arrives_at("/portal/then?part=0").await;
+    } else {
+        browser
+            .goto(&format!("http://{}/portal/then?part=0", stage.address))
+            .await;
+    }
+    browser.reads("There were none").await;
+    look(&browser, "then-first").await;
+    browser.click("#step-on").await;
+    browser.reads("One event back").await;
     assert_eq!(browser.complaints().await, Vec::<String>::new());
     browser.close().await;
 }

@@ -6,6 +6,7 @@ use keyledger_events::{AccountId, Position, Recorded, Seq, Timestamp, leaf_hash}
 
 use super::sealed::Seals;
 use super::{CheckError, CheckOptions, Checked};
+use crate::audit::file::LiveBooks;
 use crate::audit::tree::{Edge, FullTile};
 use crate::log::{Columns, Stored};
 
@@ -19,6 +20,8 @@ struct Walk<'a> {
     seals: Seals<'a>,
     seqs: HashMap<AccountId, Seq>,
     time: Timestamp,
+    /// Until something may not follow: what comes after it would be wrong as well.
+    books: Option<LiveBooks>,
 }
 
 pub(super) async fn walk(options: &CheckOptions, mut progress: impl FnMut(u64, u64)) -> Result<Checked, CheckError> {
@@ -33,6 +36,7 @@ pub(super) async fn walk(options: &CheckOptions, mut progress: impl FnMut(u64, u
         seals: Seals::new(options),
         seqs: HashMap::new(),
         time: Timestamp::EPOCH,
+        books: Some(LiveBooks::of_shard(options.tree.shard().0)),
     };
     while walk.edge.size() < head {
         if !walk.page(head).await? {
@@ -106,6 +110,12 @@ impl Walk<'_> {
                 .find(Some(position), "its time is before that of the event before it");
         }
         self.time = self.time.max(recorded.time);
+        let may_follow = self.books.as_mut().map_or(Ok(()), |books| books.enter(&event.body));
+        if let Err(why) = may_follow {
+            self.books = None;
+            self.checked
+                .find(Some(position), format!("it may not follow what was before: {why}"));
+        }
     }
 
     /// Tiles that are kept must be those that the events give.

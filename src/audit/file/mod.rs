@@ -45,12 +45,14 @@ mod books;
 mod chain;
 mod fact;
 mod lines;
+mod live;
 mod lot;
 mod scan;
 mod told;
 mod verify;
 
 pub use lines::{Consistency, End, FORMAT, Head, Proof, Scope, Tile};
+pub use live::LiveBooks;
 pub use told::{Balance, Told};
 pub use verify::{Asked, Verdict, verify};
 

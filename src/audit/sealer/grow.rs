@@ -155,6 +155,10 @@ impl Sealer {
     async fn round(&mut self, edge: &mut Edge, must_have: Option<&Checkpoint>) -> Result<u64, SealError> {
         if let Some(theirs) = self.overtaken(edge).await? {
             *edge = theirs;
+            self.tell.send_replace(SealerStatus {
+                size: edge.size(),
+                fault: None,
+            });
         }
         let before = edge.size();
         // What was signed once is come to exactly, to be compared before anything else is signed.

@@ -13,6 +13,8 @@ mod page;
 mod plans;
 mod prices;
 mod statements;
+mod then;
+mod then_use;
 mod used;
 
 pub(super) use download::download;
@@ -20,3 +22,4 @@ pub(super) use grants::listed;
 pub(super) use page::show;
 pub(super) use plans::PlanRow;
 pub(super) use statements::{statement_csv, statement_parquet};
+pub(super) use then::then;

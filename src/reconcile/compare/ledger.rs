@@ -1,13 +1,13 @@
 //! The charges of a period, from the log.
 
-use keyledger_events::{AccountId, CreditsCharged, Event, Position, Recorded, ReservationId, Shard, Timestamp};
-use sqlx::{PgConnection, Row as _};
+use keyledger_events::{AccountId, CreditsCharged, Event, Position, Recorded, ReservationId};
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::file::MatchedBy;
 use crate::ledger::beside;
-use crate::log::{bigint, time_column};
-use crate::reconcile::{ReconcileError, shard_column, shards};
+use crate::log::{Log, bigint, with_archived};
+use crate::reconcile::{ReconcileError, decoded, shard_column, shards};
 use crate::statements::Period;
 
 /// Positions that are looked at, at once.
@@ -35,6 +35,7 @@ struct Gathered {
 /// Sends the charges to the table `ours`.
 pub(super) async fn load(
     connection: &mut PgConnection,
+    pool: &PgPool,
     matched_by: &MatchedBy,
     accounts: &[AccountId],
     period: Period,
@@ -46,8 +47,10 @@ pub(super) async fn load(
         } else {
             period.from()
         };
-        let mut after = last_before(connection, shard, begin).await?;
-        let end = last_before(connection, shard, period.to()).await?;
+        let log = Log::new(pool.clone(), shard);
+        let head = log.head().await?.position;
+        let mut after = log.last_before(begin, head).await?;
+        let end = log.last_before(period.to(), head).await?;
         while after < end {
             let last = Position(after.0.saturating_add(POSITIONS_AT_ONCE)).min(end);
             let types: &[&str] = if by_request {
@@ -56,7 +59,7 @@ pub(super) async fn load(
                 &["keyledger.CreditsCharged.v1"]
             };
             let mut gathered = Gathered::default();
-            for recorded in events(connection, shard, after, last, types, accounts).await? {
+            for recorded in events(connection, &log, after, last, types, accounts).await? {
                 gathered.take(recorded, matched_by, period);
             }
             gathered.send(connection).await?;
@@ -77,38 +80,9 @@ pub(super) async fn load(
     Ok(())
 }
 
-/// The last position before a moment: time does not run backwards in a shard.
-async fn last_before(
-    connection: &mut PgConnection,
-    shard: Shard,
-    moment: Timestamp,
-) -> Result<Position, ReconcileError> {
-    let head: i64 = sqlx::query_scalar("select position from log_head where shard = $1")
-        .bind(shard_column(shard))
-        .fetch_one(&mut *connection)
-        .await?;
-    let (mut low, mut high) = (0, head);
-    while low < high {
-        let middle = low + (high - low + 1) / 2;
-        let is_before: bool =
-            sqlx::query_scalar("select recorded_at < $3 from events where shard = $1 and position = $2")
-                .bind(shard_column(shard))
-                .bind(middle)
-                .bind(time_column(moment))
-                .fetch_one(&mut *connection)
-                .await?;
-        if is_before {
-            low = middle;
-        } else {
-            high = middle - 1;
-        }
-    }
-    Ok(Position(low.unsigned_abs()))
-}
-
 async fn events(
     connection: &mut PgConnection,
-    shard: Shard,
+    log: &Log,
     after: Position,
     last: Position,
     types: &[&str],
@@ -119,24 +93,30 @@ async fn events(
         .map(|account| Uuid::from_bytes(account.to_bytes()))
         .collect();
     let rows = sqlx::query(
-        "select position, body from events
-         where shard = $1 and position > $2 and position <= $3 and type = any($4::text[])
-           and (cardinality($5::uuid[]) = 0 or account_id = any($5::uuid[])) order by position",
+        "(select position, body from events
+          where shard = $1 and position > $2 and position <= $3 and type = any($4::text[])
+            and (cardinality($5::uuid[]) = 0 or account_id = any($5::uuid[])) order by position)
+         union all
+         (select last, null from archive_segments where shard = $1 order by number desc limit 1)",
     )
-    .bind(shard_column(shard))
+    .bind(shard_column(log.shard()))
     .bind(bigint(after.0))
     .bind(bigint(last.0))
     .bind(types)
     .bind(wanted)
     .fetch_all(connection)
     .await?;
-    rows.iter()
-        .map(|row| {
-            let position = Position(row.try_get::<i64, _>("position")?.unsigned_abs());
-            let body: &[u8] = row.try_get("body")?;
-            Recorded::decode_loosely(body).map_err(|error| ReconcileError::Event { position, error })
-        })
-        .collect()
+    let (archived, here) = with_archived(&rows)?;
+    let mut found = Vec::new();
+    if archived > after.0 {
+        let many = last.min(Position(archived)).0 - after.0;
+        found = decoded(&log.read(after, u32::try_from(many).unwrap_or(u32::MAX)).await?)?;
+        found.retain(|recorded| {
+            types.contains(&recorded.event.type_name()) && (accounts.is_empty() || accounts.contains(&recorded.account))
+        });
+    }
+    found.extend(decoded(&here)?);
+    Ok(found)
 }
 
 fn uuid(reservation: ReservationId) -> Uuid {

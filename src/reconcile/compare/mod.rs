@@ -11,6 +11,7 @@ mod ledger;
 mod merge;
 
 use keyledger_events::{AccountId, Credits, Timestamp};
+use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection as _, PgConnection};
 
 use super::ReconcileError;
@@ -96,12 +97,13 @@ pub async fn compare(
     examples_max: usize,
 ) -> Result<Compared, ReconcileError> {
     let mut connection = PgConnection::connect(database_url).await?;
+    let pool = PgPoolOptions::new().max_connections(1).connect(database_url).await?;
     for statement in TABLES {
         sqlx::query(statement).execute(&mut connection).await?;
     }
     let mut compared = Compared::default();
     file::load(&mut connection, their_file, accounts, period, &mut compared).await?;
-    ledger::load(&mut connection, their_file.matched_by(), accounts, period).await?;
+    ledger::load(&mut connection, &pool, their_file.matched_by(), accounts, period).await?;
     for statement in INDEXES.into_iter().chain(TOP_UPS) {
         sqlx::query(statement).execute(&mut connection).await?;
     }
