@@ -1,4 +1,4 @@
-//! What proof costs: sealing beside a load, sealing a log that is there, and proofs from it.
+//! What proof costs: sealing beside a load, sealing a log that is there, proofs from it, exporting and verifying it.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,6 +11,8 @@ use super::bank::Bank;
 use super::commands::{Work, load};
 use super::figure::{Figure, a_second};
 use super::filled::{Filling, fill};
+use crate::audit::export::{ExportOptions, Wanted, export};
+use crate::audit::file::{Asked, Verdict, verify};
 use crate::audit::note::SignerKey;
 use crate::audit::sealer::{self, SealerHandle, SealerOptions, Signers};
 use crate::audit::tree::{TileStore, Tree};
@@ -82,7 +84,7 @@ pub async fn commands_sealed(database_url: &str, directory: &Path, settings: &Se
         .of_events(2))
 }
 
-/// Fills a log, seals it from its beginning, and proves events all over it: a figure for each.
+/// Fills a log, seals it from its beginning, proves events all over it, exports it and verifies that: a figure for each.
 pub async fn seal_and_prove(database_url: &str, directory: &Path, events: u64) -> anyhow::Result<Vec<Figure>> {
     let accounts = (events / 100).max(1);
     let filling = Filling {
@@ -112,5 +114,42 @@ pub async fn seal_and_prove(database_url: &str, directory: &Path, events: u64) -
         took.push(one.elapsed());
     }
     let proofs = Figure::of("inclusion-proof", took, 0, begin.elapsed()).with("events", filled.events);
-    Ok(vec![sealing, proofs])
+    let mut figures = vec![sealing, proofs];
+    figures.extend(export_and_verify(&tree, directory, filled.events).await?);
+    Ok(figures)
+}
+
+/// Exports the whole log, and verifies the file: on one core, and on two.
+async fn export_and_verify(tree: &Tree, directory: &Path, events: u64) -> anyhow::Result<Vec<Figure>> {
+    let options = ExportOptions {
+        wanted: Wanted::Shard,
+        from: None,
+        to: None,
+        older: None,
+        out: directory.join("export.ndjson"),
+        resume: false,
+    };
+    let begin = Instant::now();
+    let exported = export(tree, &options, crate::clock::now(), |_, _| {}).await?;
+    let figure = |name, count, took: Duration| {
+        let mut figure = Figure::of(name, Vec::new(), 0, took).with("events", events);
+        figure.per_s = a_second(count, took);
+        figure.events_per_s = Some(figure.per_s);
+        figure.with("bytes", exported.bytes)
+    };
+    let mut figures = vec![figure("export", exported.events, begin.elapsed())];
+    for (name, two_threads) in [("verify", false), ("verify-two-cores", true)] {
+        let asked = Asked {
+            keys: bench_key()?.verifiers(),
+            ..Asked::default()
+        };
+        let file = std::fs::File::open(&options.out)?;
+        let begin = Instant::now();
+        let verdict = tokio::task::spawn_blocking(move || verify(file, &asked, two_threads, |_| {})).await?;
+        if let Verdict::Bad(fault) = verdict {
+            anyhow::bail!("the export is not good: {fault:?}");
+        }
+        figures.push(figure(name, exported.events, begin.elapsed()));
+    }
+    Ok(figures)
 }

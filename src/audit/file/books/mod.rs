@@ -110,7 +110,7 @@ impl Books {
             return self.prices.publish(entry, book);
         }
         if let Fact::Held(held) = &entry.fact {
-            let top_up = account.may_be_top_up(held.reservation);
+            let top_up = || account.may_be_top_up(held.reservation);
             self.prices.judge(entry, held, top_up)?;
         }
         account.enter(entry)

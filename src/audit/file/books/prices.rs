@@ -64,7 +64,7 @@ impl Prices {
     }
 
     /// Whether a hold is at the price of the book that holds. One beside another hold keeps that one's book.
-    pub(super) fn judge(&mut self, entry: &Entry<'_>, held: &Held<'_>, top_up: bool) -> Entered {
+    pub(super) fn judge(&mut self, entry: &Entry<'_>, held: &Held<'_>, top_up: impl Fn() -> bool) -> Entered {
         let version = held.work.price_version;
         let mut published = self.books.iter().rev().filter(|book| book.position < entry.position);
         let in_force = published.clone().find(|book| book.valid_from <= entry.time);
@@ -72,8 +72,8 @@ impl Prices {
         let book = published.find(|book| book.version == version);
         // Without the beginning, what held before the first book that is known is not known.
         let from_the_first = self.complete || self.books.first().is_some_and(|first| first.version == 1);
-        let judged = from_the_first && !top_up && (version == 0 || book.is_some());
-        if judged && in_force != version {
+        let judged = from_the_first && (version == 0 || book.is_some());
+        if judged && in_force != version && !top_up() {
             return Err("the price is of a book that does not hold");
         }
         let Some(book) = book else {
