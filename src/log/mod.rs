@@ -9,6 +9,7 @@
 
 mod append;
 mod births;
+mod data_keys;
 mod history;
 mod lead;
 mod moments;
@@ -31,6 +32,8 @@ use tokio::sync::Mutex;
 use turn::Pen;
 
 pub use append::{AppendError, Batch};
+pub use data_keys::DataKeyFound;
+pub(crate) use data_keys::opened;
 pub use history::{History, HistorySearch, LOOKED_AT_MAX};
 pub use lead::{Candidate, Heard, Lead};
 pub use placed::Placed;
@@ -49,6 +52,7 @@ pub struct Log {
     /// The connection that appends, once there was an append. It does not go back to the pool, which would ask it after
     /// each use whether it is well: a round trip that the next append would wait for, or pass by on a colder connection.
     pen: Arc<Mutex<Option<Pen>>>,
+    data_keys: Arc<data_keys::Kept>,
 }
 
 /// Where a shard's log ends.
@@ -106,6 +110,7 @@ impl Log {
             pool,
             shard,
             pen: Arc::default(),
+            data_keys: Arc::default(),
         }
     }
 
