@@ -20,6 +20,7 @@ pub mod problem;
 pub mod projector;
 pub mod reconcile;
 pub mod relay;
+pub mod replay;
 pub mod reprice;
 pub mod requests;
 pub mod service;

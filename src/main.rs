@@ -32,6 +32,7 @@ enum Command {
     Rebuild(cli::rebuild::Rebuild),
     /// Compare views with the log
     Views(cli::views::Views),
+    Replay(cli::replay::Replay),
     /// Charge what was used at the prices of another book, and change nothing
     Reprice(cli::reprice::Reprice),
     /// Prove that statements, log and views say the same, and compare a CSV file of the platform's own with the ledger
@@ -85,6 +86,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Token(token) => cli::token::run(token).await?,
         Command::Rebuild(rebuild) => cli::rebuild::run(rebuild).await?,
         Command::Views(views) => return Ok(cli::views::run(views).await),
+        Command::Replay(replay) => cli::replay::run(replay).await?,
         Command::Reprice(reprice) => return Ok(cli::reprice::run(reprice).await),
         Command::Reconcile(reconcile) => return Ok(cli::reconcile::run(reconcile).await),
         Command::Audit(audit) => return cli::audit::run(audit).await,

@@ -110,6 +110,19 @@ const WALLS: &[(&str, &[&str])] = &[
             "crate::gateway",
         ],
     ),
+    // The verifier is the check on the ledger: it must not know its rules, and it works without a database.
+    (
+        "src/audit/file",
+        &[
+            "sqlx",
+            "tokio",
+            "async",
+            "keyledger_projections",
+            "crate::log",
+            "crate::ledger",
+            "crate::audit::tree",
+        ],
+    ),
     (
         "src/audit",
         &[

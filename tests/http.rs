@@ -2,6 +2,7 @@
 
 mod access;
 mod accounts;
+mod as_of;
 mod batch;
 pub mod client;
 mod corrections;

@@ -7,8 +7,10 @@
 )]
 
 mod architecture;
+mod audit;
 mod bad_inputs;
 mod browser;
+mod exports;
 mod gateway;
 mod harness;
 mod http;

@@ -38,12 +38,16 @@ pub struct Sealed(Box<str>);
 const SEALED_CHARS_MAX: usize = 64 << 10;
 
 impl Sealed {
-    pub fn parse(text: &str) -> Option<Sealed> {
-        let fits = (1..=SEALED_CHARS_MAX).contains(&text.len())
+    /// Whether a text may be one.
+    pub fn is_one(text: &str) -> bool {
+        (1..=SEALED_CHARS_MAX).contains(&text.len())
             && text
                 .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-        fits.then(|| Sealed(text.into()))
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    }
+
+    pub fn parse(text: &str) -> Option<Sealed> {
+        Sealed::is_one(text).then(|| Sealed(text.into()))
     }
 
     pub fn as_str(&self) -> &str {

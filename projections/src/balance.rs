@@ -9,10 +9,12 @@ use keyledger_events::{
     Recorded, Scopes, Timestamp,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{AccountTraits, Changes, FoldError, PlanChange, PlanRow, Rows, add};
 
 /// An account's sums, in micro-credits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountRow {
     pub account: AccountId,
     pub name: AccountName,
@@ -26,7 +28,7 @@ pub struct AccountRow {
 }
 
 /// What changes in an account's sums, in micro-credits.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountChange {
     pub granted: i64,
     pub charged: i64,
@@ -71,7 +73,7 @@ impl AccountChange {
 }
 
 /// A grant, with what became of it, in micro-credits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantRow {
     pub account: AccountId,
     pub grant: GrantId,
@@ -89,7 +91,7 @@ pub struct GrantRow {
 }
 
 /// What changes in a grant, in micro-credits.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantChange {
     /// What can still be held.
     pub remaining: i64,

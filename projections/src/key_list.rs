@@ -7,10 +7,12 @@ use keyledger_events::{
     SpendingLimit, Timestamp,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Changes, FoldError, Rows, add};
 
 /// A key as its customer sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRow {
     pub account: AccountId,
     pub key: KeyId,
@@ -37,7 +39,7 @@ pub struct KeyRow {
 }
 
 /// Uses that were refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Denied {
     /// The last day, UTC, on which one was written down, and how many on it.
     pub day: Timestamp,

@@ -2,10 +2,12 @@
 
 use keyledger_events::{AccountId, Period, PlanId, PlanStarted, Position, Recorded, Timestamp};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{BalanceChanges, FoldError, add};
 
 /// A plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanRow {
     pub account: AccountId,
     pub plan: PlanId,

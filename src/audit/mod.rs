@@ -7,8 +7,12 @@
 //!
 //! Not here: HTTP, views, rules.
 
+pub mod check;
+pub mod export;
+pub mod file;
 pub mod merkle;
 pub mod note;
+pub mod proof;
 pub mod sealer;
 pub mod tree;
 pub mod witness;

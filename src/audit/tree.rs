@@ -103,7 +103,8 @@ impl Tree {
         self.hashes(&nodes, size).await
     }
 
-    async fn roots(&self, ranges: &[Range<u64>], size: u64) -> Result<Vec<Hash>, TreeError> {
+    /// The roots over ranges of leaves of the tree of `size` leaves.
+    pub(in crate::audit) async fn roots(&self, ranges: &[Range<u64>], size: u64) -> Result<Vec<Hash>, TreeError> {
         let parts: Vec<Vec<Node>> = ranges.iter().cloned().map(merkle::whole_subtrees).collect();
         let nodes = parts.concat();
         let hashes = self.hashes(&nodes, size).await?;

@@ -7,6 +7,7 @@
 //!
 //! Not here: tuning, and tests; nothing fails for being slow.
 
+mod audit;
 mod bank;
 mod commands;
 mod disk;
@@ -33,6 +34,7 @@ mod workers;
 
 use std::time::Duration;
 
+pub use audit::{bench_key, commands_sealed, seal_and_prove};
 pub use commands::{commands, commands_among_others, cycles};
 pub use disk::disk;
 pub use figure::{CpuSplit, Figure};

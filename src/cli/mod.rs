@@ -8,6 +8,7 @@ pub mod dev;
 pub mod ready_file;
 pub mod rebuild;
 pub mod reconcile;
+pub mod replay;
 pub mod reprice;
 pub mod serve;
 pub mod signals;

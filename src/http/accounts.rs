@@ -7,9 +7,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::App;
 use super::answer::{Answered, Failure, List, found, refused};
-use super::extract::{Allowed, IdempotencyKey, InPath, InQuery, Json, Manage, One, Read};
+use super::as_of::{OneThen, state_then};
+use super::extract::{Allowed, IdempotencyKey, InPath, InQuery, Json, Manage, Read};
 use super::look::{list, read_cursor, wait_for};
 use super::place::Place;
+use super::problems;
 use super::words::{Least, Limit, Reference, Sought};
 use crate::clock;
 use crate::ledger::{AccountFacts, ChangeAccount, CloseAccount, OpenAccount};
@@ -225,19 +227,25 @@ pub(super) async fn list_accounts(
     Ok(Answered::found(Place { shard, position }, page))
 }
 
-/// Shows an account.
+/// Shows an account, as it is or as it was.
 ///
-/// 200 the account. 400 a position that is none. 404 no such account. 503 the view is behind `after`.
-#[utoipa::path(get, path = "/v1/accounts/{account}", tag = "accounts", params(One), responses(
+/// 200 the account. 400 a position that is none. 404 no such account, or not yet at `as_of`. 422 an `as_of` that is none. 503 the
+/// view is behind `after`.
+#[utoipa::path(get, path = "/v1/accounts/{account}", tag = "accounts", params(OneThen), responses(
     (status = 200, description = "The account.", body = AccountBody),
 ))]
 pub(super) async fn show_account(
     State(app): State<App>,
     _: Allowed<Read>,
     InPath(account): InPath<AccountId>,
-    InQuery(query): InQuery<One>,
+    InQuery(query): InQuery<OneThen>,
 ) -> Result<Answered<AccountBody>, Failure> {
     wait_for(&app, ViewName::Balance, query.after).await?;
+    if let Some(as_of) = query.as_of {
+        let then = state_then(&app, account, as_of).await?;
+        let row = then.account().ok_or_else(problems::internal)?;
+        return Ok(Answered::found(then.place, row.into()));
+    }
     let at = app.views.account(account).await?;
     found(app.views.shard(), at, Problem::unknown_account, |account, _| {
         account.into()

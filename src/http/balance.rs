@@ -7,9 +7,11 @@ use utoipa::ToSchema;
 
 use super::App;
 use super::answer::{Answered, Failure, found};
-use super::extract::{Allowed, InPath, InQuery, One, Read};
+use super::as_of::{OneThen, state_then};
+use super::extract::{Allowed, InPath, InQuery, Read};
 use super::look::wait_for;
 use super::place::Place;
+use super::problems;
 use crate::problem::Problem;
 use crate::views::{self, ViewName};
 
@@ -71,19 +73,25 @@ impl BalanceBody {
     }
 }
 
-/// Shows an account's balance.
+/// Shows an account's balance, of now or as it was.
 ///
-/// 200 the sums. 400 a position that is none. 404 no such account. 503 the view is behind `after`.
-#[utoipa::path(get, path = "/v1/accounts/{account}/balance", tag = "credits", params(One), responses(
+/// 200 the sums. 400 a position that is none. 404 no such account, or not yet at `as_of`. 422 an `as_of` that is none. 503 the view
+/// is behind `after`.
+#[utoipa::path(get, path = "/v1/accounts/{account}/balance", tag = "credits", params(OneThen), responses(
     (status = 200, description = "The sums.", body = BalanceBody),
 ))]
 pub(super) async fn show_balance(
     State(app): State<App>,
     _: Allowed<Read>,
     InPath(account): InPath<AccountId>,
-    InQuery(query): InQuery<One>,
+    InQuery(query): InQuery<OneThen>,
 ) -> Result<Answered<BalanceBody>, Failure> {
     wait_for(&app, ViewName::Balance, query.after).await?;
+    if let Some(as_of) = query.as_of {
+        let then = state_then(&app, account, as_of).await?;
+        let balance = then.balance().ok_or_else(problems::internal)?;
+        return Ok(Answered::found(then.place, BalanceBody::new(balance, then.place)));
+    }
     let at = app.views.balance(account).await?;
     found(app.views.shard(), at, Problem::unknown_account, BalanceBody::new)
 }

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use keyledger_events::{Position, Shard, leaf_hash};
+use keyledger_events::{Position, Shard};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -14,6 +14,7 @@ use super::place::Place;
 use super::words::Limit;
 use super::{App, cursor, problems};
 use crate::audit::merkle::Hash;
+use crate::audit::proof::{Proof, prove};
 use crate::audit::tree::{SealedCheckpoint, StoreError, TreeError};
 use crate::problem::Problem;
 
@@ -91,9 +92,9 @@ pub(super) struct ConsistencyBody {
     proof: Vec<String>,
 }
 
-fn body(app: &App, sealed: &SealedCheckpoint) -> CheckpointBody {
+fn body(shard: Shard, sealed: &SealedCheckpoint) -> CheckpointBody {
     CheckpointBody {
-        shard: app.tree.shard().0,
+        shard: shard.0,
         size: sealed.size,
         root: STANDARD.encode(sealed.root),
         note: sealed.whole_note(),
@@ -169,7 +170,7 @@ pub(super) async fn list_checkpoints(
         .last()
         .filter(|_| more)
         .and_then(|last| cursor::write(SCOPE, &last.size));
-    let items = found.iter().map(|sealed| body(&app, sealed)).collect();
+    let items = found.iter().map(|sealed| body(app.tree.shard(), sealed)).collect();
     Ok(Answered::plain(CheckpointsBody { items, next_cursor }))
 }
 
@@ -195,7 +196,10 @@ pub(super) async fn latest_checkpoint(
 ) -> Result<Answered<CheckpointBody>, Failure> {
     in_this_log(&app, query.shard)?;
     let latest = newest(&app).await?;
-    Ok(Answered::found(place(&app, latest.size), body(&app, &latest)))
+    Ok(Answered::found(
+        place(&app, latest.size),
+        body(app.tree.shard(), &latest),
+    ))
 }
 
 async fn newest(app: &App) -> Result<SealedCheckpoint, Problem> {
@@ -241,22 +245,27 @@ pub(super) async fn prove_inclusion(
         Some(size) => of_size(&app, "size", size).await?,
         None => newest(&app).await?,
     };
-    let index = query
-        .position
-        .checked_sub(1)
-        .filter(|index| *index < sealed.size)
-        .ok_or_else(problems::not_sealed)?;
-    let (path, stored) = tokio::join!(app.tree.inclusion(index, sealed.size), app.log.read(Position(index), 1));
-    let stored = stored?.into_iter().next().ok_or_else(problems::internal)?;
-    let event = String::from_utf8(stored.body).map_err(|_| problems::internal())?;
-    let proof = InclusionBody {
-        position: query.position,
-        leaf: STANDARD.encode(leaf_hash(event.as_bytes())),
-        event,
-        path: texts(&path.map_err(Problem::from)?),
-        checkpoint: body(&app, &sealed),
-    };
-    Ok(Answered::found(place(&app, sealed.size), proof))
+    let place = place(&app, sealed.size);
+    let proof = prove(&app.tree, Position(query.position), sealed)
+        .await
+        .map_err(Problem::from)?;
+    let proof = proof.ok_or_else(problems::not_sealed)?;
+    Ok(Answered::found(place, inclusion(app.tree.shard(), &proof)?))
+}
+
+fn inclusion(shard: Shard, proof: &Proof) -> Result<InclusionBody, Problem> {
+    Ok(InclusionBody {
+        position: proof.position.0,
+        leaf: STANDARD.encode(proof.leaf),
+        event: String::from_utf8(proof.event.clone()).map_err(|_| problems::internal())?,
+        path: texts(&proof.path),
+        checkpoint: body(shard, &proof.checkpoint),
+    })
+}
+
+/// A proof as `GET /v1/proofs/inclusion` answers with it.
+pub(crate) fn inclusion_json(shard: Shard, proof: &Proof) -> Option<String> {
+    serde_json::to_string(&inclusion(shard, proof).ok()?).ok()
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -297,8 +306,8 @@ pub(super) async fn prove_consistency(
     let proof = app.tree.consistency(from.size, to.size).await.map_err(Problem::from)?;
     let place = place(&app, to.size);
     let proof = ConsistencyBody {
-        from: body(&app, &from),
-        to: body(&app, &to),
+        from: body(app.tree.shard(), &from),
+        to: body(app.tree.shard(), &to),
         proof: texts(&proof),
     };
     Ok(Answered::found(place, proof))

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::{IntoParams, ToSchema};
 
 use super::answer::{Answered, Failure, List, found, refused};
+use super::as_of::{AsOf, state_then};
 use super::extract::{Allowed, IdempotencyKey, InPath, InQuery, Json, Manage, Read};
 use super::key_limits::{self, KeyRateLimit, KeySpendingLimit};
 use super::look::{list, read_cursor, wait_for_list};
@@ -146,6 +147,9 @@ pub(super) struct KeyPage {
     /// Answer only from a view that has reached this place of the log; a `Ledger-Position` that you were given, such as `0:812`.
     #[param(value_type = Option<String>, pattern = "^[0-9]+:[0-9]+$")]
     after: Option<Place>,
+    /// As they were at this time, or after the event at this position, such as `2026-11-24T14:03:07Z` or `0:812`.
+    #[param(value_type = Option<String>)]
+    as_of: Option<AsOf>,
 }
 
 /// A key. Never its text.
@@ -338,9 +342,9 @@ pub(super) async fn create_key(
     Ok(([(CACHE_CONTROL, "no-store")], answered))
 }
 
-/// Lists an account's keys, the newest first.
+/// Lists an account's keys, the newest first, as they are or as they were.
 ///
-/// 200 a page. 400 a cursor or a position that is none. 404 no such account. 422 a parameter is not acceptable. 503 the
+/// 200 a page. 400 a cursor or a position that is none. 404 no such account, or not yet at `as_of`. 422 a parameter is not acceptable. 503 the
 /// view is behind `after`.
 #[utoipa::path(get, path = "/v1/accounts/{account}/keys", tag = "keys", params(KeyPage), responses(
     (status = 200, description = "A page.", body = List<KeyBody>),
@@ -356,10 +360,19 @@ pub(super) async fn list_keys(
         state: shown.state(),
         name: page.name.map(String::from),
     };
-    let scope = format!("keys {account} {search:?}");
+    let scope = format!(
+        "keys {account} {search:?}{}",
+        page.as_of.map(|as_of| format!(" {as_of:?}")).unwrap_or_default()
+    );
     let cursor = read_cursor(page.cursor.as_deref(), &scope)?;
     let limit = page.limit.unwrap_or(Limit::DEFAULT).get();
     wait_for_list(&app, ViewName::KeyList, page.after).await?;
+    if let Some(as_of) = page.as_of {
+        let then = state_then(&app, account, as_of).await?;
+        let keys = then.keys(&search, limit, cursor);
+        let body = list(keys, &scope, |key| KeyBody::seen(key, then.moment));
+        return Ok(Answered::found(then.place, body));
+    }
     let now = clock::now();
     let at = app.views.keys_found(account, &search, now, limit, cursor).await?;
     found(app.views.shard(), at, Problem::unknown_account, |rows, _| {

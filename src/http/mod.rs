@@ -9,6 +9,7 @@
 
 mod accounts;
 mod answer;
+mod as_of;
 mod balance;
 mod batch;
 mod charges;
@@ -56,6 +57,7 @@ use std::sync::Arc;
 use keyledger_events::KeyPrefix;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+pub(crate) use checkpoints::inclusion_json;
 pub(crate) use fresh_texts::FreshTexts;
 pub use measure::measure;
 pub(crate) use place::Place;

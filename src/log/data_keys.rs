@@ -138,20 +138,21 @@ impl Log {
     }
 }
 
-/// Opens an event with its account's data key. Without one what was sealed is gone.
+/// Opens an event with its account's data key. Without one what was sealed is gone; and what another key sealed, in a log that was
+/// brought here without its keys, is too.
 pub(crate) fn opened(recorded: &mut Recorded, key: Option<&DataKeyFound>) -> Result<(), ReadError> {
     match key {
-        Some(DataKeyFound::There(key)) => personal::open(recorded, key).map_err(|error| {
-            tracing::error!(position = %recorded.position, %error, "an event cannot be opened");
-            ReadError::Corrupt {
-                what: "an event that cannot be opened",
+        Some(DataKeyFound::There(key)) => {
+            if let Err(error) = personal::open(recorded, key) {
+                tracing::error!(position = %recorded.position, %error, "what an event says of people shows as erased");
+                recorded.event.erase();
             }
-        }),
+        }
         Some(DataKeyFound::Erased) | None => {
             if recorded.sealed.is_some() {
                 recorded.event.erase();
             }
-            Ok(())
         }
     }
+    Ok(())
 }

@@ -9,12 +9,15 @@
 
 mod append;
 mod births;
+mod columns;
 mod data_keys;
+mod exported;
 mod history;
 mod lead;
 mod moments;
 mod placed;
 mod read;
+mod replay_marks;
 mod snapshots;
 mod span;
 mod statement_marks;
@@ -32,12 +35,14 @@ use tokio::sync::Mutex;
 use turn::Pen;
 
 pub use append::{AppendError, Batch};
+pub use columns::Columns;
 pub use data_keys::DataKeyFound;
 pub(crate) use data_keys::opened;
 pub use history::{History, HistorySearch, LOOKED_AT_MAX};
 pub use lead::{Candidate, Heard, Lead};
 pub use placed::Placed;
 pub use read::{AccountHistory, Stored};
+pub use replay_marks::ReplayMark;
 pub use snapshots::Snapshot;
 pub use span::Span;
 pub(crate) use statement_marks::STATEMENT_MARKS_FORMAT;

@@ -2,6 +2,7 @@
 
 use keyledger_events::{AccountId, Position, Seq};
 use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::{Log, ReadError, bigint, in_time, position};
@@ -13,6 +14,17 @@ pub struct Snapshot {
     pub seq: Seq,
     pub position: Position,
     pub state: Vec<u8>,
+}
+
+fn snapshot(row: &PgRow) -> Result<Snapshot, ReadError> {
+    let account: Uuid = row.try_get("account_id")?;
+    let seq: i64 = row.try_get("seq")?;
+    Ok(Snapshot {
+        account: AccountId::from_bytes(account.into_bytes()),
+        seq: Seq(seq.unsigned_abs()),
+        position: position(row.try_get("position")?)?,
+        state: row.try_get("state")?,
+    })
 }
 
 impl Log {
@@ -32,18 +44,30 @@ impl Log {
             .bind(format)
             .fetch_all(&self.pool)
             .await?;
-            rows.iter()
-                .map(|row| {
-                    let account: Uuid = row.try_get("account_id")?;
-                    let seq: i64 = row.try_get("seq")?;
-                    Ok(Snapshot {
-                        account: AccountId::from_bytes(account.into_bytes()),
-                        seq: Seq(seq.unsigned_abs()),
-                        position: position(row.try_get("position")?)?,
-                        state: row.try_get("state")?,
-                    })
-                })
-                .collect()
+            rows.iter().map(snapshot).collect()
+        })
+        .await
+    }
+
+    /// At most `limit` snapshots of this form, of the accounts after one, by account.
+    pub async fn snapshots_after(
+        &self,
+        after: Option<AccountId>,
+        limit: u32,
+        format: i32,
+    ) -> Result<Vec<Snapshot>, ReadError> {
+        in_time(async {
+            let rows = sqlx::query(
+                "select account_id, seq, position, state from account_snapshots
+                 where shard = $1 and format = $2 and ($3::uuid is null or account_id > $3) order by account_id limit $4",
+            )
+            .bind(self.shard_column())
+            .bind(format)
+            .bind(after.map(|account| Uuid::from_bytes(account.to_bytes())))
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+            rows.iter().map(snapshot).collect()
         })
         .await
     }

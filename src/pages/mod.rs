@@ -36,6 +36,7 @@ use keyledger_events::KeyPrefix;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::audit::tree::Tree;
 use crate::config::PagesConfig;
 use crate::http::{Place, measure};
 use crate::ledger::Ledger;
@@ -55,6 +56,8 @@ pub use operator::{Lookout, LookoutError, ProjectionStanding, RelayStanding, Sha
 pub struct PagesOptions {
     pub ledger: Ledger,
     pub log: Log,
+    /// What is sealed of the log.
+    pub tree: Tree,
     pub views: Views,
     pub prices: Shelf,
     pub sessions: Sessions,
@@ -131,6 +134,7 @@ fn account_pages() -> Router<Pages> {
         .route("/activity", get(activity::list))
         .route("/activity/{event}", get(activity::show))
         .route("/activity/{event}/document", get(activity::document))
+        .route("/activity/{event}/proof", get(activity::proof))
         .route("/live", get(live::live))
         .route("/assets/{name}", get(assets::serve))
         .fallback(|| async { Fault::NotFound })

@@ -34,6 +34,7 @@ use crate::log::{Log, open_pool, service_options};
 use crate::pages::{self, PagesOptions};
 use crate::projector::{Projector, ProjectorHandle, ProjectorOptions};
 use crate::relay::{Relay, RelayHandle, RelayOptions};
+use crate::replay;
 use crate::requests::Requests;
 use crate::sessions::Sessions;
 use crate::shelf::Shelf;
@@ -212,6 +213,7 @@ impl Service {
         denials::start(ledger.clone(), faces.clone());
         if options.roles.projector {
             sweeper::start(ledger.clone(), views.clone(), tokens.clone(), rest.clone());
+            tokio::spawn(replay::keep_marks(work_log.clone(), rest.clone()));
         }
 
         let receivers = if options.roles.webhooks {
@@ -300,6 +302,7 @@ impl Service {
                 };
                 let pages = PagesOptions {
                     ledger: ledger.clone(),
+                    tree: Tree::new(reading_log.clone(), TileStore::new(queries.clone(), shard)),
                     log: reading_log,
                     views: views.clone(),
                     prices,

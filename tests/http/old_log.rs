@@ -28,6 +28,11 @@ const LOGS: &[(&str, &str)] = &[
         include_str!("../golden/log-2.ndjson"),
         include_str!("../golden/log-2.json"),
     ),
+    // With what it says of people sealed.
+    (
+        include_str!("../golden/log-3.ndjson"),
+        include_str!("../golden/log-3.json"),
+    ),
 ];
 
 fn events(log: &str) -> Vec<Recorded> {

@@ -174,6 +174,7 @@ impl Stage {
         let pages = PagesOptions {
             ledger: app.ledger.clone(),
             log: harness.log(),
+            tree: harness.tree(),
             views: harness.views(),
             prices: shelf,
             sessions,

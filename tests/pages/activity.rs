@@ -165,6 +165,42 @@ async fn each_line_opens_its_event_as_it_stands_in_the_log() {
 }
 
 #[tokio::test]
+async fn an_event_has_its_proof_on_its_page_as_soon_as_it_is_sealed() {
+    use keyledger::audit::merkle::{Hash, includes};
+
+    let stage = Stage::open().await;
+    let (account, _) = stage.customer("100").await;
+    let ada = Browser::inside(&stage, &account).await;
+    let position = log_of(&stage, &account).await[0]["position"].as_u64().unwrap();
+    let path = format!("/portal/activity/{position}");
+    assert!(read(&ada.page(&path).await).contains("Not sealed yet"));
+    assert_eq!(ada.get(&format!("{path}/proof")).await.status, 404);
+    let head = stage.harness.log().head().await.unwrap().position;
+    let _state = crate::audit::tiles::seal(&stage, head).await;
+    let page = ada.page(&path).await;
+    let file = ada.get(&format!("{path}/proof")).await;
+    let proof: Value = serde_json::from_str(&file.text).unwrap();
+    let hash = |text: &Value| -> Hash {
+        use base64::Engine as _;
+        let bytes = base64::engine::general_purpose::STANDARD.decode(text.as_str().unwrap());
+        bytes.unwrap().try_into().unwrap()
+    };
+    let note = proof["checkpoint"]["note"].as_str().unwrap();
+    let sealed = crate::audit::stage::believed(note, &crate::audit::stage::verifier(1));
+    let leaf = keyledger_events::leaf_hash(proof["event"].as_str().unwrap().as_bytes());
+    let hashes: Vec<Hash> = proof["path"].as_array().unwrap().iter().map(hash).collect();
+    assert!(includes(&sealed.root, sealed.size, position - 1, leaf, &hashes));
+    assert!(page.contains("proof-file") && read(&page).contains(proof["leaf"].as_str().unwrap()));
+    let other = stage.account().await;
+    let event = &log_of(&stage, &other).await[0]["position"];
+    assert_eq!(
+        ada.get(&format!("/portal/activity/{event}/proof")).await.status,
+        404,
+        "another account's"
+    );
+}
+
+#[tokio::test]
 async fn another_accounts_event_is_no_event_here() {
     let stage = Stage::open().await;
     let (account, _) = stage.customer("10").await;

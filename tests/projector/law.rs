@@ -10,11 +10,13 @@ use keyledger::clock;
 use keyledger::ledger::{Account, Ledger, OpenAccount, Payer, Price, ReserveCredits, Usage};
 use keyledger::log::Log;
 use keyledger::projector::{View, check_views, rebuild};
+use keyledger::replay::{Marks, replayed};
 use keyledger_events::{
-    AccountId, AccountName, Credits, Endpoint, Event, KeyDigest, KeyId, PlanId, Position, Recorded, ReservationId,
+    AccountId, AccountName, Credits, Endpoint, Event, KeyDigest, KeyId, PlanId, Position, Recorded, ReservationId, Seq,
 };
 
 use super::{level, project};
+use crate::exports::sealed::Sealed;
 use crate::harness::Harness;
 use crate::ledger::customer::{by_system, create_key, credits};
 use chance::Dice;
@@ -255,5 +257,129 @@ async fn a_hundred_thousand_commands_add_up_to_the_micro_credit_with_views_rebui
     for (view, outcome) in check_views(harness.owner_url(), &View::ALL, |_, _| {}).await.unwrap() {
         let checked = outcome.unwrap();
         assert_eq!((checked.rows_different, checked.first), (0, None), "{view}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_of_what_chance_did_is_good_to_two_verifiers_and_comes_to_what_the_ledger_has() {
+    let harness = Harness::start().await;
+    let sealed = Sealed::start(&harness).await;
+    let mut world = World::open(&harness).await;
+    world.commands(4 * TOGETHER).await;
+    // What was due since is in the log then.
+    for account in world.order.clone() {
+        world.believed(account).await;
+    }
+    world.read_on().await;
+    sealed.level().await;
+    let told = sealed.good(&["--shard", "0"], "shard").await;
+    let sum = |of: fn(&Account) -> i64| -> String {
+        let sum: i64 = world.people.values().map(|person| of(&person.state)).sum();
+        Credits::from_micros(sum).unwrap().to_string()
+    };
+    let of_ledger = [
+        ("granted", sum(|account| account.totals.granted.micros())),
+        ("charged", sum(|account| account.totals.charged.micros())),
+        ("refunded", sum(|account| account.totals.refunded.micros())),
+        ("expired", sum(|account| account.totals.expired.micros())),
+        ("corrected", sum(|account| account.totals.corrected.micros())),
+        ("reserved", sum(|account| account.totals.reserved.micros())),
+        ("available", sum(|account| account.available().micros())),
+    ];
+    for (name, amount) in of_ledger {
+        assert_eq!(told["balance"][name], amount, "{name}");
+    }
+    for account in &world.order[..3] {
+        let told = sealed
+            .good(&["--account", &account.to_string()], &account.to_string())
+            .await;
+        let available = world.people[account].state.available().to_string();
+        assert_eq!(told["balance"]["available"], available, "{account}");
+    }
+}
+
+/// Marks are a shortcut: with and without them, at any place, it is the same account, and now it is what the views show.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_history_is_the_same_from_its_marks_and_from_its_beginning() {
+    let harness = Harness::start().await;
+    project(&harness, None);
+    let (ledger, log) = (harness.ledger(), harness.log());
+    let customer = crate::ledger::customer::Customer::open(&ledger, "10000").await;
+    for _ in 0..4 {
+        let requests = (0..300).map(async |_| {
+            let held = customer.reserve_fresh(&ledger).await.unwrap().reply.reservation;
+            customer.charge(&ledger, held).await.unwrap();
+        });
+        join_all(requests).await;
+    }
+    let account = customer.account;
+    let last = log
+        .seq_at_position(account, log.head().await.unwrap().position)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(last.0 > 3_600);
+    for seq in [1, 2, 3, 999, 1_000, 1_001, 2_500, 3_003, last.0].map(Seq) {
+        let whole = replayed(&log, account, seq, Marks::Ignored).await.unwrap().unwrap();
+        for _ in 0..2 {
+            let shortcut = replayed(&log, account, seq, Marks::Left).await.unwrap().unwrap();
+            assert_eq!(shortcut, whole, "{seq}");
+        }
+        assert_eq!(whole.seq, seq);
+    }
+    let mark = log.replay_mark(account, last).await.unwrap().unwrap();
+    assert!(mark.seq.0 > 3_000, "{}", mark.seq);
+    // One that cannot be read, or says it is elsewhere, is passed over.
+    let mut owner = harness.owner().await;
+    for spoilt in ["state = 'x'", "seq = seq - 1"] {
+        let spoil = format!("update replay_marks set {spoilt} where seq > 3000");
+        sqlx::query(sqlx::AssertSqlSafe(spoil))
+            .execute(&mut owner)
+            .await
+            .unwrap();
+        let whole = replayed(&log, account, last, Marks::Ignored).await.unwrap();
+        assert_eq!(
+            replayed(&log, account, last, Marks::Left).await.unwrap(),
+            whole,
+            "{spoilt}"
+        );
+    }
+    level(&harness).await;
+    let seen = harness.views().balance(account).await.unwrap().value.unwrap();
+    let state = replayed(&log, account, last, Marks::Left).await.unwrap().unwrap();
+    let then = state.balance().unwrap();
+    assert_eq!(
+        (then.available, then.charged, then.granted, then.reserved),
+        (seen.available, seen.charged, seen.granted, seen.reserved)
+    );
+    let key = harness.views().key(account, customer.key).await.unwrap().value.unwrap();
+    let of_then = state.key(customer.key).unwrap();
+    assert_eq!(
+        (of_then.uses, of_then.last_used_at),
+        (i64::try_from(key.uses).unwrap(), key.last_used_at)
+    );
+}
+
+/// Of every account that chance made, at some of its events.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_chance_did_is_replayed_to_what_the_ledger_has() {
+    let harness = Harness::start().await;
+    let mut world = World::open(&harness).await;
+    world.commands(2 * TOGETHER).await;
+    for (account, person) in &world.people {
+        let state = replayed(&world.log, *account, person.state.seq, Marks::Left)
+            .await
+            .unwrap()
+            .unwrap();
+        let balance = state.balance().unwrap();
+        assert_eq!(balance.available, person.state.available(), "{account}");
+        assert_eq!(balance.reserved, person.state.totals.reserved, "{account}");
+        let alive = state.keys().filter(|key| key.deleted.is_none()).count();
+        assert_eq!(alive, person.keys.len(), "{account}");
+        let written = serde_json::to_vec(&state).unwrap();
+        assert_eq!(
+            serde_json::from_slice::<keyledger::replay::AccountState>(&written).unwrap(),
+            state
+        );
     }
 }

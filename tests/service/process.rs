@@ -147,6 +147,22 @@ impl Site {
         self.serve_in("all", "info", &clock).await
     }
 
+    /// Starts a service that is to end by itself, and gives what it says.
+    pub async fn refuses_to_start(&self) -> String {
+        let output = Command::new(KEYLEDGER)
+            .args(["serve", "--http", "127.0.0.1:0", "--gateway", "127.0.0.1:0"])
+            .arg("--config")
+            .arg(&self.config)
+            .args(["--stream-prefix", &self.harness.name])
+            .env("DATABASE_URL", self.harness.owner_url())
+            .kill_on_drop(true)
+            .output();
+        let output = tokio::time::timeout(std::time::Duration::from_secs(30), output).await;
+        let output = output.expect("it ends").unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    }
+
     async fn serve_in(&self, roles: &str, level: &str, variables: &[(&str, String)]) -> Service {
         let number = self.started.get() + 1;
         self.started.set(number);

@@ -210,6 +210,30 @@ impl TileStore {
         .await
     }
 
+    /// The hashes of full tiles, by level and index, in their order; `None` where one is not there.
+    pub async fn tiles(&self, names: &[(u8, u64)]) -> Result<Vec<Option<Vec<Hash>>>, StoreError> {
+        let levels: Vec<i16> = names.iter().map(|(level, _)| i16::from(*level)).collect();
+        let indices: Vec<i64> = names.iter().map(|(_, index)| bigint(*index)).collect();
+        in_time(async {
+            let rows = sqlx::query(
+                "select t.hashes from unnest($2::smallint[], $3::bigint[]) with ordinality as w (level, index, n)
+                 left join audit_tiles t on t.shard = $1 and t.level = w.level and t.index = w.index
+                 order by w.n",
+            )
+            .bind(self.shard_column())
+            .bind(&levels)
+            .bind(&indices)
+            .fetch_all(&self.pool)
+            .await?;
+            let hashes = |row: &PgRow| match row.try_get::<Option<&[u8]>, _>("hashes")? {
+                None => Ok(None),
+                Some(bytes) => bytes.chunks(32).map(hash).collect::<Result<_, _>>().map(Some),
+            };
+            rows.iter().map(hashes).collect()
+        })
+        .await
+    }
+
     /// Writes full tiles. Those that are there already stay: somebody else made them.
     pub async fn keep(&self, tiles: &[FullTile]) -> Result<(), StoreError> {
         let columns = Columns::of(tiles);

@@ -1,6 +1,7 @@
 //! `keyledger bench`: measures on servers of its own that really write to disk, unless it is given a database.
 
 mod among_others;
+mod audit;
 mod gateway;
 mod ground;
 mod pages;
@@ -47,6 +48,8 @@ enum What {
     Rebuild(Common),
     /// A start before a long log: time to ready, memory, commands for accounts that are not in memory, a key's history
     Start(start::StartArgs),
+    /// What sealing costs a load, how fast a log is sealed, how soon an event is proven
+    Audit(audit::AuditArgs),
     /// How soon the customer's pages answer when an account has very many keys and a long history
     Pages(pages::PagesArgs),
     /// Yardstick: rows and indexes as the log's, a thousand a statement, nothing else
@@ -128,6 +131,7 @@ pub async fn run(bench: Bench) -> anyhow::Result<()> {
         Some(What::Project(asked)) => one(Single::Project, asked).await,
         Some(What::Rebuild(asked)) => one(Single::Rebuild, asked).await,
         Some(What::Start(asked)) => start::run(asked).await,
+        Some(What::Audit(asked)) => audit::run(asked).await,
         Some(What::Pages(asked)) => pages::run(asked).await,
         Some(What::Limit(asked)) => one(Single::Limit, asked).await,
         Some(What::HandSql(asked)) => one(Single::HandSql, asked).await,

@@ -15,6 +15,6 @@ mod words;
 pub(super) use line::{DataKeys, Line, decoded};
 pub(super) use list::list;
 pub(super) use sentence::Word;
-pub(super) use show::{document, show};
+pub(super) use show::{document, proof, show};
 pub(super) use system::of_the_system;
 pub(super) use why::why_denied;

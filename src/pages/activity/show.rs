@@ -3,14 +3,18 @@
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
-use keyledger_events::{AccountId, Actor, Position, Recorded};
+use keyledger_events::{AccountId, Actor, Position, Recorded, Timestamp};
 
 use super::line::{By, Line, Networks, decoded, reservation};
 use super::names::Names;
 use super::pretty::pretty;
 use super::sentence::Word;
+use crate::audit::proof::{Proof, prove};
+use crate::audit::tree::TreeError;
 use crate::clock;
 use crate::log::Placed;
 use crate::pages::Pages;
@@ -18,6 +22,7 @@ use crate::pages::arriving::Arriving;
 use crate::pages::dress::page;
 use crate::pages::fault::Fault;
 use crate::pages::frame::{Around, Frame, Root};
+use crate::pages::moment::{Moment, thousands};
 
 #[derive(Template)]
 #[template(path = "event.html")]
@@ -32,6 +37,8 @@ struct EventPage<'a> {
     exact: String,
     older: Option<Position>,
     newer: Option<Position>,
+    /// `None`: no checkpoint covers it yet.
+    sealed: Option<Sealed>,
 }
 
 impl EventPage<'_> {
@@ -43,6 +50,42 @@ impl EventPage<'_> {
     fn actor(&self) -> Actor {
         self.recorded.actor
     }
+}
+
+/// Why it can be believed that the event was always so.
+struct Sealed {
+    leaf: String,
+    path: Vec<String>,
+    /// The signed note.
+    note: String,
+    size: String,
+    when: Moment,
+}
+
+impl Sealed {
+    fn new(proof: &Proof, now: Timestamp) -> Sealed {
+        Sealed {
+            leaf: STANDARD.encode(proof.leaf),
+            path: proof.path.iter().map(|hash| STANDARD.encode(hash)).collect(),
+            note: proof.checkpoint.whole_note(),
+            size: thousands(proof.checkpoint.size),
+            when: Moment::new(proof.checkpoint.made_at, now),
+        }
+    }
+}
+
+/// The event under the newest checkpoint, where that covers it. A tree that cannot be read is no reason to show nothing.
+async fn proven(pages: &Pages, position: Position) -> Result<Option<Proof>, Fault> {
+    let found = async {
+        let Some(latest) = pages.tree.store().latest().await? else {
+            return Ok(None);
+        };
+        prove(&pages.tree, position, latest).await
+    };
+    found.await.map_err(|error: TreeError| {
+        tracing::warn!(%error, "an event could not be proven");
+        Fault::Unavailable
+    })
 }
 
 /// An event of the account's own. 404 another account's, or none.
@@ -64,14 +107,16 @@ pub(in crate::pages) async fn show(
     root: Root,
     Path(text): Path<String>,
 ) -> Result<Response, Fault> {
-    let (viewer, (around, placed, data_keys)) = arriving
+    let (viewer, (around, placed, proof, data_keys)) = arriving
         .reads(async |account| {
             let (around, placed, data_keys) = tokio::join!(
                 Around::of(&pages, account),
                 own(&pages, account, &text),
                 pages.log.data_keys(std::slice::from_ref(&account)),
             );
-            Ok((around?, placed?, data_keys?))
+            let placed = placed?;
+            let proof = proven(&pages, placed.event.position).await?;
+            Ok((around?, placed, proof, data_keys?))
         })
         .await?;
     let [recorded] = <[Recorded; 1]>::try_from(decoded(std::slice::from_ref(&placed.event), &data_keys)?)
@@ -100,6 +145,7 @@ pub(in crate::pages) async fn show(
         exact,
         older: placed.older,
         newer: placed.newer,
+        sealed: proof.as_ref().map(|proof| Sealed::new(proof, now)),
         recorded,
     };
     page(StatusCode::OK, &shown)
@@ -116,4 +162,25 @@ pub(in crate::pages) async fn document(
     let name = HeaderValue::from_str(&name).map_err(|_| Fault::Internal)?;
     let kind = HeaderValue::from_static("application/cloudevents+json");
     Ok(([(CONTENT_TYPE, kind), (CONTENT_DISPOSITION, name)], placed.event.body).into_response())
+}
+
+/// The proof that the event is in the log, to keep: JSON, with the event and a signed checkpoint. 200. 401 no session. 404
+/// no such event of this account, or it is not sealed yet.
+pub(in crate::pages) async fn proof(
+    State(pages): State<Pages>,
+    arriving: Arriving,
+    Path(text): Path<String>,
+) -> Result<Response, Fault> {
+    let (_, proof) = arriving
+        .reads(async |account| {
+            let placed = own(&pages, account, &text).await?;
+            proven(&pages, placed.event.position).await
+        })
+        .await?;
+    let proof = proof.ok_or(Fault::NotFound)?;
+    let name = format!("attachment; filename=\"event-{}-proof.json\"", proof.position);
+    let name = HeaderValue::from_str(&name).map_err(|_| Fault::Internal)?;
+    let json = crate::http::inclusion_json(pages.tree.shard(), &proof).ok_or(Fault::Internal)?;
+    let kind = HeaderValue::from_static("application/json");
+    Ok(([(CONTENT_TYPE, kind), (CONTENT_DISPOSITION, name)], json).into_response())
 }

@@ -1,0 +1,164 @@
+//! From the first event to the last, a page at a time.
+
+use std::collections::HashMap;
+
+use keyledger_events::{AccountId, Position, Recorded, Seq, Timestamp, leaf_hash};
+
+use super::sealed::Seals;
+use super::{CheckError, CheckOptions, Checked};
+use crate::audit::tree::{Edge, FullTile};
+use crate::log::{Columns, Stored};
+
+const PAGE: u32 = 10_000;
+
+/// What the events so far came to.
+struct Walk<'a> {
+    options: &'a CheckOptions,
+    checked: Checked,
+    edge: Edge,
+    seals: Seals<'a>,
+    seqs: HashMap<AccountId, Seq>,
+    time: Timestamp,
+}
+
+pub(super) async fn walk(options: &CheckOptions, mut progress: impl FnMut(u64, u64)) -> Result<Checked, CheckError> {
+    let head = options.tree.log().head().await?.position.0;
+    let mut walk = Walk {
+        options,
+        checked: Checked {
+            last_good: head,
+            ..Checked::default()
+        },
+        edge: Edge::default(),
+        seals: Seals::new(options),
+        seqs: HashMap::new(),
+        time: Timestamp::EPOCH,
+    };
+    while walk.edge.size() < head {
+        if !walk.page(head).await? {
+            break;
+        }
+        progress(walk.edge.size(), head);
+    }
+    walk.end(head).await
+}
+
+impl Walk<'_> {
+    /// Looks at the next page; `false` where the log cannot be followed any further.
+    async fn page(&mut self, head: u64) -> Result<bool, CheckError> {
+        let log = self.options.tree.log();
+        let after = Position(self.edge.size());
+        let last = Position(head.min(after.0 + u64::from(PAGE)));
+        let limit = u32::try_from(last.0 - after.0).unwrap_or(PAGE);
+        let (stored, columns) = tokio::join!(log.read(after, limit), log.columns(after, last));
+        let (stored, columns) = (stored?, columns?);
+        let mut columns = columns.into_iter().peekable();
+        let mut tiles = Vec::new();
+        let mut whole = true;
+        for event in &stored {
+            let expected = self.edge.size() + 1;
+            if event.position.0 != expected {
+                whole = false;
+                break;
+            }
+            let of_event = columns.next_if(|columns| columns.position == event.position);
+            self.event(event, of_event.as_ref());
+            self.edge.push(leaf_hash(&event.body), |tile| tiles.push(tile));
+            self.seals.at(&self.edge, &mut self.checked).await?;
+        }
+        self.compare(&tiles).await?;
+        if whole && self.edge.size() == last.0 {
+            return Ok(true);
+        }
+        self.missing(head).await?;
+        Ok(false)
+    }
+
+    /// One event by itself, and after those before it.
+    fn event(&mut self, event: &Stored, columns: Option<&Columns>) {
+        let position = event.position.0;
+        self.checked.events += 1;
+        let recorded = match Recorded::decode(&event.body) {
+            Ok(recorded) => recorded,
+            Err(error) => {
+                return self
+                    .checked
+                    .find(Some(position), format!("the event cannot be read: {error}"));
+            }
+        };
+        if recorded.position != event.position || recorded.shard != self.options.tree.shard() {
+            let says = format!("{}:{}", recorded.shard, recorded.position);
+            self.checked
+                .find(Some(position), format!("the event says that it stands at {says}"));
+        }
+        if let Some(column) = columns.and_then(|columns| columns.differs_from(&recorded)) {
+            let what = format!("the column {column} is not what the event says");
+            self.checked.find(Some(position), what);
+        }
+        let seq = self.seqs.entry(recorded.account).or_insert(Seq::START);
+        if recorded.seq != seq.next() {
+            let what = format!("{} has number {} after {seq}", recorded.account, recorded.seq);
+            self.checked.find(Some(position), what);
+        }
+        *seq = recorded.seq;
+        if recorded.time < self.time {
+            self.checked
+                .find(Some(position), "its time is before that of the event before it");
+        }
+        self.time = self.time.max(recorded.time);
+    }
+
+    /// Tiles that are kept must be those that the events give.
+    async fn compare(&mut self, tiles: &[FullTile]) -> Result<(), CheckError> {
+        let names: Vec<(u8, u64)> = tiles.iter().map(|tile| (tile.level, tile.index)).collect();
+        let kept = self.options.tree.store().tiles(&names).await?;
+        for (tile, kept) in tiles.iter().zip(kept) {
+            let Some(kept) = kept else {
+                self.seals.unkept(tile);
+                continue;
+            };
+            let differs = tile.hashes.iter().zip(&kept).position(|(ours, theirs)| ours != theirs);
+            if let Some(at) = differs {
+                let at = u64::try_from(at).unwrap_or(0);
+                let first = (tile.index * 256 + at) << (tile.level * 8);
+                let what = format!(
+                    "hash {at} of tile {} of level {} is not that of the events",
+                    tile.index, tile.level
+                );
+                // Events that are what was signed are not the ones that are wrong here.
+                let of_event = (!self.seals.is_good(first + 1)).then_some(first + 1);
+                self.checked.find(of_event, what);
+            }
+        }
+        Ok(())
+    }
+
+    /// A gap: says where, and how wide it is.
+    async fn missing(&mut self, head: u64) -> Result<(), CheckError> {
+        let first = self.edge.size() + 1;
+        let next = self.options.tree.log().first_after(Position(first)).await?;
+        let last = next.map_or(head, |next| next.0 - 1);
+        let what = match last {
+            last if last == first => format!("position {first} is missing"),
+            last => format!("positions {first} to {last} are missing"),
+        };
+        self.checked.find(Some(first), what);
+        Ok(())
+    }
+
+    async fn end(mut self, head: u64) -> Result<Checked, CheckError> {
+        if let Some(beyond) = self
+            .options
+            .tree
+            .log()
+            .first_after(Position(head.max(self.edge.size())))
+            .await?
+            && self.options.tree.log().head().await?.position.0 < beyond.0
+        {
+            self.checked
+                .find(Some(beyond.0), "an event stands behind the head of the log");
+        }
+        self.seals.end(&self.edge, head, &mut self.checked).await?;
+        Ok(self.checked)
+    }
+}

@@ -1,0 +1,326 @@
+//! Reads the bytes of the four events that a busy log is made of, without an allocation.
+//!
+//! In: an event's canonical bytes. Out: its members, borrowed.
+//!
+//! Promise: what is read here [`keyledger_events::Recorded::decode`] reads too, and as the same; nothing that it refuses is
+//! read here. What is not read here (another type, a text with an escape) is no fault: the caller decodes it.
+//!
+//! Not here: whether the bytes are those that were signed, and whether the event may follow.
+
+use keyledger_events::{AccountId, Credits, GrantId, GrantPart, KeyId, ReservationId, Sealed, Timestamp};
+
+/// A place in bytes that are read from left to right.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scan<'a> {
+    rest: &'a [u8],
+}
+
+/// What a character of a ULID stands for; more than 31: it is none.
+const ULID_VALUES: [u8; 256] = {
+    let mut values = [0xFF; 256];
+    let alphabet = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    let mut at = 0_u8;
+    while at < 32 {
+        values[alphabet[at as usize] as usize] = at;
+        at += 1;
+    }
+    values
+};
+
+impl<'a> Scan<'a> {
+    pub(super) const fn of(bytes: &'a [u8]) -> Scan<'a> {
+        Scan { rest: bytes }
+    }
+
+    pub(super) const fn is_over(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// Goes on behind these bytes, if they come next.
+    pub(super) fn eat(&mut self, literal: &[u8]) -> Option<()> {
+        self.rest = self.rest.strip_prefix(literal)?;
+        Some(())
+    }
+
+    pub(super) fn has(&mut self, literal: &[u8]) -> bool {
+        self.eat(literal).is_some()
+    }
+
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(count)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    /// Takes what comes before the next quotation mark, which is left.
+    fn until_quote(&mut self) -> Option<&'a [u8]> {
+        let end = self.rest.iter().position(|byte| *byte == b'"')?;
+        self.take(end)
+    }
+
+    /// 26 characters.
+    pub(super) fn ulid(&mut self) -> Option<[u8; 16]> {
+        let text = self.take(26)?;
+        let mut bad = 0;
+        let mut part = |range: std::ops::Range<usize>| {
+            text.get(range).unwrap_or_default().iter().fold(0_u64, |sum, byte| {
+                let value = ULID_VALUES[usize::from(*byte)];
+                bad |= value;
+                (sum << 5) | u64::from(value & 31)
+            })
+        };
+        let (time, high, low) = (part(0..10), part(10..18), part(18..26));
+        // The first character has three bits alone: 128 are no multiple of five.
+        if bad > 31 || time >> 48 != 0 {
+            return None;
+        }
+        let bits = (u128::from(time) << 80) | (u128::from(high) << 40) | u128::from(low);
+        Some(bits.to_be_bytes())
+    }
+
+    /// Digits without a needless zero.
+    pub(super) fn number(&mut self) -> Option<u64> {
+        let mut value = 0_u64;
+        let mut digits = 0;
+        while let Some(byte) = self.rest.get(digits).filter(|byte| byte.is_ascii_digit()) {
+            value = value.checked_mul(10)?.checked_add(u64::from(byte - b'0'))?;
+            digits += 1;
+        }
+        let first = self.take(digits)?.first()?;
+        (digits == 1 || *first != b'0').then_some(value)
+    }
+
+    fn digits(&mut self, count: usize) -> Option<u32> {
+        self.take(count)?.iter().try_fold(0_u32, |sum, byte| {
+            byte.is_ascii_digit().then(|| sum * 10 + u32::from(byte - b'0'))
+        })
+    }
+
+    /// `2026-11-24T14:03:07.123456Z`.
+    pub(super) fn time(&mut self) -> Option<Timestamp> {
+        let year = self.digits(4)?;
+        self.eat(b"-")?;
+        let month = self.digits(2)?;
+        self.eat(b"-")?;
+        let day = self.digits(2)?;
+        self.eat(b"T")?;
+        let hour = self.digits(2)?;
+        self.eat(b":")?;
+        let minute = self.digits(2)?;
+        self.eat(b":")?;
+        let second = self.digits(2)?;
+        self.eat(b".")?;
+        let micros = self.digits(6)?;
+        self.eat(b"Z")?;
+        if hour > 23 || minute > 59 || second > 59 {
+            return None;
+        }
+        let seconds = days_since_1970(year, month, day)? * 86_400 + i64::from(hour * 3_600 + minute * 60 + second);
+        Timestamp::from_micros(seconds * 1_000_000 + i64::from(micros))
+    }
+
+    /// `"0.5"`, with its marks: no needless zeros.
+    pub(super) fn credits(&mut self) -> Option<Credits> {
+        self.eat(b"\"")?;
+        let negative = self.has(b"-");
+        let whole = i64::try_from(self.number()?)
+            .ok()
+            .filter(|whole| *whole <= 9_000_000_000)?;
+        let mut fraction = 0;
+        if self.has(b".") {
+            let digits = self.until_quote()?;
+            if digits.len() > 6 || digits.last()? == &b'0' {
+                return None;
+            }
+            for at in 0..6 {
+                let digit = digits.get(at).map_or(b'0', |digit| *digit);
+                if !digit.is_ascii_digit() {
+                    return None;
+                }
+                fraction = fraction * 10 + i64::from(digit - b'0');
+            }
+        }
+        self.eat(b"\"")?;
+        let micros = whole * 1_000_000 + fraction;
+        if negative && micros == 0 {
+            return None;
+        }
+        Credits::from_micros(if negative { -micros } else { micros })
+    }
+
+    /// The name of an endpoint, without its marks.
+    pub(super) fn endpoint(&mut self) -> Option<&'a str> {
+        let text = self.until_quote()?;
+        let first = text.first()?;
+        let fits = text.len() <= 64
+            && first.is_ascii_lowercase()
+            && text
+                .iter()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-' | b'.'));
+        fits.then(|| std::str::from_utf8(text).ok()).flatten()
+    }
+
+    /// The name of a command, without its marks.
+    pub(super) fn command(&mut self) -> Option<()> {
+        let text = self.until_quote()?;
+        let fits = (1..=128).contains(&text.len())
+            && text
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-'));
+        fits.then_some(())
+    }
+
+    /// A text that is sealed, without its marks.
+    pub(super) fn sealed(&mut self) -> Option<()> {
+        let text = std::str::from_utf8(self.until_quote()?).ok()?;
+        Sealed::is_one(text).then_some(())
+    }
+
+    /// A text of printable ASCII that needs no escape, without its marks.
+    pub(super) fn plain_text(&mut self) -> Option<()> {
+        let text = self.until_quote()?;
+        text.iter()
+            .all(|b| matches!(b, 0x20..=0x7E) && *b != b'\\')
+            .then_some(())
+    }
+
+    pub(super) fn actor(&mut self) -> Option<()> {
+        if self.has(b"system") {
+            return Some(());
+        }
+        for prefix in [b"key_", b"tok_", b"ses_"] {
+            if self.has(prefix) {
+                return self.ulid().map(|_| ());
+            }
+        }
+        None
+    }
+
+    pub(super) fn hex(&mut self, count: usize) -> Option<()> {
+        let text = self.take(count)?;
+        text.iter()
+            .all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'))
+            .then_some(())
+    }
+
+    pub(super) fn account(&mut self) -> Option<AccountId> {
+        self.eat(b"acct_")?;
+        self.ulid().map(AccountId::from_bytes)
+    }
+
+    pub(super) fn key(&mut self) -> Option<KeyId> {
+        self.eat(b"key_")?;
+        self.ulid().map(KeyId::from_bytes)
+    }
+
+    pub(super) fn reservation(&mut self) -> Option<ReservationId> {
+        self.eat(b"rsv_")?;
+        self.ulid().map(ReservationId::from_bytes)
+    }
+
+    /// `[{"grant":"grant_…","amount":"…"},…]`.
+    pub(super) fn parts(&mut self, into: &mut Vec<GrantPart>) -> Option<()> {
+        into.clear();
+        self.eat(b"[")?;
+        if self.has(b"]") {
+            return Some(());
+        }
+        loop {
+            self.eat(b"{\"grant\":\"grant_")?;
+            let grant = GrantId::from_bytes(self.ulid()?);
+            self.eat(b"\",\"amount\":")?;
+            let amount = self.credits()?;
+            into.push(GrantPart { grant, amount });
+            self.eat(b"}")?;
+            if self.has(b"]") {
+                return Some(());
+            }
+            self.eat(b",")?;
+        }
+    }
+
+    /// An amount that is not written where it is nothing.
+    pub(super) fn credits_unless_none(&mut self, member: &[u8]) -> Option<Credits> {
+        if !self.has(member) {
+            return Some(Credits::ZERO);
+        }
+        self.credits().filter(|amount| !amount.is_zero())
+    }
+}
+
+/// By the civil calendar, for the years that a [`Timestamp`] has.
+fn days_since_1970(year: u32, month: u32, day: u32) -> Option<i64> {
+    const BEFORE: [u32; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
+    const LONG: [u32; 12] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let leaps = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let place = usize::try_from(month.checked_sub(1)?).ok()?;
+    let leap_day = u32::from(leaps && month == 2);
+    if year < 1970 || day == 0 || day > LONG.get(place)? + leap_day {
+        return None;
+    }
+    let past = year - 1;
+    // 719,162 days lie before 1970 in this reckoning, which begins with the year 1.
+    let days = past * 365 + past / 4 - past / 100 + past / 400 - 719_162;
+    let after_leap_day = u32::from(leaps && month > 2);
+    Some(i64::from(days + BEFORE.get(place)? + after_leap_day + day - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_moment_reads_as_the_vocabulary_reads_it(micros in 0..253_402_300_799_999_999_i64) {
+            let moment = Timestamp::from_micros(micros).unwrap();
+            prop_assert_eq!(Scan::of(moment.to_string().as_bytes()).time(), Some(moment));
+        }
+
+        #[test]
+        fn an_amount_reads_as_the_vocabulary_reads_it_and_no_other_text_does(
+            micros in -9_000_000_000_000_000_i64..=9_000_000_000_000_000, text in "-?[0-9]{1,11}(\\.[0-9]{0,7})?",
+        ) {
+            let amount = Credits::from_micros(micros).unwrap();
+            prop_assert_eq!(Scan::of(format!("\"{amount}\"").as_bytes()).credits(), Some(amount));
+            let read = Scan::of(format!("\"{text}\"").as_bytes()).credits();
+            let canonical = text.parse::<Credits>().ok().filter(|amount| amount.to_string() == text);
+            prop_assert_eq!(read, canonical);
+        }
+
+        #[test]
+        fn an_id_reads_as_the_vocabulary_reads_it(bytes in any::<[u8; 16]>(), text in "[0-9A-Za-z]{26}") {
+            let id = KeyId::from_bytes(bytes);
+            prop_assert_eq!(Scan::of(id.to_string().as_bytes()).key(), Some(id));
+            let text = format!("key_{text}");
+            prop_assert_eq!(Scan::of(text.as_bytes()).key(), text.parse().ok());
+        }
+
+        #[test]
+        fn a_number_has_no_needless_zero(text in "[0-9]{1,21}") {
+            let read = Scan::of(text.as_bytes()).number();
+            let canonical = text.parse::<u64>().ok().filter(|number| number.to_string() == text);
+            prop_assert_eq!(read, canonical);
+        }
+    }
+
+    #[test]
+    fn days_that_there_are_not_are_no_moments() {
+        for text in [
+            "2026-02-29T00:00:00.000000Z",
+            "2100-02-29T00:00:00.000000Z",
+            "2026-00-10T00:00:00.000000Z",
+            "2026-13-10T00:00:00.000000Z",
+            "2026-04-31T00:00:00.000000Z",
+            "2026-04-00T00:00:00.000000Z",
+            "2026-04-01T24:00:00.000000Z",
+            "2026-04-01T00:00:60.000000Z",
+            "1969-12-31T23:59:59.000000Z",
+        ] {
+            assert_eq!(Scan::of(text.as_bytes()).time(), None, "{text}");
+        }
+        for text in ["2028-02-29T00:00:00.000000Z", "2000-02-29T00:00:00.000000Z"] {
+            assert_eq!(Scan::of(text.as_bytes()).time(), text.parse().ok(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What an account was at some of its events: a shortcut for replays, never a truth. And where in an account's history a
+//! moment or a position is.
+
+use keyledger_events::{AccountId, Position, Seq, Timestamp};
+use sqlx::Row as _;
+use uuid::Uuid;
+
+use super::{Log, ReadError, bigint, in_time, position, time_column};
+
+/// An account's state after the event `seq`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplayMark {
+    pub seq: Seq,
+    pub state: Vec<u8>,
+}
+
+/// What a state's bytes mean. Marks of another version are not read.
+pub(crate) const REPLAY_MARKS_FORMAT: i32 = 1;
+
+/// The last event of the account for which something is so that is so of all before it: by halving, some twenty looks into
+/// the index of the account's events. `null`: of none.
+macro_rules! last_where {
+    ($so:literal) => {
+        concat!(
+            "with recursive halving (low, high) as (
+                 select 0::bigint, coalesce((select seq from events where shard = $1 and account_id = $2
+                                             order by seq desc limit 1), 0)
+                 union all
+                 select case when looked_at.is_so then halves.middle else halving.low end,
+                        case when looked_at.is_so then halving.high else halves.middle - 1 end
+                 from halving
+                 cross join lateral (select (halving.low + halving.high + 1) / 2 as middle) halves
+                 cross join lateral (
+                     select ",
+            $so,
+            " as is_so from events where shard = $1 and account_id = $2 and seq = halves.middle
+                 ) looked_at
+                 where halving.low < halving.high
+             )
+             select low as seq from halving where low >= high limit 1"
+        )
+    };
+}
+
+impl Log {
+    /// The account's last event up to a position. `None`: it had none yet.
+    pub async fn seq_at_position(&self, account: AccountId, at: Position) -> Result<Option<Seq>, ReadError> {
+        in_time(async {
+            let row = sqlx::query(last_where!("position <= $3"))
+                .bind(self.shard_column())
+                .bind(Uuid::from_bytes(account.to_bytes()))
+                .bind(bigint(at.0))
+                .fetch_optional(&self.pool)
+                .await?;
+            seq_or_none(row)
+        })
+        .await
+    }
+
+    /// The account's last event up to a moment, those at it included.
+    pub async fn seq_at_moment(&self, account: AccountId, at: Timestamp) -> Result<Option<Seq>, ReadError> {
+        in_time(async {
+            let row = sqlx::query(last_where!("recorded_at <= $3"))
+                .bind(self.shard_column())
+                .bind(Uuid::from_bytes(account.to_bytes()))
+                .bind(time_column(at))
+                .fetch_optional(&self.pool)
+                .await?;
+            seq_or_none(row)
+        })
+        .await
+    }
+
+    /// The account's last mark that is not after an event.
+    pub async fn replay_mark(&self, account: AccountId, last: Seq) -> Result<Option<ReplayMark>, ReadError> {
+        in_time(async {
+            let row = sqlx::query(
+                "select seq, state from replay_marks
+                 where shard = $1 and account_id = $2 and seq <= $3 and format = $4 order by seq desc limit 1",
+            )
+            .bind(self.shard_column())
+            .bind(Uuid::from_bytes(account.to_bytes()))
+            .bind(bigint(last.0))
+            .bind(REPLAY_MARKS_FORMAT)
+            .fetch_optional(&self.pool)
+            .await?;
+            let Some(row) = row else { return Ok(None) };
+            Ok(Some(ReplayMark {
+                seq: Seq(position(row.try_get("seq")?)?.0),
+                state: row.try_get("state")?,
+            }))
+        })
+        .await
+    }
+
+    /// Keeps a mark.
+    pub async fn keep_replay_mark(&self, account: AccountId, mark: &ReplayMark) -> Result<(), ReadError> {
+        in_time(async {
+            sqlx::query(
+                "insert into replay_marks (shard, account_id, seq, format, state)
+                 select $1, $2, $3, $4, $5
+                 -- Somebody may have read what was erased meanwhile.
+                 where not exists (
+                     select from data_keys k where k.shard = $1 and k.account_id = $2 and k.erased_at is not null)
+                 on conflict on constraint replay_marks_pkey do update
+                 set format = excluded.format, state = excluded.state
+                 where replay_marks.format <> excluded.format",
+            )
+            .bind(self.shard_column())
+            .bind(Uuid::from_bytes(account.to_bytes()))
+            .bind(bigint(mark.seq.0))
+            .bind(REPLAY_MARKS_FORMAT)
+            .bind(&mark.state)
+            .execute(&self.pool)
+            .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Forgets an account's marks: a replay of it begins with its first event.
+    pub async fn forget_replay_marks(&self, account: AccountId) -> Result<(), ReadError> {
+        in_time(async {
+            sqlx::query("delete from replay_marks where shard = $1 and account_id = $2")
+                .bind(self.shard_column())
+                .bind(Uuid::from_bytes(account.to_bytes()))
+                .execute(&self.pool)
+                .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Accounts with so many events since their last mark, as far as the snapshots of the writer know, and how far they
+    /// know each of them. Of those that have few no snapshot is written either.
+    pub async fn grown_since_mark(&self, events: i64, limit: i64) -> Result<Vec<(AccountId, Seq)>, ReadError> {
+        in_time(async {
+            let rows = sqlx::query(
+                "select s.account_id, s.seq from account_snapshots s
+                 where s.shard = $1 and s.seq - coalesce((
+                     select m.seq from replay_marks m
+                     where m.shard = s.shard and m.account_id = s.account_id and m.format = $2
+                     order by m.seq desc limit 1), 0) >= $3
+                 limit $4",
+            )
+            .bind(self.shard_column())
+            .bind(REPLAY_MARKS_FORMAT)
+            .bind(events)
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await?;
+            let grown = |row: &sqlx::postgres::PgRow| {
+                let account: Uuid = row.try_get("account_id")?;
+                let seq = Seq(position(row.try_get("seq")?)?.0);
+                Ok((AccountId::from_bytes(account.into_bytes()), seq))
+            };
+            rows.iter().map(grown).collect()
+        })
+        .await
+    }
+}
+
+fn seq_or_none(row: Option<sqlx::postgres::PgRow>) -> Result<Option<Seq>, ReadError> {
+    let Some(row) = row else { return Ok(None) };
+    let seq = position(row.try_get("seq")?)?.0;
+    Ok((seq > 0).then_some(Seq(seq)))
+}

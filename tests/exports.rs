@@ -1,0 +1,9 @@
+//! Exports of a log that was really sealed, and two verifiers that do not know each other.
+
+mod both;
+mod forged;
+mod good;
+mod makings;
+pub mod sealed;
+mod tampered;
+mod unjust;
