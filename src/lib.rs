@@ -15,6 +15,7 @@ pub mod local;
 pub mod log;
 pub mod migrate;
 pub mod pages;
+pub mod personal;
 pub mod prices;
 pub mod problem;
 pub mod projector;

@@ -17,6 +17,7 @@ mod key_limits;
 mod keys;
 mod leaks;
 mod old_log;
+mod personal_data;
 mod plans;
 pub mod prices;
 mod proxies;

@@ -494,6 +494,7 @@ DATA = {
     "TokenRevoked": record(("token", ident("tok_")), ("name", NAME)),
     "PortalSessionInvited": record(("session", ident("ses_")), ("name?", NAME), ("read_only", truth)),
     "OperatorSessionInvited": record(("session", ident("ses_")), ("name?", NAME)),
+    "PersonalDataErased": record(("reason?", REASON)),
 }
 # In the history of the system itself, which is no customer's.
 OF_ALL = {"PricesPublished", "TokenCreated", "TokenRevoked", "OperatorSessionInvited"}
@@ -510,6 +511,7 @@ ENVELOPE = record(
     ("source", pattern(re.compile(r"/keyledger/shards/(?:0|[1-9][0-9]{0,4})", re.ASCII))), ("type", text),
     ("subject", ident("acct_")), ("time", time), ("datacontenttype", one_of("application/json")),
     ("position", number(1)), ("accountseq", number(1)), ("actor", actor), ("commandid", pattern(COMMAND)),
+    ("sealed?", pattern(re.compile("[A-Za-z0-9_-]{1,65536}", re.ASCII))),
     ("data", lambda value: need(isinstance(value, dict), "data")),
 )
 
@@ -603,7 +605,7 @@ class Account:
         # Nothing is missing of what its keys and holds are.
         self.knows_holds = is_birth if of_key else self.whole
         self.seq = first_seq - 1
-        self.opened = self.closed = False
+        self.opened = self.closed = self.erased = False
         self.credit_limit = self.owed = self.held_on_limit = 0
         self.sums = dict.fromkeys(SUMS, 0)
         self.keys, self.grants, self.open, self.settled, self.plans = {}, {}, {}, {}, {}
@@ -690,6 +692,10 @@ class Account:
         pass
 
     ExternalRefChanged = ThresholdsSet = ThresholdReached = PortalSessionInvited = AccountRenamed
+
+    def PersonalDataErased(self, data, at):
+        must(not self.erased, "personal data is erased already")
+        self.erased = True
 
     def PlanStarted(self, data, at):
         must(data["plan"] not in self.plans, "the plan is there already")

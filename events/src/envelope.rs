@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::event::Event;
 use crate::ids::{AccountId, EventId, KeyId, PortalSessionId, TokenId};
+use crate::personal::Sealed;
 use crate::time::Timestamp;
 
 /// An independent part of the log, from 0.
@@ -164,6 +165,8 @@ pub struct Recorded {
     pub time: Timestamp,
     pub actor: Actor,
     pub command: CommandId,
+    /// What the event says of people, where that was taken out of it.
+    pub sealed: Option<Sealed>,
     pub event: Event,
 }
 
@@ -196,6 +199,8 @@ struct Document<'a> {
     accountseq: NonZeroU64,
     actor: &'a str,
     commandid: &'a str,
+    #[serde(default)]
+    sealed: Option<&'a str>,
     #[serde(borrow)]
     data: &'a RawValue,
 }
@@ -216,7 +221,7 @@ impl Recorded {
             out,
             "{{\"specversion\":\"1.0\",\"id\":\"{}\",\"source\":\"{SOURCE}{}\",\"type\":\"{}\",\"subject\":\"{}\",\
              \"time\":\"{}\",\"datacontenttype\":\"application/json\",\"position\":{},\"accountseq\":{},\
-             \"actor\":\"{}\",\"commandid\":\"{}\",\"data\":",
+             \"actor\":\"{}\",\"commandid\":\"{}\",",
             self.id,
             self.shard,
             self.event.type_name(),
@@ -227,6 +232,12 @@ impl Recorded {
             self.actor,
             self.command,
         );
+        if let Some(sealed) = &self.sealed {
+            out.extend_from_slice(b"\"sealed\":\"");
+            out.extend_from_slice(sealed.as_str().as_bytes());
+            out.extend_from_slice(b"\",");
+        }
+        out.extend_from_slice(b"\"data\":");
         let data = self.event.write_data(&mut *out);
         // A Vec takes every byte and our own types always serialize: both are true of the types, not of the values.
         assert!(head.is_ok() && data.is_ok(), "an event of ours always has bytes");
@@ -273,6 +284,10 @@ impl Recorded {
             time: document.time.parse().map_err(|_| member("time"))?,
             actor: document.actor.parse()?,
             command: CommandId::parse(document.commandid).ok_or(member("commandid"))?,
+            sealed: match document.sealed {
+                Some(text) => Some(Sealed::parse(text).ok_or(member("sealed"))?),
+                None => None,
+            },
             event,
         })
     }

@@ -10,6 +10,7 @@ mod environment;
 mod grant_terms;
 mod key_limits;
 mod once;
+mod personal;
 mod plans;
 mod prices;
 mod refunds;
@@ -317,6 +318,7 @@ fn recorded(n: u64, event: Event) -> Recorded {
             _ => Actor::Token(TokenId::from_parts(1_764_000_000_000, 5)),
         },
         command: CommandId::parse("01JDEXAMPLE").unwrap(),
+        sealed: None,
         event,
     }
 }
@@ -371,6 +373,7 @@ fn canonical_bytes_are_the_released_ones() {
     types.push(spending::limited(None).type_name());
     types.push(prices::published().type_name());
     types.extend(access::TYPES);
+    types.extend(personal::TYPES);
     assert_eq!(types, Event::TYPES, "every type has a sample");
 }
 

@@ -16,6 +16,7 @@ mod ids;
 mod key;
 mod leaf;
 mod once;
+mod personal;
 mod scopes;
 mod spending;
 mod text;
@@ -32,6 +33,7 @@ pub use ids::{
 pub use key::{Environment, KeyDigest, KeyPrefix, KeySecret, MalformedKey, base62_secret, is_base62_secret};
 pub use leaf::leaf_hash;
 pub use once::{MalformedMark, OnceMark};
+pub use personal::{ERASED, Personal, SEALED, Sealed};
 pub use scopes::{Scopes, ScopesError};
 pub use spending::{SpendingLimit, SpendingPeriod};
 pub use text::{AccountName, Endpoint, KeyName, Reason, TextError};

@@ -66,6 +66,12 @@ macro_rules! name {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+
+            /// One of our own words, which are short and plain.
+            #[allow(dead_code, reason = "not every kind of text needs one")]
+            pub(crate) fn word(word: &'static str) -> $name {
+                $name(word.to_owned())
+            }
         }
 
         impl TryFrom<String> for $name {

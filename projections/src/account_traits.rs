@@ -32,6 +32,15 @@ impl AccountTraits {
         }
     }
 
+    /// What was known of people is gone.
+    pub(crate) fn erased() -> AccountTraits {
+        AccountTraits {
+            name: Some(AccountName::erased()),
+            external_ref: Some(None),
+            ..AccountTraits::default()
+        }
+    }
+
     pub(crate) fn limited(e: &CreditLimitChanged) -> AccountTraits {
         let credit_limit = Some(e.credit_limit.micros());
         AccountTraits {

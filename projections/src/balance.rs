@@ -384,6 +384,7 @@ impl Changes for BalanceChanges {
                     at,
                 )
             }
+            Event::PersonalDataErased(_) => self.become_other(account, AccountTraits::erased()),
             Event::AccountRenamed(e) => self.become_other(account, AccountTraits::named(&e.name)),
             Event::ExternalRefChanged(e) => self.become_other(account, AccountTraits::referred(e)),
             Event::CreditLimitChanged(e) => self.become_other(account, AccountTraits::limited(e)),

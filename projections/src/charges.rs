@@ -82,6 +82,7 @@ impl Changes for ChargesChanges {
             | Event::TokenRevoked(_)
             | Event::PortalSessionInvited(_)
             | Event::OperatorSessionInvited(_)
+            | Event::PersonalDataErased(_)
             | Event::PricesPublished(_)
             | Event::ThresholdsSet(_)
             | Event::ThresholdReached(_)

@@ -1,6 +1,6 @@
 //! The key list: what the settings page shows of every key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keyledger_events::{
     AccountId, Actor, CallRate, DeleteReason, Environment, Event, KeyCreated, KeyId, KeyName, Recorded, Scopes,
@@ -78,9 +78,22 @@ pub struct KeyChange {
 pub struct KeyListChanges {
     pub created: BTreeMap<(AccountId, KeyId), KeyRow>,
     pub changed: BTreeMap<(AccountId, KeyId), KeyChange>,
+    /// Accounts whose keys have lost their names.
+    pub erased: BTreeSet<AccountId>,
 }
 
 impl KeyListChanges {
+    /// Takes all names of an account's keys away. Nothing names one afterwards: the account is closed.
+    fn erase(&mut self, account: AccountId) {
+        for ((_, _), row) in self.created.iter_mut().filter(|((of, _), _)| *of == account) {
+            row.name = KeyName::erased();
+        }
+        for ((_, _), change) in self.changed.iter_mut().filter(|((of, _), _)| *of == account) {
+            change.name = None;
+        }
+        self.erased.insert(account);
+    }
+
     fn change(&mut self, account: AccountId, key: KeyId, change: KeyChange, at: &Recorded) -> Result<(), FoldError> {
         if let Some(row) = self.created.get_mut(&(account, key)) {
             return merge_into_row(row, change).map_err(|why| FoldError {
@@ -148,6 +161,10 @@ impl Changes for KeyListChanges {
                     why: "the key is there already",
                 }),
             },
+            Event::PersonalDataErased(_) => {
+                self.erase(account);
+                Ok(())
+            }
             Event::KeyRenamed(e) => self.change(
                 account,
                 e.key,
@@ -227,7 +244,7 @@ impl Changes for KeyListChanges {
     }
 
     fn rows(&self) -> usize {
-        self.created.len() + self.changed.len()
+        self.created.len() + self.changed.len() + self.erased.len()
     }
 }
 
@@ -246,6 +263,11 @@ impl Rows for KeyListRows {
         }
         for (id, change) in changes.changed {
             merge_into_row(self.0.get_mut(&id).ok_or("there is no such key")?, change)?;
+        }
+        for ((account, _), row) in &mut self.0 {
+            if changes.erased.contains(account) {
+                row.name = KeyName::erased();
+            }
         }
         Ok(())
     }

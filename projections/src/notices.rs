@@ -137,6 +137,7 @@ impl Changes for NoticesChanges {
             | Event::TokenRevoked(_)
             | Event::PortalSessionInvited(_)
             | Event::OperatorSessionInvited(_)
+            | Event::PersonalDataErased(_)
             | Event::PricesPublished(_) => {}
         }
         Ok(())

@@ -72,6 +72,7 @@ impl Changes for ReservationsChanges {
             | Event::TokenRevoked(_)
             | Event::PortalSessionInvited(_)
             | Event::OperatorSessionInvited(_)
+            | Event::PersonalDataErased(_)
             | Event::PricesPublished(_)
             | Event::ThresholdsSet(_)
             | Event::ThresholdReached(_)

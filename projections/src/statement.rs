@@ -173,6 +173,7 @@ fn moved(event: Event) -> Option<(i64, Moved)> {
         | Event::TokenRevoked(_)
         | Event::PortalSessionInvited(_)
         | Event::OperatorSessionInvited(_)
+        | Event::PersonalDataErased(_)
         | Event::PricesPublished(_) => None,
     }
 }

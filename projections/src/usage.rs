@@ -1,6 +1,6 @@
 //! What was used: by account, key, endpoint and hour; and the networks that a key was used from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keyledger_events::{
     AccountId, Endpoint, Environment, Event, KeyId, PaidWork, Position, Recorded, ReleaseCause, Timestamp,
@@ -110,6 +110,8 @@ fn note_network(networks: &mut Networks, network: String, at: Timestamp) {
 pub struct UsageChanges {
     pub used: BTreeMap<UsageId, UsageSums>,
     pub networks: BTreeMap<(AccountId, KeyId), Networks>,
+    /// Accounts whose networks are forgotten. Nothing is used there afterwards: the account is closed.
+    pub erased: BTreeSet<AccountId>,
 }
 
 impl UsageChanges {
@@ -151,6 +153,11 @@ impl Changes for UsageChanges {
                 }
                 Ok(())
             }
+            Event::PersonalDataErased(_) => {
+                self.networks.retain(|(account, _), _| *account != recorded.account);
+                self.erased.insert(recorded.account);
+                Ok(())
+            }
             // A key's hold comes with the key's own use, which is counted. Without a key the hold is all there is.
             Event::CreditsReserved(e) if e.work.key.is_some() => Ok(()),
             Event::CreditsReserved(e) => add(&mut self.sums_of(recorded, &e.work).uses, 1, at),
@@ -190,7 +197,7 @@ impl Changes for UsageChanges {
     }
 
     fn rows(&self) -> usize {
-        self.used.len() + self.networks.len()
+        self.used.len() + self.networks.len() + self.erased.len()
     }
 }
 
@@ -209,6 +216,8 @@ impl Rows for UsageRows {
             let sums = self.used.entry(id).or_default();
             *sums = sums.plus(more).ok_or("a sum leaves its bounds")?;
         }
+        self.networks
+            .retain(|(account, _), _| !changes.erased.contains(account));
         for (key, networks) in changes.networks {
             let known = self.networks.entry(key).or_default();
             for (network, at) in networks {

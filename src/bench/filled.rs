@@ -187,6 +187,7 @@ impl Scribe {
             time: self.time,
             actor: Actor::System,
             command: self.command.clone(),
+            sealed: None,
             event: event.into(),
         });
         Ok(())

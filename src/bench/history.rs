@@ -160,6 +160,7 @@ impl Book {
             | Event::TokenRevoked(_)
             | Event::PortalSessionInvited(_)
             | Event::OperatorSessionInvited(_)
+            | Event::PersonalDataErased(_)
             | Event::PricesPublished(_)
             | Event::ThresholdsSet(_)
             | Event::ThresholdReached(_)

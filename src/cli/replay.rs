@@ -74,9 +74,10 @@ pub async fn run(asked: Replay) -> anyhow::Result<()> {
         let page = log.account_events(account, state.seq, PAGE).await?;
         anyhow::ensure!(!page.is_empty(), "the event after seq {} is missing", state.seq);
         for stored in page {
-            let recorded = stored
+            let mut recorded = stored
                 .decode()
                 .with_context(|| format!("the event at {}", stored.position))?;
+            log.open(std::slice::from_mut(&mut recorded)).await?;
             if recorded.seq > last {
                 break;
             }

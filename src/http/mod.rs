@@ -31,6 +31,7 @@ mod measure;
 mod openapi;
 mod operator_sessions;
 mod pages;
+mod personal_data;
 mod place;
 mod plans;
 mod portal_sessions;

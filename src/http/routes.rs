@@ -16,8 +16,8 @@ use super::measure::measure;
 use super::openapi::{finish, head};
 use super::{
     App, Served, accounts, balance, batch, charges, checkpoints, corrections, events, forward_auth, grants, health,
-    keys, leaks, operator_sessions, pages, plans, portal_sessions, prices, problems, publish, refunds, reservations,
-    rotations, settlements, statement, thresholds, tlog, tokens, usage, webhooks,
+    keys, leaks, operator_sessions, pages, personal_data, plans, portal_sessions, prices, problems, publish, refunds,
+    reservations, rotations, settlements, statement, thresholds, tlog, tokens, usage, webhooks,
 };
 
 fn all() -> OpenApiRouter<App> {
@@ -25,6 +25,7 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(accounts::open_account, accounts::list_accounts))
         .routes(routes!(accounts::show_account, accounts::change_account))
         .routes(routes!(accounts::close_account))
+        .routes(routes!(personal_data::erase_personal_data))
         .routes(routes!(keys::create_key, keys::list_keys))
         .routes(routes!(keys::change_key, keys::delete_key))
         .routes(routes!(rotations::rotate_key))

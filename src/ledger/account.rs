@@ -31,7 +31,7 @@ use super::remembered::Remembered;
 use super::schedule::Schedule;
 
 /// Version of the form below. A snapshot of another version is thrown away.
-pub const STATE_FORMAT: i32 = 7;
+pub const STATE_FORMAT: i32 = 8;
 
 /// An account: opened or not, its keys, its credits, its open holds, and what was settled of late.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +46,8 @@ pub struct Account {
     pub opened: Option<Opened>,
     /// When it was closed; since then only time does anything.
     pub closed_at: Option<Timestamp>,
+    /// When what was known of people here was erased.
+    pub erased_at: Option<Timestamp>,
     pub keys: Keys,
     /// Grants with something left or held, in burn order.
     pub grants: Vec<Grant>,
@@ -127,6 +129,7 @@ impl Account {
             touched_at: Timestamp::EPOCH,
             opened: None,
             closed_at: None,
+            erased_at: None,
             keys: Keys::default(),
             grants: Vec::new(),
             open: HashMap::new(),
@@ -295,9 +298,26 @@ impl Account {
                     return Err("the token is revoked already");
                 }
             }
+            Event::PersonalDataErased(_) => self.erase(at)?,
             // Their names are the pages' concern.
             Event::PortalSessionInvited(_) | Event::OperatorSessionInvited(_) => {}
         }
+        Ok(())
+    }
+
+    /// Keeps nothing that says who the people here are.
+    fn erase(&mut self, at: Timestamp) -> Folded {
+        if self.closed_at.is_none() {
+            return Err("the account is not closed");
+        }
+        if self.erased_at.replace(at).is_some() {
+            return Err("the account's personal data is erased already");
+        }
+        let opened = self.opened_mut()?;
+        opened.name = AccountName::erased();
+        opened.external_ref = None;
+        self.keys.forget_names();
+        self.remembered.forget_all();
         Ok(())
     }
 

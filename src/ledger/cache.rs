@@ -8,6 +8,7 @@ use lru::LruCache;
 use super::account::{Account, Inconsistent};
 use super::opener::Opener;
 use super::remembered::is_forgotten;
+use crate::log::DataKeyFound;
 
 /// Accounts by id, and which account owns which key.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ struct Entry {
     weight: usize,
     /// How far the last snapshot reaches.
     snapshot_seq: Seq,
+    /// What its events say of people is sealed with. `None`: it has no key yet.
+    data_key: Option<DataKeyFound>,
 }
 
 /// A snapshot is due after this many events, and as many more as the state has holds and memories of holds and of paid
@@ -96,8 +99,20 @@ impl Cache {
                 account,
                 weight,
                 snapshot_seq,
+                data_key: None,
             },
         );
+    }
+
+    /// Notes the data key of an account that is here.
+    pub(super) fn know_key(&mut self, account: AccountId, key: DataKeyFound) {
+        if let Some(entry) = self.accounts.peek_mut(&account) {
+            entry.data_key = Some(key);
+        }
+    }
+
+    pub(super) fn data_key(&self, account: AccountId) -> Option<DataKeyFound> {
+        self.accounts.peek(&account)?.data_key.clone()
     }
 
     pub(super) fn drop_account(&mut self, account: AccountId) {
@@ -146,6 +161,11 @@ impl Cache {
         match self.accounts.peek(&recorded.account) {
             None => Ok(()),
             Some(entry) if recorded.seq <= entry.account.seq => Ok(()),
+            // Another process has made its data key: whoever wants it next reads that too.
+            Some(entry) if recorded.sealed.is_some() && entry.data_key.is_none() => {
+                self.drop_account(recorded.account);
+                Ok(())
+            }
             Some(_) => self.evolve(recorded),
         }
     }

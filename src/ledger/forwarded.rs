@@ -20,9 +20,9 @@ use super::Ledger;
 use super::command::{By, SubmitError};
 use super::rules::{
     ChangeAccount, ChargeAtOnce, ChargeDelivered, ChargeReservation, CloseAccount, CorrectCredits, CreateKey,
-    CreateToken, DeleteKey, DeleteLeaked, EndPlan, GrantCredits, InviteOperator, InviteToPages, LimitSpending,
-    NoteDenied, OpenAccount, PublishPrices, RefundCharge, ReleaseReservation, RenameKey, ReserveCredits, RevokeToken,
-    RotateKey, SetThresholds, SettleDue, StartPlan,
+    CreateToken, DeleteKey, DeleteLeaked, EndPlan, ErasePersonalData, GrantCredits, InviteOperator, InviteToPages,
+    LimitSpending, NoteDenied, OpenAccount, PublishPrices, RefundCharge, ReleaseReservation, RenameKey, ReserveCredits,
+    RevokeToken, RotateKey, SetThresholds, SettleDue, StartPlan,
 };
 use super::work::{Heard, Job, Sheet, Work};
 
@@ -249,6 +249,7 @@ commands! {
     "revoke_token" => RevokeToken,
     "invite_to_pages" => InviteToPages,
     "invite_operator" => InviteOperator,
+    "erase_personal_data" => ErasePersonalData,
 }
 
 impl Ledger {

@@ -3,7 +3,7 @@
 use keyledger_events::{AccountId, Seq};
 
 use super::account::{Account, STATE_FORMAT};
-use crate::log::{AccountHistory, Log, ReadError, Snapshot};
+use crate::log::{AccountHistory, Log, ReadError, Snapshot, opened};
 
 /// A snapshot that is not what the account's events come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,9 +46,16 @@ async fn is_right(log: &Log, snapshot: &Snapshot) -> Result<bool, ReadError> {
         account: snapshot.account,
         after: Seq::START,
     };
+    let keys = log.data_keys(&[snapshot.account]).await?;
     log.read_accounts(&[whole], |stored| {
         if follows && folded.seq < snapshot.seq {
-            follows = stored.decode().is_ok_and(|event| folded.evolve(&event).is_ok());
+            follows = match stored.decode() {
+                Ok(mut event) => {
+                    opened(&mut event, keys.get(&snapshot.account))?;
+                    folded.evolve(&event).is_ok()
+                }
+                Err(_) => false,
+            };
         }
         Ok(())
     })

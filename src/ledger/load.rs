@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use keyledger_events::{AccountId, Seq};
 
 use super::account::{Account, STATE_FORMAT};
-use crate::log::{AccountHistory, Log, ReadError};
+use crate::log::{AccountHistory, DataKeyFound, Log, ReadError, opened};
 
 /// What loading found.
 #[derive(Debug, Default)]
@@ -14,32 +14,51 @@ pub(super) struct Loaded {
     pub accounts: Vec<(Account, Seq)>,
     /// Accounts whose events cannot follow each other.
     pub broken: HashSet<AccountId>,
+    /// Data keys of those that have one.
+    pub keys: HashMap<AccountId, DataKeyFound>,
+    /// Accounts whose data key was made while they were read.
+    late: HashSet<AccountId>,
 }
 
 /// Loads these accounts; one without a history is in neither list.
 pub(super) async fn load(log: &Log, wanted: &[AccountId]) -> Result<Loaded, ReadError> {
     let mut loaded = load_from(log, wanted, true).await?;
+    if !loaded.late.is_empty() {
+        let late = std::mem::take(&mut loaded.late);
+        loaded.accounts.retain(|(account, _)| !late.contains(&account.id));
+        let late: Vec<AccountId> = late.into_iter().collect();
+        let again = load_from(log, &late, true).await?;
+        loaded.accounts.extend(again.accounts);
+        loaded.broken.extend(again.broken);
+        loaded.keys.extend(again.keys);
+    }
     if !loaded.broken.is_empty() {
         // A bad snapshot is no reason to keep a customer out: the events alone decide.
         let again: Vec<AccountId> = loaded.broken.drain().collect();
         let whole = load_from(log, &again, false).await?;
         loaded.accounts.extend(whole.accounts);
         loaded.broken = whole.broken;
+        loaded.keys.extend(whole.keys);
     }
     Ok(loaded)
 }
 
 async fn load_from(log: &Log, wanted: &[AccountId], with_snapshots: bool) -> Result<Loaded, ReadError> {
+    let keys = log.data_keys(wanted);
+    let (keys, snapshots) = if with_snapshots {
+        tokio::try_join!(keys, log.snapshots(wanted, STATE_FORMAT))?
+    } else {
+        (keys.await?, Vec::new())
+    };
+    let mut late = HashSet::new();
     let mut states: HashMap<AccountId, (Account, Seq)> = HashMap::new();
-    if with_snapshots {
-        for snapshot in log.snapshots(wanted, STATE_FORMAT).await? {
-            match serde_json::from_slice::<Account>(&snapshot.state) {
-                Ok(account) if account.id == snapshot.account && account.seq == snapshot.seq => {
-                    states.insert(account.id, (account, snapshot.seq));
-                }
-                Ok(_) | Err(_) => {
-                    tracing::warn!(account = %snapshot.account, "a snapshot cannot be read; reading the events")
-                }
+    for snapshot in snapshots {
+        match serde_json::from_slice::<Account>(&snapshot.state) {
+            Ok(account) if account.id == snapshot.account && account.seq == snapshot.seq => {
+                states.insert(account.id, (account, snapshot.seq));
+            }
+            Ok(_) | Err(_) => {
+                tracing::warn!(account = %snapshot.account, "a snapshot cannot be read; reading the events")
             }
         }
     }
@@ -52,7 +71,7 @@ async fn load_from(log: &Log, wanted: &[AccountId], with_snapshots: bool) -> Res
         .collect();
     let mut broken = HashSet::new();
     log.read_accounts(&histories, |stored| {
-        let recorded = match stored.decode() {
+        let mut recorded = match stored.decode() {
             Ok(recorded) => recorded,
             Err(error) => {
                 tracing::error!(position = %stored.position, %error, "an event cannot be read");
@@ -64,6 +83,11 @@ async fn load_from(log: &Log, wanted: &[AccountId], with_snapshots: bool) -> Res
         if broken.contains(&recorded.account) {
             return Ok(());
         }
+        let key = keys.get(&recorded.account);
+        if recorded.sealed.is_some() && key.is_none() {
+            late.insert(recorded.account);
+        }
+        opened(&mut recorded, key)?;
         let (account, _) = states
             .entry(recorded.account)
             .or_insert_with(|| (Account::nobody(recorded.account), Seq::START));
@@ -78,5 +102,10 @@ async fn load_from(log: &Log, wanted: &[AccountId], with_snapshots: bool) -> Res
         .into_values()
         .filter(|(account, _)| !broken.contains(&account.id))
         .collect();
-    Ok(Loaded { accounts, broken })
+    Ok(Loaded {
+        accounts,
+        broken,
+        keys,
+        late,
+    })
 }

@@ -58,10 +58,10 @@ pub use remembered::idempotent_command_id;
 pub use rules::{
     AccountFacts, Beyond, ChangeAccount, Charge, ChargeAtOnce, ChargeDelivered, ChargeReservation, CloseAccount,
     CorrectCredits, Corrected, CorrectionFacts, CreateKey, CreateToken, DeleteKey, DeleteLeaked, DeliveryCharge,
-    EndPlan, GrantCredits, GrantFacts, Held, InviteOperator, InviteToPages, KeyFacts, LeakFacts, LimitSpending,
-    NewText, NoteDenied, OVERLAP_SECONDS_MAX, OpenAccount, PLANS_MAX, Payer, PlanFacts, Price, PublishPrices,
-    RefundCharge, RefundFacts, Release, ReleaseReservation, RenameKey, ReserveCredits, RevokeToken, RotateKey,
-    SetThresholds, SettleDue, StartPlan, THRESHOLDS_MAX, TokenFacts, Usage, beside,
+    EndPlan, ErasePersonalData, ErasureFacts, GrantCredits, GrantFacts, Held, InviteOperator, InviteToPages, KeyFacts,
+    LeakFacts, LimitSpending, NewText, NoteDenied, OVERLAP_SECONDS_MAX, OpenAccount, PLANS_MAX, Payer, PlanFacts,
+    Price, PublishPrices, RefundCharge, RefundFacts, Release, ReleaseReservation, RenameKey, ReserveCredits,
+    RevokeToken, RotateKey, SetThresholds, SettleDue, StartPlan, THRESHOLDS_MAX, TokenFacts, Usage, beside,
 };
 pub use schedule::{Publication, Schedule};
 pub use signals::{KeySignals, Working};

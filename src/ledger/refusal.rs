@@ -18,6 +18,8 @@ pub enum Refusal {
     /// Nothing new is done there any more.
     #[error("the account is closed")]
     AccountClosed,
+    #[error("the account is open")]
+    AccountOpen,
     #[error("the account has no key {key}")]
     UnknownKey { key: KeyId },
     /// A management command on a key that is gone.

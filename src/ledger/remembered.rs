@@ -68,6 +68,7 @@ pub enum Made {
     Prices(Publication),
     Token(Box<TokenFacts>),
     Session(PortalSessionId),
+    Erased,
 }
 
 /// Names a command by its idempotency key: the same caller, key and request give the same id.
@@ -127,6 +128,11 @@ impl Remembered {
         remembered.by_scope.insert(scope.to_owned(), memory);
     }
 
+    /// Forgets what commands made: it says what accounts and keys were called.
+    pub(super) fn forget_all(&mut self) {
+        *self = Remembered::default();
+    }
+
     fn forget(&mut self, now: Timestamp) {
         while let Some((at, _)) = self.order.front() {
             if !is_forgotten(*at, now) {
@@ -172,6 +178,7 @@ fn made(account: &Account, recorded: &Recorded) -> Option<Made> {
         Event::ThresholdsSet(e) => Some(Made::Thresholds(e.thresholds.clone())),
         Event::PricesPublished(_) => account.schedule.last().map(Made::Prices),
         Event::TokenCreated(e) => Some(Made::Token(Box::new(token(e, recorded)))),
+        Event::PersonalDataErased(_) => Some(Made::Erased),
         Event::PortalSessionInvited(e) => Some(Made::Session(e.session)),
         Event::OperatorSessionInvited(e) => Some(Made::Session(e.session)),
         Event::TokenRevoked(_)

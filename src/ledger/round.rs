@@ -12,7 +12,8 @@ use super::refusal::Refusal;
 use super::rules;
 use super::work::Work;
 use crate::clock;
-use crate::log::{Batch, Head};
+use crate::log::{Batch, DataKeyFound, Head};
+use crate::personal::{self, DataKey, FreshKey, Locked};
 
 /// What was decided, before it is known whether it can be appended.
 pub(super) struct Round {
@@ -214,10 +215,14 @@ impl Round {
                 time: self.now,
                 actor,
                 command: command.clone(),
+                sealed: None,
                 event,
             };
             desk.cache.evolve(&recorded)?;
             placed.push(recorded);
+        }
+        for recorded in &mut placed {
+            self.seal(desk, recorded)?;
         }
         for recorded in &placed {
             self.batch.push(recorded);
@@ -229,6 +234,42 @@ impl Round {
             recorded_at: self.now,
         };
         Ok(())
+    }
+
+    /// Makes of an event what is written: what it says of people is sealed with the account's data key.
+    fn seal(&mut self, desk: &mut Desk<'_>, recorded: &mut Recorded) -> Result<(), Inconsistent> {
+        let (account, position) = (recorded.account, recorded.position);
+        // The platform's own people are no customers.
+        if account == AccountId::SYSTEM {
+            return Ok(());
+        }
+        personal::seal(recorded, || self.data_key(desk, account)).map_err(|error| {
+            tracing::error!(%account, %error, "an event cannot be sealed");
+            desk.cache.drop_account(account);
+            Inconsistent {
+                account,
+                position,
+                why: "what it says of people cannot be sealed",
+            }
+        })
+    }
+
+    /// The account's data key; the first time it is made, to be written with this round. After an erasure nobody keeps it.
+    fn data_key(&mut self, desk: &mut Desk<'_>, account: AccountId) -> Result<DataKey, Locked> {
+        let erased = desk
+            .cache
+            .peek(account)
+            .is_some_and(|account| account.erased_at.is_some());
+        match desk.cache.data_key(account) {
+            Some(DataKeyFound::There(key)) => Ok(key),
+            None if !erased => {
+                let FreshKey { key, stored } = DataKey::fresh(account)?;
+                self.batch.push_data_key(account, &stored);
+                desk.cache.know_key(account, DataKeyFound::There(key.clone()));
+                Ok(key)
+            }
+            Some(DataKeyFound::Erased) | None => DataKey::fresh(account).map(|fresh| fresh.key),
+        }
     }
 
     /// The commands alone, to be decided again.

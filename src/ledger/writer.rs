@@ -35,6 +35,7 @@ use super::cache::Cache;
 use super::command::{Limits, SubmitError, Target};
 use super::flight::{Disproof, Flight};
 use super::forwarded::Elsewhere;
+use super::load::Loaded;
 use super::loading::{Loading, Read, Wanted, read};
 use super::opener::Opener;
 use super::round::{Round, Verdict};
@@ -197,13 +198,9 @@ impl Writer {
             self.note_unreachable(&error);
             return fail_all(jobs, || SubmitError::Unavailable);
         }
-        for (account, snapshot_seq) in loaded.accounts {
-            // One that is here already may be ahead of the log by what is on its way there.
-            if !self.cache.contains(account.id) {
-                self.cache.insert(account, snapshot_seq);
-            }
-        }
-        self.decide(jobs, &loaded.broken).await;
+        let broken = loaded.broken.clone();
+        self.keep(loaded);
+        self.decide(jobs, &broken).await;
         self.shrink();
     }
 
@@ -254,13 +251,23 @@ impl Writer {
         }
         if any {
             let found = read(&self.log, wanted).await?.loaded;
-            for (account, snapshot_seq) in found.accounts {
-                if !self.cache.contains(account.id) {
-                    self.cache.insert(account, snapshot_seq);
-                }
-            }
+            self.keep(found);
         }
         Ok(())
+    }
+
+    /// Keeps accounts that were read in memory. One that is here already may be ahead of the log by what is on its way there.
+    fn keep(&mut self, mut loaded: Loaded) {
+        for (account, snapshot_seq) in loaded.accounts {
+            let id = account.id;
+            if self.cache.contains(id) {
+                continue;
+            }
+            self.cache.insert(account, snapshot_seq);
+            if let Some(key) = loaded.keys.remove(&id) {
+                self.cache.know_key(id, key);
+            }
+        }
     }
 
     /// Sends what is decided, unless the round before is still on its way.

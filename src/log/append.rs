@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use keyledger_events::{Position, Recorded, Timestamp};
+use keyledger_events::{AccountId, Position, Recorded, Timestamp};
 use sqlx::Row as _;
 use uuid::Uuid;
 
@@ -22,6 +22,9 @@ pub struct Batch {
     key_digests: WireArray<Vec<u8>>,
     recorded_ats: WireArray<time::OffsetDateTime>,
     bodies: WireArray<Vec<u8>>,
+    /// Data keys that are made with these events, by account.
+    keyed_ids: WireArray<Uuid>,
+    data_keys: WireArray<Vec<u8>>,
 }
 
 /// Why an append did not happen, or may not have.
@@ -55,6 +58,22 @@ select pen.shard, $2 + row.n, row.account_id, row.seq, row.event_id, row.type, r
 from pen, unnest($5::uuid[], $6::bigint[], $7::uuid[], $8::text[], $9::uuid[], $10::bytea[], $11::timestamptz[], $12::bytea[])
     with ordinality as row (account_id, seq, event_id, type, key_id, key_digest, recorded_at, body, n)";
 
+/// The same, with data keys: they are there when the head is moved, and not otherwise. Who makes one has the pen, so that of two
+/// processes that make one for the same account, one is behind.
+const APPEND_WITH_KEYS: &str = "\
+with pen as (
+    update log_head set position = $3, recorded_at = $4
+    where shard = $1 and position = $2
+    returning shard
+), made as (
+    insert into data_keys (shard, account_id, key, made_at)
+    select pen.shard, k.account_id, k.key, $4 from pen, unnest($13::uuid[], $14::bytea[]) as k (account_id, key)
+)
+insert into events (shard, position, account_id, seq, event_id, type, key_id, key_digest, recorded_at, body)
+select pen.shard, $2 + row.n, row.account_id, row.seq, row.event_id, row.type, row.key_id, row.key_digest, row.recorded_at, row.body
+from pen, unnest($5::uuid[], $6::bigint[], $7::uuid[], $8::text[], $9::uuid[], $10::bytea[], $11::timestamptz[], $12::bytea[])
+    with ordinality as row (account_id, seq, event_id, type, key_id, key_digest, recorded_at, body, n)";
+
 impl Batch {
     /// Adds the next event. Its position must follow the last one's.
     pub fn push(&mut self, recorded: &Recorded) {
@@ -77,6 +96,12 @@ impl Batch {
             .push_or_null(digest.as_ref().map(|digest| digest.as_bytes().as_slice()));
         self.recorded_ats.push(&micros_since_2000(recorded.time).to_be_bytes());
         self.bodies.push_with(|out| recorded.encode_into(out));
+    }
+
+    /// Adds an account's data key, as it is kept. It must have none.
+    pub fn push_data_key(&mut self, account: AccountId, stored: &[u8]) {
+        self.keyed_ids.push(&account.to_bytes());
+        self.data_keys.push(stored);
     }
 
     pub fn is_empty(&self) -> bool {
@@ -144,7 +169,8 @@ impl Log {
             Some(pen) => pen,
             None => self.new_pen().await.map_err(Attempt::NotSent)?,
         };
-        let statement = sqlx::query(APPEND)
+        let with_keys = batch.data_keys.len() > 0;
+        let statement = sqlx::query(if with_keys { APPEND_WITH_KEYS } else { APPEND })
             .bind(self.shard_column())
             .bind(bigint(expected.0))
             .bind(bigint(last.0))
@@ -157,6 +183,11 @@ impl Log {
             .bind(&batch.key_digests)
             .bind(&batch.recorded_ats)
             .bind(&batch.bodies);
+        let statement = if with_keys {
+            statement.bind(&batch.keyed_ids).bind(&batch.data_keys)
+        } else {
+            statement
+        };
         let sent = async {
             let moved = statement.execute(&mut pen.connection).await?.rows_affected() > 0;
             if pen.in_turn {

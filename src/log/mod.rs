@@ -13,6 +13,7 @@ mod append;
 mod archived;
 mod births;
 mod columns;
+mod data_keys;
 mod exported;
 mod history;
 mod lead;
@@ -43,6 +44,8 @@ pub use archived::entries::SegmentFault;
 pub use archived::moving::{MoveError, Moved, Moving, Stays, Until};
 pub(crate) use archived::with_archived;
 pub use columns::Columns;
+pub use data_keys::DataKeyFound;
+pub(crate) use data_keys::opened;
 pub use history::{History, HistorySearch, LOOKED_AT_MAX};
 pub use lead::{Candidate, Heard, Lead};
 pub use placed::Placed;
@@ -63,6 +66,7 @@ pub struct Log {
     /// The connection that appends, once there was an append. It does not go back to the pool, which would ask it after
     /// each use whether it is well: a round trip that the next append would wait for, or pass by on a colder connection.
     pen: Arc<Mutex<Option<Pen>>>,
+    data_keys: Arc<data_keys::Kept>,
 }
 
 /// Where a shard's log ends.
@@ -129,6 +133,7 @@ impl Log {
             shard,
             archive,
             pen: Arc::default(),
+            data_keys: Arc::default(),
         }
     }
 

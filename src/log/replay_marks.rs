@@ -112,7 +112,11 @@ impl Log {
     pub async fn keep_replay_mark(&self, account: AccountId, mark: &ReplayMark) -> Result<(), ReadError> {
         in_time(async {
             sqlx::query(
-                "insert into replay_marks (shard, account_id, seq, format, state) values ($1, $2, $3, $4, $5)
+                "insert into replay_marks (shard, account_id, seq, format, state)
+                 select $1, $2, $3, $4, $5
+                 -- Somebody may have read what was erased meanwhile.
+                 where not exists (
+                     select from data_keys k where k.shard = $1 and k.account_id = $2 and k.erased_at is not null)
                  on conflict on constraint replay_marks_pkey do update
                  set format = excluded.format, state = excluded.state
                  where replay_marks.format <> excluded.format",
@@ -124,6 +128,19 @@ impl Log {
             .bind(&mark.state)
             .execute(&self.pool)
             .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Forgets an account's marks: a replay of it begins with its first event.
+    pub async fn forget_replay_marks(&self, account: AccountId) -> Result<(), ReadError> {
+        in_time(async {
+            sqlx::query("delete from replay_marks where shard = $1 and account_id = $2")
+                .bind(self.shard_column())
+                .bind(Uuid::from_bytes(account.to_bytes()))
+                .execute(&self.pool)
+                .await?;
             Ok(())
         })
         .await

@@ -77,7 +77,10 @@ impl Log {
         in_time(async {
             sqlx::query(
                 "insert into account_snapshots (shard, account_id, seq, position, format, state)
-                 values ($1, $2, $3, $4, $5, $6)
+                 select $1, $2, $3, $4, $5, $6
+                 -- Somebody may still have in memory what was erased.
+                 where not exists (
+                     select from data_keys k where k.shard = $1 and k.account_id = $2 and k.erased_at is not null)
                  on conflict on constraint account_snapshots_pkey do update
                  set seq = excluded.seq, position = excluded.position, format = excluded.format, state = excluded.state
                  where account_snapshots.seq < excluded.seq or account_snapshots.format <> excluded.format",
@@ -90,6 +93,19 @@ impl Log {
             .bind(&snapshot.state)
             .execute(&self.pool)
             .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Forgets an account's snapshot: the next one who wants the account reads its events.
+    pub async fn forget_snapshots(&self, account: AccountId) -> Result<(), ReadError> {
+        in_time(async {
+            sqlx::query("delete from account_snapshots where shard = $1 and account_id = $2")
+                .bind(self.shard_column())
+                .bind(Uuid::from_bytes(account.to_bytes()))
+                .execute(&self.pool)
+                .await?;
             Ok(())
         })
         .await

@@ -119,6 +119,8 @@ kinds! {
         "An account with this id has been opened before.";
     ACCOUNT_CLOSED = CONFLICT "account-closed", "The account is closed",
         "The account was closed: its keys were deleted and what was held was given back. It can be looked at, and nothing new is done in it. Open another account.";
+    ACCOUNT_OPEN = CONFLICT "account-open", "The account is open",
+        "Personal data is erased of an account that is closed, since an open one needs it. Close it first.";
     UNKNOWN_KEY = NOT_FOUND "unknown-key", "There is no such key",
         "The account has no key with this id.";
     UNKNOWN_TOKEN = NOT_FOUND "unknown-token", "There is no such access token",

@@ -186,6 +186,7 @@ impl From<Refusal> for Problem {
             Refusal::UnknownAccount { .. } => Problem::unknown_account(),
             Refusal::AccountExists { .. } => Problem::new(ACCOUNT_EXISTS, detail),
             Refusal::AccountClosed => Problem::new(ACCOUNT_CLOSED, detail),
+            Refusal::AccountOpen => Problem::new(ACCOUNT_OPEN, detail),
             Refusal::UnknownKey { .. } => Problem::unknown_key(),
             // The caller manages keys and showed none: what stands in the way is the key's state, not who asks.
             Refusal::KeyGone { .. } => Problem {

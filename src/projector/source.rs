@@ -174,7 +174,9 @@ impl Source {
             .is_some_and(|stored| stored.position == last.position && stored.body == heard.last)
         {
             self.distrusted = false;
-            return Ok(heard.events);
+            let mut events = heard.events;
+            self.log.open(&mut events).await?;
+            return Ok(events);
         }
         if !std::mem::replace(&mut self.distrusted, true) {
             tracing::warn!(position = %last.position, "the bus brings what the log does not hold; the log is read instead");
@@ -214,7 +216,7 @@ pub(super) async fn read_page(log: &Log, after: Position) -> Result<Vec<Recorded
         match stored.decode() {
             Ok(recorded) => events.push(recorded),
             // What comes before the unreadable one is folded first.
-            Err(_) if !events.is_empty() => return Ok(events),
+            Err(_) if !events.is_empty() => break,
             Err(error) => {
                 return Err(SourceError::Unreadable {
                     position: stored.position,
@@ -223,6 +225,7 @@ pub(super) async fn read_page(log: &Log, after: Position) -> Result<Vec<Recorded
             }
         }
     }
+    log.open(&mut events).await?;
     Ok(events)
 }
 

@@ -88,7 +88,8 @@ pub async fn replayed(
     while state.seq < last {
         let page = log.account_events(account, state.seq, PAGE).await?;
         let wanted = usize::try_from(last.0 - state.seq.0).unwrap_or(usize::MAX);
-        let events: Vec<Recorded> = page.iter().take(wanted).map(decoded).collect::<Result<_, _>>()?;
+        let mut events: Vec<Recorded> = page.iter().take(wanted).map(decoded).collect::<Result<_, _>>()?;
+        log.open(&mut events).await?;
         if events.is_empty() {
             return Ok(None);
         }

@@ -151,6 +151,8 @@ impl Service {
     /// Starts the roles. Postgres or NATS being away is no failure: the roles wait for them.
     pub async fn start(options: ServiceOptions, metrics: PrometheusHandle) -> anyhow::Result<Service> {
         let shard = Shard(0);
+        // Better no service than one that cannot tell whose names it reads.
+        crate::personal::check()?;
         let database = service_options(&options.database_url)?;
         let queries = open_pool(database.clone(), QUERY_CONNECTIONS_MAX);
         let (faces, rest) = (CancellationToken::new(), CancellationToken::new());

@@ -11,6 +11,7 @@
 //! Not here: HTTP, cookies' attributes, what the pages show.
 
 mod claims;
+mod erase;
 mod operators;
 mod secret;
 
@@ -202,7 +203,9 @@ impl Sessions {
              )
              insert into portal_sessions
                  (session_id, account_id, name, return_url, read_only, created_by, link_digest, created_at, link_expires_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             select $1, $2, case when erased.so then null else $3 end, case when erased.so then null else $4 end, $5, $6, $7, $8, $9
+             from (select exists (
+                 select from data_keys where account_id = $2 and erased_at is not null) as so) erased
              on conflict on constraint portal_sessions_pkey do nothing",
         )
         .bind(Uuid::from_bytes(id.to_bytes()))

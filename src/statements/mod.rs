@@ -169,8 +169,9 @@ impl Statement {
                 let log = &self.log;
                 let page = log.events_of_seldom_type(self.account, after, last, of_type, NAMES_AT_ONCE);
                 let page = page.await?;
-                for stored in &page {
-                    let recorded = decoded(stored)?;
+                let mut named: Vec<Recorded> = page.iter().map(decoded).collect::<Result<_, _>>()?;
+                self.log.open(&mut named).await?;
+                for recorded in named {
                     after = recorded.seq;
                     self.learn(recorded.event);
                 }

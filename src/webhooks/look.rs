@@ -1,6 +1,6 @@
 //! The delivery log, as people and their programs read it, and sending again.
 
-use keyledger_events::{AccountId, Timestamp};
+use keyledger_events::{AccountId, ERASED, Timestamp};
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row as _};
 use uuid::Uuid;
@@ -111,6 +111,21 @@ const DELIVERY: &str =
      ) a on true ";
 
 impl Deliveries {
+    /// Takes the names of an account and its keys out of all messages about it: its personal data was erased.
+    pub async fn forget_names(&self, account: AccountId) -> Result<(), DeliveriesAway> {
+        sqlx::query(
+            "update webhook_deliveries
+             set body = jsonb_set(jsonb_set(jsonb_set(body::jsonb, '{data,name}', to_jsonb($2::text), false),
+                 '{data,external_ref}', 'null', false), '{data,key,name}', to_jsonb($2::text), false)::text
+             where account_id = $1",
+        )
+        .bind(Uuid::from_bytes(account.to_bytes()))
+        .bind(ERASED)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
     /// Through a pool of the service's role.
     pub fn new(pool: PgPool) -> Deliveries {
         Deliveries { pool }

@@ -228,7 +228,7 @@ async fn an_export_ends_with_the_last_checkpoint_and_says_so() {
 /// The logs that every kind of event is in.
 #[test]
 fn an_old_log_with_every_kind_of_event_is_good() {
-    for name in ["log-1", "log-2"] {
+    for name in ["log-1", "log-2", "log-3"] {
         let log = format!("{}/tests/golden/{name}.ndjson", env!("CARGO_MANIFEST_DIR"));
         let log = std::fs::read(log).unwrap();
         let events: Vec<Vec<u8>> = log

@@ -39,6 +39,7 @@ pub fn recorded(n: usize, account: AccountId, event: Event) -> Recorded {
         time: at(n as u64),
         actor: Actor::System,
         command: CommandId::parse("test").unwrap(),
+        sealed: None,
         event,
     }
 }

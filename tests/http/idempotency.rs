@@ -131,6 +131,9 @@ async fn calls(stage: &Stage) -> Vec<Call> {
     let book = |price: &str| json!({"prices": [{"endpoint": "serp", "match": "GET /serp", "price": price}]});
     let of = |rest: &str| format!("{account}{rest}");
     let _ = &key;
+    let closed = stage.account().await;
+    let close = json!({"reason": "Contract ended"});
+    stage.operator.post(&format!("{closed}/close"), close).await.json(200);
     let mut tokens = Vec::new();
     for name in ["one", "two"] {
         tokens.push(stage.tokens.create(Role::Auditor, name).await.unwrap().0);
@@ -274,6 +277,16 @@ async fn calls(stage: &Stage) -> Vec<Call> {
             json!({"from": "2026-01-01T00:00:00Z", "to": "2026-06-01T00:00:00Z"}),
             200,
         ),
+        Call {
+            other: Other::Path(format!("{closed}/personal-data?reason=Other")),
+            ..call(
+                "delete /v1/accounts/{account}/personal-data",
+                format!("{closed}/personal-data"),
+                Value::Null,
+                Value::Null,
+                200,
+            )
+        },
         call(
             "post /v1/tokens",
             "/v1/tokens".to_owned(),

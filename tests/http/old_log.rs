@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::stage::{Stage, id_of, secret_of};
 use crate::harness::Harness;
-use crate::ledger::writers::whole_log;
+use crate::ledger::writers::whole_log_as_it_is;
 use crate::pages::activity::account_of;
 use crate::projector::appended::append;
 
@@ -27,6 +27,11 @@ const LOGS: &[(&str, &str)] = &[
     (
         include_str!("../golden/log-2.ndjson"),
         include_str!("../golden/log-2.json"),
+    ),
+    // With what it says of people sealed.
+    (
+        include_str!("../golden/log-3.ndjson"),
+        include_str!("../golden/log-3.json"),
     ),
 ];
 
@@ -247,7 +252,9 @@ async fn write_a_log_of_today() {
         .post(&format!("{closing}/close"), json!({"reason": "Asked for"}))
         .await
         .json(200);
-    let log = whole_log(&stage.harness.log()).await;
+    let erase = format!("{closing}/personal-data?reason=Asked%20for");
+    stage.operator.delete(&erase).await.json(200);
+    let log = whole_log_as_it_is(&stage.harness.log()).await;
     let kinds: BTreeSet<&str> = log.iter().map(|recorded| recorded.event.type_name()).collect();
     assert_eq!(kinds, Event::TYPES.iter().copied().collect());
     let lines: Vec<u8> = log

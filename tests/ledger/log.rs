@@ -21,6 +21,7 @@ fn event(position: u64, account: u128) -> Recorded {
         time: keyledger::clock::now(),
         actor: Actor::System,
         command: CommandId::parse("test").unwrap(),
+        sealed: None,
         event: AccountOpened {
             name: AccountName::parse("A").unwrap(),
             external_ref: None,

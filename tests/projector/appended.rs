@@ -33,6 +33,7 @@ pub async fn append(harness: &Harness, account: AccountId, events: Vec<Event>) -
                 time: keyledger::clock::now(),
                 actor: Actor::System,
                 command: CommandId::parse("test").unwrap(),
+                sealed: None,
                 event: event.clone(),
             });
         }

@@ -5,6 +5,7 @@ mod accounts;
 mod corrections;
 mod credits;
 mod keys;
+mod personal;
 mod plans;
 mod prices;
 mod refunds;
@@ -20,6 +21,7 @@ pub use credits::{
 pub use keys::{
     DeleteReason, DenyReason, KeyCreated, KeyDeleted, KeyRenamed, KeyRotated, KeySpendingLimited, KeyUseDenied, KeyUsed,
 };
+pub use personal::PersonalDataErased;
 pub use plans::{Period, PlanEnded, PlanPeriod, PlanStarted};
 pub use prices::{PricesPublished, PublishedPrice, PublishedQuantity};
 pub use refunds::{CreditsRefunded, GrantTerms};
@@ -100,6 +102,7 @@ events! {
     TokenRevoked => "keyledger.TokenRevoked.v1",
     PortalSessionInvited => "keyledger.PortalSessionInvited.v1",
     OperatorSessionInvited => "keyledger.OperatorSessionInvited.v1",
+    PersonalDataErased => "keyledger.PersonalDataErased.v1",
 }
 
 impl Event {
@@ -129,6 +132,7 @@ impl Event {
             | Event::TokenRevoked(_)
             | Event::PortalSessionInvited(_)
             | Event::OperatorSessionInvited(_)
+            | Event::PersonalDataErased(_)
             | Event::PricesPublished(_)
             | Event::ThresholdsSet(_)
             | Event::ThresholdReached(_)
@@ -154,6 +158,7 @@ impl Event {
             | Event::TokenRevoked(_)
             | Event::PortalSessionInvited(_)
             | Event::OperatorSessionInvited(_)
+            | Event::PersonalDataErased(_)
             | Event::PricesPublished(_)
             | Event::ThresholdsSet(_)
             | Event::ThresholdReached(_)

@@ -55,6 +55,7 @@ impl History {
             time: Timestamp::from_micros(i64::try_from(position.0).unwrap()).unwrap(),
             actor: Actor::System,
             command: CommandId::parse("test").unwrap(),
+            sealed: None,
             event: event.into(),
         });
     }

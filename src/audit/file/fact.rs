@@ -132,7 +132,12 @@ fn envelope<'a>(scan: &mut Scan<'a>) -> Option<Envelope<'a>> {
     scan.actor()?;
     scan.eat(b"\",\"commandid\":\"")?;
     scan.command()?;
-    scan.eat(b"\",\"data\":{")?;
+    scan.eat(b"\"")?;
+    if scan.has(b",\"sealed\":\"") {
+        scan.sealed()?;
+        scan.eat(b"\"")?;
+    }
+    scan.eat(b",\"data\":{")?;
     Some(Envelope {
         shard,
         type_name,

@@ -7,7 +7,7 @@
 //!
 //! Not here: whether the bytes are those that were signed, and whether the event may follow.
 
-use keyledger_events::{AccountId, Credits, GrantId, GrantPart, KeyId, ReservationId, Timestamp};
+use keyledger_events::{AccountId, Credits, GrantId, GrantPart, KeyId, ReservationId, Sealed, Timestamp};
 
 /// A place in bytes that are read from left to right.
 #[derive(Debug, Clone, Copy)]
@@ -168,6 +168,12 @@ impl<'a> Scan<'a> {
                 .iter()
                 .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-'));
         fits.then_some(())
+    }
+
+    /// A text that is sealed, without its marks.
+    pub(super) fn sealed(&mut self) -> Option<()> {
+        let text = std::str::from_utf8(self.until_quote()?).ok()?;
+        Sealed::is_one(text).then_some(())
     }
 
     /// A text of printable ASCII that needs no escape, without its marks.

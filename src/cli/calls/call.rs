@@ -68,6 +68,7 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("open_account", "accounts", "open"),
     ("close_account", "accounts", "close"),
     ("list_account_events", "accounts", "events"),
+    ("erase_personal_data", "personal-data", "erase"),
     ("key_history", "keys", "history"),
     ("invite", "portal-sessions", "create"),
     ("invite_operator", "operator-sessions", "create"),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use keyledger_events::{KeyDigest, KeyId};
+use keyledger_events::{KeyDigest, KeyId, KeyName};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::Key;
@@ -43,6 +43,12 @@ impl Keys {
     /// For changes of all but id and digest.
     pub(super) fn get_mut(&mut self, key: &KeyId) -> Option<&mut Key> {
         self.by_id.get_mut(key)
+    }
+
+    pub(super) fn forget_names(&mut self) {
+        for key in self.by_id.values_mut() {
+            key.name = KeyName::erased();
+        }
     }
 
     /// Adds a key and gives back the one that was there under its id.

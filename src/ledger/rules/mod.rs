@@ -12,6 +12,7 @@ mod close_account;
 mod correct;
 mod denied;
 mod due;
+mod erase;
 #[cfg(test)]
 mod free_riders;
 mod grants;
@@ -46,6 +47,7 @@ pub use close_account::CloseAccount;
 pub use correct::{CorrectCredits, Corrected, CorrectionFacts};
 pub use denied::NoteDenied;
 pub use due::{SettleDue, due};
+pub use erase::{ErasePersonalData, ErasureFacts};
 pub use grants::{GrantCredits, GrantFacts};
 pub use invitations::{InviteOperator, InviteToPages};
 pub use keys::{CreateKey, DeleteKey, KeyFacts, RenameKey};

@@ -100,6 +100,7 @@ mod tests {
                 time: now,
                 actor: by.actor,
                 command: by.command.clone(),
+                sealed: None,
                 event,
             };
             system.evolve(&recorded).unwrap();
@@ -163,6 +164,7 @@ mod tests {
             time: at(0),
             actor: Actor::System,
             command: CommandId::parse("x").unwrap(),
+            sealed: None,
             event: book.into(),
         };
         assert!(customer.evolve(&recorded).is_err());

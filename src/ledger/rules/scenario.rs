@@ -184,6 +184,7 @@ impl Scenario {
                 time: self.now,
                 actor: by.actor,
                 command: by.command.clone(),
+                sealed: None,
                 event,
             };
             self.account

@@ -140,6 +140,7 @@ mod tests {
                 time: NOW,
                 actor: command.actor(system, by),
                 command: by.command.clone(),
+                sealed: None,
                 event,
             };
             system.evolve(&recorded).unwrap();

@@ -64,6 +64,7 @@ impl Writer {
                 position: last.position,
                 recorded_at: head.recorded_at,
             };
+            let mut events = Vec::with_capacity(page.len());
             for stored in &page {
                 let Ok(recorded) = stored.decode() else {
                     tracing::error!(position = %stored.position, "an event cannot be read");
@@ -71,6 +72,10 @@ impl Writer {
                         what: "an event that cannot be read",
                     });
                 };
+                events.push(recorded);
+            }
+            self.log.open(&mut events).await?;
+            for recorded in events {
                 now.recorded_at = now.recorded_at.max(recorded.time);
                 if let Err(inconsistent) = self.cache.follow(&recorded) {
                     tracing::error!(%inconsistent, "an account's history cannot be folded");

@@ -1,4 +1,4 @@
-//! Who was let in, in plain words: tokens, and people.
+//! Who was let in, in plain words: tokens, and people; and that what was known of people is gone.
 
 use keyledger_events::{KeyName, OperatorSessionInvited, PortalSessionInvited, TokenCreated, TokenRevoked};
 
@@ -31,4 +31,9 @@ fn let_in(who: Sentence, name: Option<&KeyName>) -> Sentence {
         Some(name) => who.say(" let ").name(Shown::new(name.as_str())),
         None => who.say(" let somebody"),
     }
+}
+
+pub(super) fn erased(who: Sentence) -> Told {
+    let told = who.say(" erased the names of this account, its keys and its people, and where its clients were");
+    told.by_somebody()
 }

@@ -100,6 +100,7 @@ fn kind_of(type_name: &str) -> Option<Kind> {
         "keyledger.AccountOpened.v1"
         | "keyledger.AccountRenamed.v1"
         | "keyledger.AccountClosed.v1"
+        | "keyledger.PersonalDataErased.v1"
         | "keyledger.ExternalRefChanged.v1"
         | "keyledger.CreditLimitChanged.v1"
         | "keyledger.CreditsGranted.v1"

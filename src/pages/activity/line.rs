@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use keyledger_events::{Actor, Event, Position, Recorded, ReservationId, Timestamp};
+use keyledger_events::{AccountId, Actor, Event, Position, Recorded, ReservationId, Timestamp};
 
 use super::names::Names;
 use super::sentence::{Told, Word};
 use super::words::tell;
-use crate::log::Stored;
+use crate::log::{DataKeyFound, Stored, opened};
 use crate::pages::fault::Fault;
 use crate::pages::moment::Moment;
 use crate::pages::name::Shown;
@@ -59,9 +59,9 @@ pub(super) struct Networks(HashMap<ReservationId, Shown>);
 
 impl Networks {
     /// Of uses of keys, as the log has them.
-    pub(super) fn new(uses: &[Stored]) -> Result<Networks, Fault> {
+    pub(super) fn new(uses: &[Stored], data_keys: &DataKeys) -> Result<Networks, Fault> {
         let mut networks = HashMap::new();
-        for recorded in decoded(uses)? {
+        for recorded in decoded(uses, data_keys)? {
             if let Event::KeyUsed(used) = &recorded.event
                 && let Some(network) = &used.network
             {
@@ -92,6 +92,7 @@ pub(super) fn reservation(event: &Event) -> Option<ReservationId> {
         | Event::TokenRevoked(_)
         | Event::PortalSessionInvited(_)
         | Event::OperatorSessionInvited(_)
+        | Event::PersonalDataErased(_)
         | Event::PricesPublished(_)
         | Event::ThresholdsSet(_)
         | Event::ThresholdReached(_)
@@ -114,13 +115,19 @@ pub(super) fn reservation(event: &Event) -> Option<ReservationId> {
     }
 }
 
-/// Events of our own log, read.
-pub(in crate::pages) fn decoded(stored: &[Stored]) -> Result<Vec<Recorded>, Fault> {
+/// What was asked for beside events, to open them with: whose they are has one data key at most.
+pub(in crate::pages) type DataKeys = HashMap<AccountId, DataKeyFound>;
+
+/// Events of our own log, read and opened. What was erased says so.
+pub(in crate::pages) fn decoded(stored: &[Stored], keys: &DataKeys) -> Result<Vec<Recorded>, Fault> {
     let read = |stored: &Stored| {
-        stored.decode().map_err(|error| {
+        let mut recorded = stored.decode().map_err(|error| {
             tracing::error!(%error, position = %stored.position, "the log holds what cannot be read");
             Fault::Internal
-        })
+        })?;
+        let key = keys.get(&recorded.account);
+        opened(&mut recorded, key)?;
+        Ok(recorded)
     };
     stored.iter().map(read).collect()
 }

@@ -89,7 +89,7 @@ pub(in crate::pages) async fn list(
     look: Result<Query<Look>, QueryRejection>,
 ) -> Result<Response, Fault> {
     let now = clock::now();
-    let (viewer, (look, around, history, newest, chosen)) = arriving
+    let (viewer, (look, around, history, newest, chosen, data_keys)) = arriving
         .reads(async |account| {
             let Query(look) = look.map_err(|_| Fault::NotFound)?;
             let types = look.kind.types();
@@ -99,20 +99,21 @@ pub(in crate::pages) async fn list(
                 types: &types,
             };
             let any = KeySearch::default();
-            let (around, history, newest, chosen) = tokio::join!(
+            let (around, history, newest, chosen, data_keys) = tokio::join!(
                 Around::of(&pages, account),
                 pages.log.history(&search, look.before, LINES_A_PAGE),
                 pages.views.keys_found(account, &any, now, KEYS_TO_CHOOSE_MAX, None),
                 chosen(&pages, account, look.key),
+                pages.log.data_keys(std::slice::from_ref(&account)),
             );
-            Ok((look, around?, history?, newest?.value, chosen?))
+            Ok((look, around?, history?, newest?.value, chosen?, data_keys?))
         })
         .await?;
     let frame = Frame::inside(&pages, root, "activity", "Activity", &viewer, around)?;
     let newest = newest.ok_or(Fault::Behind)?;
-    let events = decoded(&history.events)?;
-    let names = Names::new(&history.beside, &pages.config.name)?;
-    let networks = Networks::new(&history.beside.uses)?;
+    let events = decoded(&history.events, &data_keys)?;
+    let names = Names::new(&history.beside, &pages.config.name, &data_keys)?;
+    let networks = Networks::new(&history.beside.uses, &data_keys)?;
     let lines: Vec<Line> = events
         .iter()
         .map(|event| Line::new(event, &names, &networks, now))

@@ -12,7 +12,7 @@ mod system;
 mod why;
 mod words;
 
-pub(super) use line::{Line, decoded};
+pub(super) use line::{DataKeys, Line, decoded};
 pub(super) use list::list;
 pub(super) use sentence::Word;
 pub(super) use show::{document, proof, show};

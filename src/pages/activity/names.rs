@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use keyledger_events::{Actor, Event, KeyCreated, KeyId, KeyRenamed, PortalSessionId};
 
-use super::line::decoded;
+use super::line::{DataKeys, decoded};
 use crate::log::Beside;
 use crate::pages::fault::Fault;
 use crate::pages::name::Shown;
@@ -31,9 +31,9 @@ impl Names {
     }
 
     /// Of all whom a page of the log names.
-    pub(super) fn new(beside: &Beside, platform: &str) -> Result<Names, Fault> {
+    pub(super) fn new(beside: &Beside, platform: &str, data_keys: &DataKeys) -> Result<Names, Fault> {
         let mut keys = HashMap::new();
-        for recorded in decoded(&beside.namings)? {
+        for recorded in decoded(&beside.namings, data_keys)? {
             if let Event::KeyCreated(KeyCreated { key, name, .. }) | Event::KeyRenamed(KeyRenamed { key, name }) =
                 recorded.event
             {

@@ -107,22 +107,26 @@ pub(in crate::pages) async fn show(
     root: Root,
     Path(text): Path<String>,
 ) -> Result<Response, Fault> {
-    let (viewer, (around, placed, proof)) = arriving
+    let (viewer, (around, placed, proof, data_keys)) = arriving
         .reads(async |account| {
-            let (around, placed) = tokio::join!(Around::of(&pages, account), own(&pages, account, &text));
+            let (around, placed, data_keys) = tokio::join!(
+                Around::of(&pages, account),
+                own(&pages, account, &text),
+                pages.log.data_keys(std::slice::from_ref(&account)),
+            );
             let placed = placed?;
             let proof = proven(&pages, placed.event.position).await?;
-            Ok((around?, placed, proof))
+            Ok((around?, placed, proof, data_keys?))
         })
         .await?;
-    let [recorded] =
-        <[Recorded; 1]>::try_from(decoded(std::slice::from_ref(&placed.event))?).map_err(|_| Fault::Internal)?;
-    let networks = Networks::new(&placed.steps)?;
+    let [recorded] = <[Recorded; 1]>::try_from(decoded(std::slice::from_ref(&placed.event), &data_keys)?)
+        .map_err(|_| Fault::Internal)?;
+    let networks = Networks::new(&placed.steps, &data_keys)?;
     // Another event may hold the id by chance, in a text that somebody chose.
-    let mut steps = decoded(&placed.steps)?;
+    let mut steps = decoded(&placed.steps, &data_keys)?;
     let of = reservation(&recorded.event);
     steps.retain(|step| of.is_some() && reservation(&step.event) == of);
-    let names = Names::new(&placed.beside, &pages.config.name)?;
+    let names = Names::new(&placed.beside, &pages.config.name, &data_keys)?;
     let now = clock::now();
     let line = |recorded: &Recorded| Line::new(recorded, &names, &networks, now);
     let title = format!("Event {}", recorded.seq);

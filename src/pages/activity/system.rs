@@ -2,7 +2,7 @@
 
 use keyledger_events::Timestamp;
 
-use super::line::{Line, Networks, decoded};
+use super::line::{DataKeys, Line, Networks, decoded};
 use super::names::Names;
 use crate::log::Stored;
 use crate::pages::fault::Fault;
@@ -10,7 +10,8 @@ use crate::pages::fault::Fault;
 /// Tells events of the system's own history.
 pub(in crate::pages) fn of_the_system(events: &[Stored], now: Timestamp) -> Result<Vec<Line>, Fault> {
     let (names, networks) = (Names::of_the_system(), Networks::default());
-    let events = decoded(events)?;
+    // Nothing in it is sealed.
+    let events = decoded(events, &DataKeys::default())?;
     Ok(events
         .iter()
         .map(|event| Line::new(event, &names, &networks, now))

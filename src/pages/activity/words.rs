@@ -87,6 +87,7 @@ pub(super) fn tell(recorded: &Recorded, names: &Names, now: Timestamp) -> Told {
                 Moment::new(e.valid_from, now).exact
             ))
             .by_somebody(),
+        Event::PersonalDataErased(_) => access::erased(who()),
         Event::TokenCreated(e) => access::token_created(e, who()),
         Event::TokenRevoked(e) => access::token_revoked(e, who()),
         Event::PortalSessionInvited(e) => access::invited(e, who()),
@@ -310,6 +311,7 @@ mod tests {
             time: NOW,
             actor,
             command: CommandId::parse("c").unwrap(),
+            sealed: None,
             event: event.into(),
         };
         let names = Names::some((key(), "Looker Studio"), (PortalSessionId::from_parts(1, 1), "Ada"));

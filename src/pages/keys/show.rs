@@ -14,7 +14,7 @@ use crate::http::Place;
 use crate::ledger::LimitSpending;
 use crate::log::HistorySearch;
 use crate::pages::Pages;
-use crate::pages::activity::{decoded, why_denied};
+use crate::pages::activity::{DataKeys, decoded, why_denied};
 use crate::pages::arriving::Arriving;
 use crate::pages::dress::page;
 use crate::pages::fault::Fault;
@@ -90,7 +90,8 @@ async fn find(pages: &Pages, account: AccountId, key: KeyId, after: Option<Place
         pages.log.history(&search, None, REFUSED_SHOWN),
     );
     let history = history?;
-    let events = decoded(&history.events)?.into_iter();
+    // Refusals say nothing of people.
+    let events = decoded(&history.events, &DataKeys::default())?.into_iter();
     let refused = events.filter_map(|recorded| {
         if let Event::KeyUseDenied(denied) = recorded.event {
             Some((recorded.time, denied))

@@ -178,7 +178,9 @@ impl<T: Table> Gathered<T> {
             if page.is_empty() {
                 return Ok(());
             }
-            self.fold(log.shard(), &decode(&page)?)?;
+            let mut events = decode(&page)?;
+            log.open(&mut events).await?;
+            self.fold(log.shard(), &events)?;
         }
         Ok(())
     }

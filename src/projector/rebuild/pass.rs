@@ -89,11 +89,14 @@ impl Pass {
 
 /// The pages of a shard's log, up to where it ends when it is got there.
 fn decoded(log: Log) -> impl Stream<Item = Result<Vec<Recorded>, RebuildError>> {
-    stored(log)
-        .map(|page| async {
+    stored(log.clone())
+        .map(move |page| (page, log.clone()))
+        .map(|(page, opening)| async move {
             let page = page?;
             let decoding = tokio::task::spawn_blocking(move || decode(&page));
-            decoding.await.map_err(|_| RebuildError::CutShort)?
+            let mut events = decoding.await.map_err(|_| RebuildError::CutShort)??;
+            opening.open(&mut events).await?;
+            Ok(events)
         })
         .buffered(DECODING_MAX)
 }

@@ -1,6 +1,8 @@
 //! `views.key_list`.
 
-use keyledger_events::{Endpoint, Scopes};
+use std::collections::{BTreeMap, BTreeSet};
+
+use keyledger_events::{AccountId, ERASED, Endpoint, KeyId, Scopes};
 use keyledger_projections::{KeyChange, KeyListChanges, KeyRow};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -26,13 +28,23 @@ impl Table for KeyList {
     ) -> Result<(), WriteError> {
         let created: Vec<KeyRow> = changes.created.into_values().collect();
         insert(connection, generation, &created).await?;
-        let changed: Vec<_> = changes.changed.into_iter().collect();
-        let ids: Vec<_> = changed.iter().map(|(id, _)| *id).collect();
-        let changes: Vec<KeyChange> = changed.into_iter().map(|(_, change)| change).collect();
-        if changes.is_empty() {
-            return Ok(());
-        }
-        let met = sqlx::query(generation.sql("update views.key_list k
+        change(connection, generation, changes.changed).await?;
+        erase(connection, generation, &changes.erased).await
+    }
+}
+
+async fn change(
+    connection: &mut PgConnection,
+    generation: Generation,
+    changed: BTreeMap<(AccountId, KeyId), KeyChange>,
+) -> Result<(), WriteError> {
+    let changed: Vec<_> = changed.into_iter().collect();
+    let ids: Vec<_> = changed.iter().map(|(id, _)| *id).collect();
+    let changes: Vec<KeyChange> = changed.into_iter().map(|(_, change)| change).collect();
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let met = sqlx::query(generation.sql("update views.key_list k
              set name = coalesce(c.name, k.name),
                  deleted_at = coalesce(k.deleted_at, c.deleted_at),
                  delete_reason = coalesce(k.delete_reason, c.delete_reason),
@@ -69,8 +81,25 @@ impl Table for KeyList {
         .bind(changes.iter().map(|c| c.spending_limit.flatten().map(|limit| limit.per.as_str())).collect::<Vec<_>>())
         .execute(connection)
         .await?;
-        all_met(met.rows_affected(), changes.len(), "keys")
+    all_met(met.rows_affected(), changes.len(), "keys")
+}
+
+/// Takes the names of all keys of accounts away.
+async fn erase(
+    connection: &mut PgConnection,
+    generation: Generation,
+    accounts: &BTreeSet<AccountId>,
+) -> Result<(), WriteError> {
+    if accounts.is_empty() {
+        return Ok(());
     }
+    let ids: Vec<Uuid> = accounts.iter().map(|id| Uuid::from_bytes(id.to_bytes())).collect();
+    sqlx::query(generation.sql("update views.key_list set name = $2 where account_id = any($1::uuid[])"))
+        .bind(ids)
+        .bind(ERASED)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 async fn insert(connection: &mut PgConnection, generation: Generation, rows: &[KeyRow]) -> Result<(), WriteError> {

@@ -1,6 +1,6 @@
 //! `views.usage`, `views.usage_by_endpoint` and `views.key_networks`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keyledger_events::{AccountId, Endpoint, KeyId, Timestamp};
 use keyledger_projections::{NETWORKS_A_KEY_MAX, Networks, UsageChanges, UsageId, UsageSums};
@@ -41,8 +41,25 @@ impl Table for Usage {
         let by_endpoint = without_keys(&changes.used)?;
         add_usage(connection, generation, &changes.used.into_iter().collect::<Vec<_>>()).await?;
         add_by_endpoint(connection, generation, &by_endpoint.into_iter().collect::<Vec<_>>()).await?;
-        note_networks(connection, generation, &changes.networks).await
+        note_networks(connection, generation, &changes.networks).await?;
+        forget_networks(connection, generation, &changes.erased).await
     }
+}
+
+async fn forget_networks(
+    connection: &mut PgConnection,
+    generation: Generation,
+    accounts: &BTreeSet<AccountId>,
+) -> Result<(), WriteError> {
+    if accounts.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = accounts.iter().map(|id| uuid(id.to_bytes())).collect();
+    sqlx::query(generation.sql("delete from views.key_networks where account_id = any($1::uuid[])"))
+        .bind(ids)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// The same changes with the keys of an endpoint added up.

@@ -37,6 +37,8 @@ pub(crate) struct Account {
     seq: u64,
     pub(super) opened: bool,
     pub(super) closed: bool,
+    /// What was known of people here is gone.
+    erased: bool,
     /// Micro-credits, as all amounts here.
     pub(super) credit_limit: i64,
     /// Charged on the credit limit and not repaid.
@@ -78,6 +80,7 @@ impl Account {
             },
             opened: false,
             closed: false,
+            erased: false,
             credit_limit: 0,
             owed: 0,
             held_on_limit: 0,
@@ -174,6 +177,12 @@ impl Account {
             Event::AccountClosed(_) => {
                 if std::mem::replace(&mut self.closed, true) {
                     return Err("the account is closed already");
+                }
+                Ok(())
+            }
+            Event::PersonalDataErased(_) => {
+                if std::mem::replace(&mut self.erased, true) {
+                    return Err("personal data is erased already");
                 }
                 Ok(())
             }

@@ -1,0 +1,158 @@
+//! Data keys of accounts: read, made with the first event that needs one, and destroyed.
+//!
+//! Promise: a key is in the table when the first event that it sealed is in the log: one statement writes both. A key that is
+//! destroyed is never made again. What is remembered here is believed for five seconds.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use keyledger_events::{AccountId, Recorded, Timestamp};
+use lru::LruCache;
+use sqlx::Row as _;
+use uuid::Uuid;
+
+use super::{Log, ReadError, in_time, time_column};
+use crate::personal::{self, DataKey};
+
+/// What there is of an account's data key.
+#[derive(Debug, Clone)]
+pub enum DataKeyFound {
+    There(DataKey),
+    /// It was destroyed.
+    Erased,
+}
+
+/// How long another process's erasure may go unnoticed here.
+const FRESH: Duration = Duration::from_secs(5);
+/// Some 300 bytes each.
+const KEYS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(16_383);
+
+/// Keys that were read a moment ago.
+pub(super) struct Kept(Mutex<LruCache<AccountId, (DataKeyFound, Instant)>>);
+
+impl Default for Kept {
+    fn default() -> Kept {
+        Kept(Mutex::new(LruCache::new(KEYS_MAX)))
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Kept(..)")
+    }
+}
+
+impl Kept {
+    fn keys(&self) -> MutexGuard<'_, LruCache<AccountId, (DataKeyFound, Instant)>> {
+        // Each change under the lock is whole, so a panic elsewhere leaves nothing half done here.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, account: AccountId, now: Instant) -> Option<DataKeyFound> {
+        let mut keys = self.keys();
+        let (found, seen) = keys.get(&account)?;
+        (now.saturating_duration_since(*seen) < FRESH).then(|| found.clone())
+    }
+
+    fn put(&self, account: AccountId, found: DataKeyFound, seen: Instant) {
+        self.keys().put(account, (found, seen));
+    }
+}
+
+impl Log {
+    /// The data keys of these accounts, as they are now. An account that never had one has no entry.
+    pub async fn data_keys(&self, accounts: &[AccountId]) -> Result<HashMap<AccountId, DataKeyFound>, ReadError> {
+        let ids: Vec<Uuid> = accounts.iter().map(|id| Uuid::from_bytes(id.to_bytes())).collect();
+        let asked_at = Instant::now();
+        in_time(async {
+            let rows =
+                sqlx::query("select account_id, key from data_keys where shard = $1 and account_id = any($2::uuid[])")
+                    .bind(self.shard_column())
+                    .bind(&ids)
+                    .fetch_all(&self.pool)
+                    .await?;
+            let mut found = HashMap::with_capacity(rows.len());
+            for row in &rows {
+                let account = AccountId::from_bytes(row.try_get::<Uuid, _>("account_id")?.into_bytes());
+                let key = match row.try_get::<Option<Vec<u8>>, _>("key")? {
+                    None => DataKeyFound::Erased,
+                    Some(stored) => DataKeyFound::There(DataKey::stored(&stored, account).map_err(|error| {
+                        tracing::error!(%account, %error, "a data key cannot be used");
+                        ReadError::Corrupt {
+                            what: "a data key that cannot be used",
+                        }
+                    })?),
+                };
+                self.data_keys.put(account, key.clone(), asked_at);
+                found.insert(account, key);
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    /// Puts back what is sealed in events, or says that it is gone. No question for events without anything sealed.
+    pub async fn open(&self, events: &mut [Recorded]) -> Result<(), ReadError> {
+        let now = Instant::now();
+        let mut keys = HashMap::new();
+        let mut unknown = Vec::new();
+        for recorded in events.iter().filter(|recorded| recorded.sealed.is_some()) {
+            let account = recorded.account;
+            if keys.contains_key(&account) || unknown.contains(&account) {
+                continue;
+            }
+            match self.data_keys.get(account, now) {
+                Some(found) => _ = keys.insert(account, found),
+                None => unknown.push(account),
+            }
+        }
+        if !unknown.is_empty() {
+            keys.extend(self.data_keys(&unknown).await?);
+        }
+        for recorded in events {
+            opened(recorded, keys.get(&recorded.account))?;
+        }
+        Ok(())
+    }
+
+    /// Destroys an account's data key, and leaves word that there never will be another. Again changes nothing.
+    pub async fn destroy_data_key(&self, account: AccountId, now: Timestamp) -> Result<(), ReadError> {
+        in_time(async {
+            sqlx::query(
+                "insert into data_keys (shard, account_id, made_at, erased_at) values ($1, $2, $3, $3)
+                 on conflict on constraint data_keys_pkey do update set key = null, erased_at = excluded.erased_at
+                 where data_keys.erased_at is null",
+            )
+            .bind(self.shard_column())
+            .bind(Uuid::from_bytes(account.to_bytes()))
+            .bind(time_column(now))
+            .execute(&self.pool)
+            .await?;
+            self.data_keys.put(account, DataKeyFound::Erased, Instant::now());
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Opens an event with its account's data key. Without one what was sealed is gone; and what another key sealed, in a log that was
+/// brought here without its keys, is too.
+pub(crate) fn opened(recorded: &mut Recorded, key: Option<&DataKeyFound>) -> Result<(), ReadError> {
+    match key {
+        Some(DataKeyFound::There(key)) => {
+            if let Err(error) = personal::open(recorded, key) {
+                tracing::error!(position = %recorded.position, %error, "what an event says of people shows as erased");
+                recorded.event.erase();
+            }
+        }
+        Some(DataKeyFound::Erased) | None => {
+            if recorded.sealed.is_some() {
+                recorded.event.erase();
+            }
+        }
+    }
+    Ok(())
+}
