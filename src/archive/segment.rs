@@ -247,6 +247,7 @@ mod tests {
                 key: KeyId::from_parts(account, 2),
                 name: KeyName::parse("Finance").unwrap(),
             }),
+            sealed: None,
         }
     }
 

@@ -18,7 +18,9 @@ async fn audited(stage: &Sealed) -> (i32, Value) {
         .args(["audit", "log", "--json", "--key", &verifier(1).to_string()])
         .args(["--stream-prefix", &stage.harness.name])
         .env("DATABASE_URL", stage.harness.owner_url());
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap();
     let told = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
     assert_ne!(told, Value::Null, "{}", String::from_utf8_lossy(&output.stderr));
     (output.status.code().unwrap(), told)
@@ -54,16 +56,34 @@ async fn views_and_the_bus_are_compared_with_the_log() {
     assert_eq!((code, &told["messages"]), (0, &Value::from(head)), "{told}");
 
     let mut owner = stage.harness.owner().await;
-    sqlx::query("update views.key_list set uses = uses + 1").execute(&mut owner).await.unwrap();
+    sqlx::query("update views.key_list set uses = uses + 1")
+        .execute(&mut owner)
+        .await
+        .unwrap();
     // The relay is gone, and somebody puts another message in the place of the next event.
     relaying.cancel();
     let subject = bus.subjects(Shard(0)).replace('>', "intruder");
-    bus.jetstream().publish(subject, "not an event".into()).await.unwrap().await.unwrap();
+    bus.jetstream()
+        .publish(subject, "not an event".into())
+        .await
+        .unwrap()
+        .await
+        .unwrap();
     stage.use_key(1).await;
     stage.sealed().await;
     let (code, told) = audited(&stage).await;
     let findings = told["findings"].to_string();
-    assert_eq!((code, &told["last_good"]), (1, &Value::from(head + 1)), "the log itself is good: {told}");
-    assert!(findings.contains("of the view key_list are not what the log gives"), "{told}");
-    assert!(findings.contains(&format!("message {} of the stream is not event", head + 1)), "{told}");
+    assert_eq!(
+        (code, &told["last_good"]),
+        (1, &Value::from(head + 1)),
+        "the log itself is good: {told}"
+    );
+    assert!(
+        findings.contains("of the view key_list are not what the log gives"),
+        "{told}"
+    );
+    assert!(
+        findings.contains(&format!("message {} of the stream is not event", head + 1)),
+        "{told}"
+    );
 }

@@ -88,14 +88,19 @@ async fn proven(pages: &Pages, position: Position) -> Result<Option<Proof>, Faul
     })
 }
 
-/// An event of the account's own. 404 another account's, or none.
-async fn own(pages: &Pages, account: AccountId, text: &str) -> Result<Placed, Fault> {
+/// One spelling only, so that an event has one address.
+fn place(text: &str) -> Result<Position, Fault> {
     let position = text.parse::<u64>().map_err(|_| Fault::NotFound)?;
-    // One spelling only, so that an event has one address.
     if position.to_string() != text || i64::try_from(position).is_err() {
         return Err(Fault::NotFound);
     }
-    let found = pages.log.event_of(account, Position(position)).await?;
+    Ok(Position(position))
+}
+
+/// An event of the account's own. 404 another account's, or none.
+async fn own(pages: &Pages, account: AccountId, text: &str) -> Result<Placed, Fault> {
+    let position = place(text)?;
+    let found = pages.log.event_of(account, position).await?;
     found.ok_or(Fault::NotFound)
 }
 
@@ -109,14 +114,20 @@ pub(in crate::pages) async fn show(
 ) -> Result<Response, Fault> {
     let (viewer, (around, placed, proof, data_keys)) = arriving
         .reads(async |account| {
-            let (around, placed, data_keys) = tokio::join!(
+            // What is no event of this account's is never shown, nor its proof.
+            let (around, placed, proof, data_keys) = tokio::join!(
                 Around::of(&pages, account),
                 own(&pages, account, &text),
+                async {
+                    match place(&text) {
+                        Ok(position) => proven(&pages, position).await,
+                        Err(_) => Ok(None),
+                    }
+                },
                 pages.log.data_keys(std::slice::from_ref(&account)),
             );
             let placed = placed?;
-            let proof = proven(&pages, placed.event.position).await?;
-            Ok((around?, placed, proof, data_keys?))
+            Ok((around?, placed, proof?, data_keys?))
         })
         .await?;
     let [recorded] = <[Recorded; 1]>::try_from(decoded(std::slice::from_ref(&placed.event), &data_keys)?)

@@ -7,7 +7,7 @@ use keyledger_projections::{UsageRows, replay};
 
 use super::used;
 use crate::pages::Pages;
-use crate::pages::activity::decoded;
+use crate::pages::activity::{DataKeys, decoded};
 use crate::pages::fault::Fault;
 use crate::views::{Line, Lines, Point, Range, ReleasedByCause, Step};
 
@@ -62,7 +62,9 @@ async fn since(pages: &Pages, account: AccountId, from: Timestamp, last: Seq) ->
     let (mut events, mut after) = (Vec::new(), span.before);
     while after < last {
         let wanted = u32::try_from(last.0 - after.0).unwrap_or(PAGE).min(PAGE);
-        let page = decoded(&pages.log.account_events(account, after, wanted).await?)?;
+        let page = pages.log.account_events(account, after, wanted).await?;
+        // Sums say nothing of people.
+        let page = decoded(&page, &DataKeys::default())?;
         let Some(newest) = page.last() else { break };
         after = newest.seq;
         events.extend(page);
