@@ -33,9 +33,12 @@ async fn on_the_side<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, StoreError> {
     let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?;
-    done.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => StoreError::Absent,
-        _ => StoreError::Disk(error),
+    done.map_err(|error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            StoreError::Absent
+        } else {
+            StoreError::Disk(error)
+        }
     })
 }
 

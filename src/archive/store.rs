@@ -29,14 +29,14 @@ pub enum StoreError {
 #[derive(Debug, Clone)]
 pub(super) enum Store {
     Directory(Directory),
-    Objects(ObjectStore),
+    Objects(Box<ObjectStore>),
 }
 
 impl Store {
     pub(super) fn open(place: &Place, environment: &Environment) -> Result<Store, StoreError> {
         Ok(match place {
             Place::Directory(path) => Store::Directory(Directory::at(path.clone())),
-            Place::Bucket(bucket) => Store::Objects(ObjectStore::open(bucket, environment)?),
+            Place::Bucket(bucket) => Store::Objects(Box::new(ObjectStore::open(bucket, environment)?)),
         })
     }
 

@@ -231,7 +231,10 @@ impl Log {
     async fn archived_id_after(&self, expected: Position) -> Result<Option<Uuid>, sqlx::Error> {
         let event = self.read(expected, 1).await.map_err(|error| match error {
             ReadError::Unreachable(error) => error,
-            error => sqlx::Error::Io(std::io::Error::other(error)),
+            error @ (ReadError::TimedOut { .. }
+            | ReadError::NoHead { .. }
+            | ReadError::Corrupt { .. }
+            | ReadError::Archive(_)) => sqlx::Error::Io(std::io::Error::other(error)),
         })?;
         let event = event.first().and_then(|event| event.decode().ok());
         Ok(event.map(|event| Uuid::from_bytes(event.id.to_bytes())))
