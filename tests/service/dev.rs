@@ -89,6 +89,12 @@ impl Dev {
 
 async fn run(directory: &Path) -> (Child, Value) {
     let ready_file = directory.join("ready.json");
+    // The log of earlier starts stands before this one's.
+    let starts = || {
+        let log = fs::read_to_string(directory.join("log")).unwrap_or_default();
+        log.matches("starting Postgres").count()
+    };
+    let earlier = starts();
     let log = File::options()
         .create(true)
         .append(true)
@@ -110,12 +116,9 @@ async fn run(directory: &Path) -> (Child, Value) {
     // The file of an earlier start is gone before anything is ready; until then it must not be believed.
     until("the old ready file is gone", async || {
         assert!(child.try_wait().unwrap().is_none(), "it ended at once");
-        fs::read_to_string(directory.join("log"))
-            .unwrap()
-            .contains("starting Postgres")
+        starts() > earlier
     })
     .await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
     let ready = ready(&ready_file, &mut child, &directory.join("log")).await;
     (child, ready)
 }
