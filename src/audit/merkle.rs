@@ -237,6 +237,7 @@ pub fn extends(old: (u64, &Hash), new: (u64, &Hash), proof: &[Hash]) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "the trees of the tests are small")]
 mod tests {
     use ct_merkle::mem_backed_tree::MemoryBackedTree;
     use ct_merkle::{ConsistencyProof, InclusionProof, RootHash};

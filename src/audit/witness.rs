@@ -132,6 +132,7 @@ impl Witness {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "the trees of the tests are small")]
 mod tests {
     use super::super::merkle::{self, Grown};
     use super::super::sealer::Signers;

@@ -25,6 +25,9 @@ pub struct Change {
     pub after: Option<String>,
 }
 
+/// A part of a row: what it is called, and how it is read.
+type Part<R, T> = (&'static str, fn(&R) -> T);
+
 /// What an event could change, before it does.
 struct Before {
     balance: Option<BalanceThen>,
@@ -80,7 +83,7 @@ impl Told {
     }
 
     fn balances(&mut self, before: Option<BalanceThen>, after: Option<BalanceThen>) {
-        let parts: [(&str, fn(&BalanceThen) -> Credits); 9] = [
+        let parts: [Part<BalanceThen, Credits>; 9] = [
             ("available", |balance| balance.available),
             ("bound", |balance| balance.bound),
             ("later", |balance| balance.later),
@@ -100,7 +103,7 @@ impl Told {
     }
 
     fn account(&mut self, before: Option<&AccountRow>, after: Option<&AccountRow>) {
-        let parts: [(&str, fn(&AccountRow) -> Option<String>); 4] = [
+        let parts: [Part<AccountRow, Option<String>>; 4] = [
             ("name", |row| Some(row.name.to_string())),
             ("external_ref", |row| row.external_ref.clone()),
             ("credit_limit", |row| {
@@ -114,7 +117,7 @@ impl Told {
     }
 
     fn key(&mut self, id: KeyId, before: Option<&KeyRow>, after: Option<&KeyRow>) {
-        let parts: [(&str, fn(&KeyRow) -> Option<String>); 7] = [
+        let parts: [Part<KeyRow, Option<String>>; 7] = [
             ("name", |row| Some(row.name.to_string())),
             ("deleted", |row| {
                 row.deleted.map(|(_, reason)| reason.as_str().to_owned())
@@ -139,7 +142,7 @@ impl Told {
         if before == Some(after) {
             return;
         }
-        let parts: [(&str, fn(&GrantChange) -> i64); 3] = [
+        let parts: [Part<GrantChange, i64>; 3] = [
             ("remaining", |sums| sums.remaining),
             ("held", |sums| sums.held),
             ("expired", |sums| sums.expired),

@@ -34,11 +34,14 @@ struct Mark {
 impl Sheet {
     pub(super) fn create(path: &Path, head: Head) -> Result<Sheet, ExportError> {
         let file = OpenOptions::new().write(true).create_new(true).open(path);
-        let file = file.map_err(|error| match error.kind() {
-            ErrorKind::AlreadyExists => ExportError::FileIsThere {
-                path: path.display().to_string(),
-            },
-            _ => ExportError::File(error),
+        let file = file.map_err(|error| {
+            if error.kind() == ErrorKind::AlreadyExists {
+                ExportError::FileIsThere {
+                    path: path.display().to_string(),
+                }
+            } else {
+                ExportError::File(error)
+            }
         })?;
         let line = serde_json::to_vec(&head)?;
         let mut sheet = Sheet {

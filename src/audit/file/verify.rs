@@ -130,13 +130,16 @@ fn proven(chain: &mut Chain, lot: Lot) -> Proven {
 fn enter(books: &mut Books, desk: &mut Desk, proven: Proven) -> Result<(), Fault> {
     for (range, position, for_prices) in proven.events {
         let bytes = proven.bytes.get(range).unwrap_or_default();
-        let entry = desk.read(bytes).map_err(|error| match error {
-            keyledger_events::DecodeError::UnknownType { type_name } => Fault {
-                tampered: false,
-                position: Some(position),
-                why: format!("an event of a type that is not known, {type_name}"),
-            },
-            error => Fault::at(position, format!("its bytes are not canonical: {error}")),
+        let entry = desk.read(bytes).map_err(|error| {
+            if let keyledger_events::DecodeError::UnknownType { type_name } = error {
+                Fault {
+                    tampered: false,
+                    position: Some(position),
+                    why: format!("an event of a type that is not known, {type_name}"),
+                }
+            } else {
+                Fault::at(position, format!("its bytes are not canonical: {error}"))
+            }
         })?;
         if entry.position != position {
             return Err(Fault::at(position, "the event says that it stands elsewhere"));

@@ -130,6 +130,7 @@ pub(super) fn root_of(hashes: &[Hash]) -> Hash {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "the trees of the tests are small")]
 mod tests {
     use std::collections::BTreeMap;
 

@@ -70,7 +70,9 @@ impl Books {
             Fact::Other(Event::PricesPublished(book)) if entry.account == AccountId::SYSTEM => {
                 self.prices.publish(entry, book)
             }
-            _ => Err("what is brought for its prices publishes none"),
+            Fact::Used(_) | Fact::Held(_) | Fact::Charged(_) | Fact::Released(_) | Fact::Other(_) => {
+                Err("what is brought for its prices publishes none")
+            }
         }
     }
 
