@@ -1,5 +1,7 @@
 //! Files that are made by hand: events of one's own choice, signed with the right key.
 
+#![expect(clippy::cast_possible_truncation, reason = "the logs of the tests are small")]
+
 use std::ops::Range;
 
 use keyledger::audit::file::{End, Head, Proof, Scope, TILE, Tile};
