@@ -5,6 +5,7 @@ mod answers;
 mod faults;
 mod moved;
 mod objects;
+mod proven;
 mod same;
 mod whole;
 

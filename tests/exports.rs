@@ -1,6 +1,6 @@
 //! Exports of a log that was really sealed, and two verifiers that do not know each other.
 
-mod both;
+pub mod both;
 mod forged;
 mod good;
 mod makings;

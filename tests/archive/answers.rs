@@ -214,14 +214,14 @@ impl Asked {
     }
 
     async fn in_place(&self, log: &Log, answers: &mut Answers) {
-        for at in (0..=self.head + 1).step_by(7) {
+        for at in (0..=self.head + 1).step_by(17) {
             for account in &self.accounts {
                 let placed = log.event_of(*account, Position(at)).await.unwrap();
                 let placed = placed.map(|placed| {
                     let around = (placed.event, placed.older, placed.newer, placed.steps);
                     (around, sorted(placed.beside))
                 });
-                if placed.is_some() || at % 30 == 0 {
+                if placed.is_some() || at % 51 == 0 {
                     answers.note(format!("placed {account} {at}"), &placed);
                 }
             }
