@@ -69,6 +69,16 @@ impl<T> Answered<T> {
         }
     }
 
+    /// The same answer with its body in another form.
+    pub(crate) fn map<U>(self, form: impl FnOnce(T) -> U) -> Answered<U> {
+        Answered {
+            status: self.status,
+            place: self.place,
+            replayed: self.replayed,
+            body: form(self.body),
+        }
+    }
+
     /// Corrects what the ledger calls a repetition where the face knows better.
     pub(crate) fn replayed(mut self, replayed: bool) -> Answered<T> {
         self.replayed = replayed;

@@ -137,6 +137,10 @@ impl Then {
         })
     }
 
+    pub(crate) fn key(&self, key: KeyId) -> Option<views::Key> {
+        self.state.key(key).map(seen)
+    }
+
     /// A page of the keys of then that are looked for, the newest first.
     pub(crate) fn keys(&self, search: &KeySearch, limit: u32, after: Option<KeyId>) -> views::Page<views::Key, KeyId> {
         let name = search.name.as_deref().map(str::to_lowercase);
@@ -150,7 +154,7 @@ impl Then {
         let rows = self.state.keys().rev();
         let found = rows
             .filter(|row| after.is_none_or(|after| row.key < after))
-            .map(key)
+            .map(seen)
             .filter(wanted);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut items: Vec<views::Key> = found.take(limit.saturating_add(1)).collect();
@@ -161,7 +165,7 @@ impl Then {
     }
 }
 
-fn key(row: &KeyRow) -> views::Key {
+fn seen(row: &KeyRow) -> views::Key {
     views::Key {
         id: row.key,
         account: row.account,

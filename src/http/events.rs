@@ -9,7 +9,9 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use super::answer::{Answered, Failure};
+use super::as_of::AsOf;
 use super::extract::{Allowed, InPath, InQuery, Page, Read};
+use super::keys::{self, KeyBody};
 use super::look::{in_this_log, read_cursor};
 use super::place::Place;
 use super::words::{FirstPosition, Limit};
@@ -25,6 +27,14 @@ pub(super) struct EventsBody {
     items: Vec<Box<RawValue>>,
     /// Send this as `?cursor=` for the next page; `null` when these are the last events there are.
     next_cursor: Option<String>,
+}
+
+/// What happened to a key, or what it was.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum KeyHistoryBody {
+    Events(EventsBody),
+    Key(KeyBody),
 }
 
 /// Of the whole log.
@@ -169,25 +179,55 @@ pub(super) async fn list_account_events(
     Ok(page(stored, query.limit(), end, &scope, next)?)
 }
 
-/// Shows all events of a key, the oldest first: its making, its uses, what they cost, its end.
+/// Of a key's history.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HistoryPage {
+    /// Items at once: 1 to 200, 50 unless said.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200, example = 50)]
+    limit: Option<Limit>,
+    /// Go on from here: the `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Answer only from a log that has reached this place; a `Ledger-Position` that you were given, such as `0:812`.
+    #[param(value_type = Option<String>, pattern = "^[0-9]+:[0-9]+$")]
+    after: Option<Place>,
+    /// Answer with the key instead, as it was at this time or after the event at this position, such as
+    /// `2026-11-24T14:03:07Z` or `0:812`. Not together with `limit` or `cursor`.
+    #[param(value_type = Option<String>)]
+    as_of: Option<AsOf>,
+}
+
+/// Shows all events of a key, the oldest first: its making, its uses, what they cost, its end. With `as_of`, the key as it
+/// was then.
 ///
-/// 200 a page. 400 a cursor or a position that is none. 404 no such account or key. 422 a limit out of bounds. 503 the
-/// log has not reached `after`.
-#[utoipa::path(get, path = "/v1/accounts/{account}/keys/{key}/history", tag = "keys", params(Page), responses(
-    (status = 200, description = "A page.", body = EventsBody),
+/// 200 a page, or the key. 400 a cursor or a position that is none. 404 no such account or key, or not yet at `as_of`. 422 a
+/// limit out of bounds, an `as_of` that is none or beside a page's parameters. 503 the log has not reached `after`.
+#[utoipa::path(get, path = "/v1/accounts/{account}/keys/{key}/history", tag = "keys", params(HistoryPage), responses(
+    (status = 200, description = "A page, or the key as it was.", body = KeyHistoryBody),
 ))]
 pub(super) async fn key_history(
     State(app): State<App>,
     _: Allowed<Read>,
     InPath((account, key)): InPath<(AccountId, KeyId)>,
-    InQuery(query): InQuery<Page>,
-) -> Result<Answered<EventsBody>, Failure> {
+    InQuery(query): InQuery<HistoryPage>,
+) -> Result<Answered<KeyHistoryBody>, Failure> {
     let scope = format!("history {account} {key}");
-    let after: Position = query.cursor(&scope)?.unwrap_or(Position::START);
+    if let Some(as_of) = query.as_of {
+        if query.limit.is_some() || query.cursor.is_some() {
+            return Err(problems::invalid_query("as_of", "as_of shows one key, not a page of its events").into());
+        }
+        end_of_log(&app, query.after).await?;
+        return Ok(keys::key_then(&app, account, key, as_of)
+            .await?
+            .map(KeyHistoryBody::Key));
+    }
+    let after = read_cursor(query.cursor.as_deref(), &scope)?.unwrap_or(Position::START);
+    let limit = query.limit.unwrap_or(Limit::DEFAULT).get();
     let end = end_of_log(&app, query.after).await?;
-    let stored = app.log.key_events(account, key, after, query.limit() + 1).await?;
+    let stored = app.log.key_events(account, key, after, limit + 1).await?;
     if stored.is_empty() && after == Position::START {
         return Err(Problem::unknown_key().into());
     }
-    Ok(page(stored, query.limit(), end, &scope, last)?)
+    Ok(page(stored, limit, end, &scope, last)?.map(KeyHistoryBody::Events))
 }

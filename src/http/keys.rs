@@ -380,6 +380,18 @@ pub(super) async fn list_keys(
     })
 }
 
+/// A key as it was. 404 there was no such account or key. Otherwise as [`state_then`].
+pub(super) async fn key_then(
+    app: &App,
+    account: AccountId,
+    key: KeyId,
+    as_of: AsOf,
+) -> Result<Answered<KeyBody>, Failure> {
+    let then = state_then(app, account, as_of).await?;
+    let found = then.key(key).ok_or_else(Problem::unknown_key)?;
+    Ok(Answered::found(then.place, KeyBody::seen(found, then.moment)))
+}
+
 /// Renames a key, or sets what it may spend.
 ///
 /// 200 changed, also when it was so before. 400 an `Idempotency-Key` that cannot be taken. 404 no such account or key. 409 the

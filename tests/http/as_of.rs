@@ -125,6 +125,48 @@ async fn balance_keys_and_name_are_what_they_were() {
 }
 
 #[tokio::test]
+async fn one_key_is_what_it_was() {
+    let world = world().await;
+    let [opened, used, deleted] = &world.places;
+    let path = format!("/keys/{}/history?", world.first);
+    let mut seen = Vec::new();
+    for place in [opened, used, deleted] {
+        let key = world.get(&path, place).await;
+        let listed = world.get("/keys?state=all&", place).await;
+        assert!(listed["items"].as_array().unwrap().contains(&key), "{key} of {listed}");
+        seen.push((key["state"].as_str().unwrap().to_owned(), key["uses"].as_u64().unwrap()));
+    }
+    let expected = [("active", 0), ("active", 1), ("deleted", 1)];
+    assert_eq!(seen, expected.map(|(state, uses)| (state.to_owned(), uses)));
+
+    let created: u64 = opened.strip_prefix("0:").unwrap().parse().unwrap();
+    let events = world
+        .stage
+        .operator
+        .get(&format!("{}{path}", world.account))
+        .await
+        .json(200);
+    let birth = events["items"][0]["position"].as_u64().unwrap();
+    assert!(birth <= created);
+    for (query, status) in [
+        (format!("as_of=0:{}", birth - 1), 404),
+        ("as_of=1:1".to_owned(), 400),
+        ("as_of=yesterday".to_owned(), 422),
+        (format!("as_of={used}&limit=5"), 422),
+        (format!("as_of={used}&cursor=abc"), 422),
+        (format!("as_of={used}&after=0:999999"), 503),
+    ] {
+        let path = format!("{}{path}{query}", world.account);
+        world.stage.operator.get(&path).await.json(status);
+    }
+    let strange = format!(
+        "{}/keys/key_01JDE5Z8W4M3X7Q2V9T6R1K0PA/history?as_of={used}",
+        world.account
+    );
+    world.stage.operator.get(&strange).await.json(404);
+}
+
+#[tokio::test]
 async fn now_is_what_the_views_show_and_before_the_beginning_there_is_nobody() {
     let world = world().await;
     let [_, _, last] = &world.places;
