@@ -42,6 +42,8 @@ const WRITERS: usize = 256;
 const EVENTS_A_REQUEST: u64 = 3;
 /// Pages down a list that count as far.
 const FAR: usize = 50;
+/// As it was: places on the slider.
+const THEN: [u32; 3] = [300, 617, 999];
 const ENDPOINTS: [&str; 3] = ["serp", "ai-visibility", "conversions"];
 const VIEWS: [ViewName; 5] = [
     ViewName::KeyList,
@@ -66,7 +68,15 @@ pub async fn pages(service: &Service, options: PagesBench, mut tell: impl FnMut(
     eprintln!("all views are there after {} s", begin.elapsed().as_secs());
     let pool = open_pool(service_options(&options.database_url)?, 1);
     let cookie = enter(&Sessions::new(pool, Lifetimes::default()), address, account).await?;
-    for (what, path) in find(address, &cookie).await? {
+    let mut found = find(address, &cookie).await?;
+    // The slider's places: all over the account's life, none just beside a mark that a look before left.
+    found.extend(THEN.map(|place| {
+        (
+            format!("/portal/then, {place} of 1000"),
+            format!("/portal/then?part={place}"),
+        )
+    }));
+    for (what, path) in found {
         tell(&visit(&what, address, &cookie, path, &options).await?);
     }
     Ok(())

@@ -16,7 +16,7 @@ pub struct ReplayMark {
 }
 
 /// What a state's bytes mean. Marks of another version are not read.
-pub(crate) const REPLAY_MARKS_FORMAT: i32 = 1;
+pub(crate) const REPLAY_MARKS_FORMAT: i32 = 2;
 
 /// The last event of the account for which something is so that is so of all before it: by halving, some twenty looks into
 /// the index of the account's events, down to the archived ones, which are told as one: the archive knows more. `null`: of

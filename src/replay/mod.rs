@@ -12,6 +12,11 @@ mod keeper;
 mod state;
 mod steps;
 
+use std::io::{Read as _, Write as _};
+
+use flate2::Compression;
+use flate2::read::ZlibDecoder;
+use flate2::write::ZlibEncoder;
 use keyledger_events::{AccountId, DecodeError, Position, Recorded, Seq, Timestamp};
 use keyledger_projections::FoldError;
 
@@ -39,7 +44,7 @@ pub enum ReplayError {
     #[error(transparent)]
     Fold(#[from] FoldError),
     #[error("a state cannot be written down: {0}")]
-    Unwritten(#[from] serde_json::Error),
+    Unwritten(#[from] std::io::Error),
 }
 
 /// Events read at once.
@@ -79,43 +84,77 @@ pub async fn replayed(
     if marks == Marks::Left
         && let Some(mark) = log.replay_mark(account, last).await?
     {
-        match serde_json::from_slice::<AccountState>(&mark.state) {
+        match unpacked(&mark.state) {
             Ok(marked) if marked.account() == account && marked.seq == mark.seq => state = marked,
             Ok(_) | Err(_) => tracing::warn!(%account, seq = %mark.seq, "a mark cannot be read; reading the events"),
         }
     }
-    let mut marked = state.seq;
+    let mut trail = Trail {
+        last: state.seq,
+        stride: EVENTS_A_MARK,
+    };
     while state.seq < last {
-        let page = log.account_events(account, state.seq, PAGE).await?;
-        let wanted = usize::try_from(last.0 - state.seq.0).unwrap_or(usize::MAX);
-        let mut events: Vec<Recorded> = page.iter().take(wanted).map(decoded).collect::<Result<_, _>>()?;
+        let wanted = u32::try_from(last.0 - state.seq.0).map_or(PAGE, |left| left.min(PAGE));
+        let page = log.account_events(account, state.seq, wanted).await?;
+        let mut events: Vec<Recorded> = page.iter().map(decoded).collect::<Result<_, _>>()?;
         log.open(&mut events).await?;
         if events.is_empty() {
             return Ok(None);
         }
         state.fold_all(&events)?;
-        if marks == Marks::Left && state.seq.0 - marked.0 >= EVENTS_A_MARK {
-            marked = leave_mark(log, &state, marked).await?;
+        if marks == Marks::Left {
+            trail.mark(log, &state).await?;
         }
     }
     Ok(Some(state))
 }
 
-/// Leaves a mark, where the state is not too large for one yet. Gives the place of the last mark.
-async fn leave_mark(log: &Log, state: &AccountState, marked: Seq) -> Result<Seq, ReplayError> {
-    let bytes = serde_json::to_vec(state)?;
-    let since = state.seq.0 - marked.0;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > since.saturating_mul(MARK_BYTES_AN_EVENT) {
-        return Ok(marked);
+/// The marks that one replay leaves.
+struct Trail {
+    /// The place of the last one.
+    last: Seq,
+    /// Events to the next one. A state whose size has to be learned again at each page would cost more than its events.
+    stride: u64,
+}
+
+impl Trail {
+    /// Leaves a mark, where it is time for one and the state is not too large for it yet.
+    async fn mark(&mut self, log: &Log, state: &AccountState) -> Result<(), ReplayError> {
+        let since = state.seq.0 - self.last.0;
+        if since < self.stride {
+            return Ok(());
+        }
+        let bytes = packed(state)?;
+        self.stride = u64::try_from(bytes.len())
+            .unwrap_or(u64::MAX)
+            .div_ceil(MARK_BYTES_AN_EVENT)
+            .max(EVENTS_A_MARK);
+        if since < self.stride {
+            return Ok(());
+        }
+        let mark = ReplayMark {
+            seq: state.seq,
+            state: bytes,
+        };
+        if let Err(error) = log.keep_replay_mark(state.account(), &mark).await {
+            tracing::warn!(%error, account = %state.account(), "a mark for replays was not kept");
+        }
+        self.last = state.seq;
+        Ok(())
     }
-    let mark = ReplayMark {
-        seq: state.seq,
-        state: bytes,
-    };
-    if let Err(error) = log.keep_replay_mark(state.account(), &mark).await {
-        tracing::warn!(%error, account = %state.account(), "a mark for replays was not kept");
-    }
-    Ok(state.seq)
+}
+
+/// A state as a mark keeps it: JSON, deflated, since the rows of keys are much alike.
+fn packed(state: &AccountState) -> std::io::Result<Vec<u8>> {
+    let mut packed = ZlibEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(&serde_json::to_vec(state)?)?;
+    packed.finish()
+}
+
+fn unpacked(bytes: &[u8]) -> std::io::Result<AccountState> {
+    let mut text = Vec::new();
+    ZlibDecoder::new(bytes).read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text)?)
 }
 
 fn decoded(stored: &Stored) -> Result<Recorded, ReplayError> {
