@@ -103,23 +103,45 @@ impl Desk {
 
 /// The members before the data; the type is among them.
 #[derive(Debug, Clone, Copy)]
-struct Envelope<'a> {
+struct Envelope {
     shard: u64,
-    type_name: &'a [u8],
+    busy: Busy,
     account: AccountId,
     time: Timestamp,
     position: u64,
     seq: u64,
 }
 
-fn envelope<'a>(scan: &mut Scan<'a>) -> Option<Envelope<'a>> {
+/// The events that a busy log is made of.
+#[derive(Debug, Clone, Copy)]
+enum Busy {
+    Used,
+    Held,
+    Charged,
+    Released,
+}
+
+impl Busy {
+    fn of(scan: &mut Scan<'_>) -> Option<Busy> {
+        if scan.has(b"KeyUsed") {
+            Some(Busy::Used)
+        } else if scan.has(b"CreditsReserved") {
+            Some(Busy::Held)
+        } else if scan.has(b"CreditsCharged") {
+            Some(Busy::Charged)
+        } else {
+            scan.eat(b"CreditsReleased").map(|()| Busy::Released)
+        }
+    }
+}
+
+fn envelope(scan: &mut Scan<'_>) -> Option<Envelope> {
     scan.eat(b"{\"specversion\":\"1.0\",\"id\":\"")?;
     scan.ulid()?;
     scan.eat(b"\",\"source\":\"/keyledger/shards/")?;
     let shard = scan.number().filter(|shard| *shard <= u64::from(u16::MAX))?;
     scan.eat(b"\",\"type\":\"keyledger.")?;
-    let busy: [&'static [u8]; 4] = [b"KeyUsed", b"CreditsReserved", b"CreditsCharged", b"CreditsReleased"];
-    let type_name = busy.into_iter().find(|name| scan.has(name))?;
+    let busy = Busy::of(scan)?;
     scan.eat(b".v1\",\"subject\":\"")?;
     let account = scan.account()?;
     scan.eat(b"\",\"time\":\"")?;
@@ -140,7 +162,7 @@ fn envelope<'a>(scan: &mut Scan<'a>) -> Option<Envelope<'a>> {
     scan.eat(b",\"data\":{")?;
     Some(Envelope {
         shard,
-        type_name,
+        busy,
         account,
         time,
         position,
@@ -152,11 +174,11 @@ fn envelope<'a>(scan: &mut Scan<'a>) -> Option<Envelope<'a>> {
 fn scanned<'a>(bytes: &'a [u8], parts: &mut Vec<GrantPart>, others: &mut Vec<GrantPart>) -> Option<Entry<'a>> {
     let mut scan = Scan::of(bytes);
     let head = envelope(&mut scan)?;
-    let fact = match head.type_name {
-        b"KeyUsed" => Fact::Used(used(&mut scan)?),
-        b"CreditsReserved" => Fact::Held(held(&mut scan, parts)?),
-        b"CreditsCharged" => Fact::Charged(charged(&mut scan, parts, others)?),
-        _ => Fact::Released(released(&mut scan, parts)?),
+    let fact = match head.busy {
+        Busy::Used => Fact::Used(used(&mut scan)?),
+        Busy::Held => Fact::Held(held(&mut scan, parts)?),
+        Busy::Charged => Fact::Charged(charged(&mut scan, parts, others)?),
+        Busy::Released => Fact::Released(released(&mut scan, parts)?),
     };
     scan.eat(b"}}")?;
     scan.is_over().then_some(Entry {
@@ -169,7 +191,7 @@ fn scanned<'a>(bytes: &'a [u8], parts: &mut Vec<GrantPart>, others: &mut Vec<Gra
     })
 }
 
-fn text_if_there(scan: &mut Scan<'_>, member: &[u8]) -> Option<()> {
+fn text_if_there<const N: usize>(scan: &mut Scan<'_>, member: &[u8; N]) -> Option<()> {
     if scan.has(member) {
         scan.plain_text()?;
         scan.eat(b"\"")?;
@@ -314,15 +336,14 @@ fn released<'a>(scan: &mut Scan<'a>, parts: &mut Vec<GrantPart>) -> Option<Relea
     let returned_to_limit = scan.credits_unless_none(b",\"returned_to_limit\":")?;
     scan.eat(b",\"cause\":\"")?;
     let by_time = scan.has(b"expired\"");
-    if !by_time {
-        let causes: [&[u8]; 5] = [
-            b"requested\"",
-            b"queued\"",
-            b"error\"",
-            b"client-gone\"",
-            b"account-closed\"",
-        ];
-        causes.into_iter().find(|cause| scan.has(cause))?;
+    let known = by_time
+        || scan.has(b"requested\"")
+        || scan.has(b"queued\"")
+        || scan.has(b"error\"")
+        || scan.has(b"client-gone\"")
+        || scan.has(b"account-closed\"");
+    if !known {
+        return None;
     }
     scan.eat(b",\"reserved_at\":\"")?;
     let reserved_at = scan.time()?;

@@ -7,6 +7,8 @@
 //!
 //! Not here: whether the bytes are those that were signed, and whether the event may follow.
 
+use memchr::memchr;
+
 use keyledger_events::{AccountId, Credits, GrantId, GrantPart, KeyId, ReservationId, Sealed, Timestamp};
 
 /// A place in bytes that are read from left to right.
@@ -36,14 +38,23 @@ impl<'a> Scan<'a> {
         self.rest.is_empty()
     }
 
-    /// Goes on behind these bytes, if they come next.
-    pub(super) fn eat(&mut self, literal: &[u8]) -> Option<()> {
-        self.rest = self.rest.strip_prefix(literal)?;
-        Some(())
+    /// Goes on behind these bytes, if they come next. Their number is known where this is compiled, so that they are
+    /// compared some at once.
+    #[inline]
+    pub(super) fn eat<const N: usize>(&mut self, literal: &[u8; N]) -> Option<()> {
+        let (next, rest) = self.rest.split_first_chunk::<N>()?;
+        (next == literal).then(|| self.rest = rest)
     }
 
-    pub(super) fn has(&mut self, literal: &[u8]) -> bool {
+    #[inline]
+    pub(super) fn has<const N: usize>(&mut self, literal: &[u8; N]) -> bool {
         self.eat(literal).is_some()
+    }
+
+    fn chunk<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
+        let (next, rest) = self.rest.split_first_chunk::<N>()?;
+        self.rest = rest;
+        Some(next)
     }
 
     fn take(&mut self, count: usize) -> Option<&'a [u8]> {
@@ -54,28 +65,23 @@ impl<'a> Scan<'a> {
 
     /// Takes what comes before the next quotation mark, which is left.
     fn until_quote(&mut self) -> Option<&'a [u8]> {
-        let end = self.rest.iter().position(|byte| *byte == b'"')?;
+        let end = memchr(b'"', self.rest)?;
         self.take(end)
     }
 
     /// 26 characters.
     pub(super) fn ulid(&mut self) -> Option<[u8; 16]> {
-        let text = self.take(26)?;
-        let mut bad = 0;
-        let mut part = |range: std::ops::Range<usize>| {
-            text.get(range).unwrap_or_default().iter().fold(0_u64, |sum, byte| {
-                let value = ULID_VALUES[usize::from(*byte)];
-                bad |= value;
-                (sum << 5) | u64::from(value & 31)
-            })
-        };
-        let (time, high, low) = (part(0..10), part(10..18), part(18..26));
+        let values = self.chunk::<26>()?.map(|byte| ULID_VALUES[usize::from(byte)]);
+        let bad = values.iter().fold(0, |bad, value| bad | value);
+        let [a, b, rest @ ..] = values;
+        let (eights, _) = rest.as_chunks::<8>();
+        let [first, second, third] = [0, 1, 2].map(|at| eights.get(at).map_or(0, forty_bits));
         // The first character has three bits alone: 128 are no multiple of five.
-        if bad > 31 || time >> 48 != 0 {
+        if bad > 31 || a > 7 {
             return None;
         }
-        let bits = (u128::from(time) << 80) | (u128::from(high) << 40) | u128::from(low);
-        Some(bits.to_be_bytes())
+        let bits = (u128::from((u64::from(a) << 5) | u64::from(b)) << 120) | (u128::from(first) << 80);
+        Some((bits | (u128::from(second) << 40) | u128::from(third)).to_be_bytes())
     }
 
     /// Digits without a needless zero.
@@ -90,29 +96,31 @@ impl<'a> Scan<'a> {
         (digits == 1 || *first != b'0').then_some(value)
     }
 
-    fn digits(&mut self, count: usize) -> Option<u32> {
-        self.take(count)?.iter().try_fold(0_u32, |sum, byte| {
-            byte.is_ascii_digit().then(|| sum * 10 + u32::from(byte - b'0'))
-        })
-    }
-
     /// `2026-11-24T14:03:07.123456Z`.
     pub(super) fn time(&mut self) -> Option<Timestamp> {
-        let year = self.digits(4)?;
-        self.eat(b"-")?;
-        let month = self.digits(2)?;
-        self.eat(b"-")?;
-        let day = self.digits(2)?;
-        self.eat(b"T")?;
-        let hour = self.digits(2)?;
-        self.eat(b":")?;
-        let minute = self.digits(2)?;
-        self.eat(b":")?;
-        let second = self.digits(2)?;
-        self.eat(b".")?;
-        let micros = self.digits(6)?;
-        self.eat(b"Z")?;
-        if hour > 23 || minute > 59 || second > 59 {
+        let text = self.chunk::<27>()?;
+        let marked = [
+            (4, b'-'),
+            (7, b'-'),
+            (10, b'T'),
+            (13, b':'),
+            (16, b':'),
+            (19, b'.'),
+            (26, b'Z'),
+        ];
+        let mut bad = !marked.iter().all(|(at, mark)| text[*at] == *mark);
+        let mut digits = |from: usize, to: usize| {
+            let digits = text.get(from..to).unwrap_or_default().iter();
+            digits.fold(0, |sum, byte| {
+                let digit = byte.wrapping_sub(b'0');
+                bad |= digit > 9;
+                sum * 10 + u32::from(digit)
+            })
+        };
+        let (year, month, day) = (digits(0, 4), digits(5, 7), digits(8, 10));
+        let (hour, minute, second) = (digits(11, 13), digits(14, 16), digits(17, 19));
+        let micros = digits(20, 26);
+        if bad || hour > 23 || minute > 59 || second > 59 {
             return None;
         }
         let seconds = days_since_1970(year, month, day)? * 86_400 + i64::from(hour * 3_600 + minute * 60 + second);
@@ -188,10 +196,8 @@ impl<'a> Scan<'a> {
         if self.has(b"system") {
             return Some(());
         }
-        for prefix in [b"key_", b"tok_", b"ses_"] {
-            if self.has(prefix) {
-                return self.ulid().map(|_| ());
-            }
+        if self.has(b"key_") || self.has(b"tok_") || self.has(b"ses_") {
+            return self.ulid().map(|_| ());
         }
         None
     }
@@ -240,12 +246,20 @@ impl<'a> Scan<'a> {
     }
 
     /// An amount that is not written where it is nothing.
-    pub(super) fn credits_unless_none(&mut self, member: &[u8]) -> Option<Credits> {
+    pub(super) fn credits_unless_none<const N: usize>(&mut self, member: &[u8; N]) -> Option<Credits> {
         if !self.has(member) {
             return Some(Credits::ZERO);
         }
         self.credits().filter(|amount| !amount.is_zero())
     }
+}
+
+/// Eight values of five bits as one number: pairs of them, pairs of pairs, and both halves.
+fn forty_bits(values: &[u8; 8]) -> u64 {
+    let eight = u64::from_be_bytes(*values);
+    let four = ((eight & 0x1F00_1F00_1F00_1F00) >> 3) | (eight & 0x001F_001F_001F_001F);
+    let two = ((four & 0x03FF_0000_03FF_0000) >> 6) | (four & 0x0000_03FF_0000_03FF);
+    ((two >> 32) << 20) | (two & 0xF_FFFF)
 }
 
 /// By the civil calendar, for the years that a [`Timestamp`] has.
