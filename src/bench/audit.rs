@@ -25,11 +25,12 @@ const PROOFS: u64 = 2_000;
 const NAME: &str = "bench.keyledger.localhost";
 const SEED: [u8; 32] = [7; 32];
 
-/// A tree over a database's log, through connections of its own.
-fn tree(database_url: &str) -> anyhow::Result<Tree> {
+/// A tree over a database's log, through connections of its own. `beside`: the log of the ledger in whose process it is.
+fn tree(database_url: &str, beside: Option<&Log>) -> anyhow::Result<Tree> {
     let pool = open_pool(service_options(database_url)?, CONNECTIONS);
     let shard = Shard(0);
-    Ok(Tree::new(Log::new(pool.clone(), shard), TileStore::new(pool, shard)))
+    let log = beside.map_or_else(|| Log::new(pool.clone(), shard), |log| log.through(pool.clone()));
+    Ok(Tree::new(log, TileStore::new(pool, shard)))
 }
 
 /// The key that the bench's logs are sealed with.
@@ -38,13 +39,13 @@ pub fn bench_key() -> anyhow::Result<Signers> {
 }
 
 fn seal(
-    database_url: &str,
+    tree: Tree,
     directory: &Path,
     committed: Option<tokio::sync::watch::Receiver<keyledger_events::Position>>,
     stop: &CancellationToken,
 ) -> anyhow::Result<SealerHandle> {
     let options = SealerOptions {
-        tree: tree(database_url)?,
+        tree,
         signers: bench_key()?,
         state_dir: directory.to_owned(),
         bus: None,
@@ -72,11 +73,11 @@ pub async fn commands_sealed(database_url: &str, directory: &Path, settings: &Se
     let bank = Bank::open(database_url, settings.accounts, 1).await?;
     let stop = CancellationToken::new();
     let committed = bank.ledgers().next().map(crate::ledger::Ledger::committed);
-    let sealer = seal(database_url, directory, committed, &stop)?;
+    let tree = tree(database_url, bank.logs().first())?;
+    let sealer = seal(tree.clone(), directory, committed, &stop)?;
     let figure = load("commands-sealed", Work::Reserve, &bank, settings).await?;
     let begin = Instant::now();
-    let log = tree(database_url)?;
-    sealed(&sealer, log.log().head().await?.position.0).await?;
+    sealed(&sealer, tree.log().head().await?.position.0).await?;
     stop.cancel();
     bank.close().await?;
     Ok(figure
@@ -94,11 +95,11 @@ pub async fn seal_and_prove(database_url: &str, directory: &Path, events: u64) -
         events,
     };
     let filled = fill(database_url, filling).await?;
-    let tree = tree(database_url)?;
+    let tree = tree(database_url, None)?;
     let head = tree.log().head().await?.position.0;
     let stop = CancellationToken::new();
     let begin = Instant::now();
-    let sealer = seal(database_url, directory, None, &stop)?;
+    let sealer = seal(tree.clone(), directory, None, &stop)?;
     sealed(&sealer, head).await?;
     stop.cancel();
     let mut sealing = Figure::of("seal", Vec::new(), 0, begin.elapsed()).with("events", filled.events);

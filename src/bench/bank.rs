@@ -26,6 +26,7 @@ use crate::log::{Log, open_pool, service_options};
 pub(super) struct Bank {
     pub customers: Arc<[Customer]>,
     ledgers: Vec<(Ledger, JoinHandle<()>)>,
+    logs: Vec<Log>,
     forwarding: Vec<JoinHandle<()>>,
     stop_forwarding: CancellationToken,
     stop: CancellationToken,
@@ -113,13 +114,13 @@ impl Bank {
     async fn without_customers(database_url: &str, nats_url: Option<&str>, shards: u16) -> anyhow::Result<Bank> {
         add_shards(&open_pool(database_url.parse()?, 1), shards).await?;
         let (stop, stop_forwarding) = (CancellationToken::new(), CancellationToken::new());
-        let (mut ledgers, mut forwarding) = (Vec::new(), Vec::new());
+        let (mut ledgers, mut logs, mut forwarding) = (Vec::new(), Vec::new(), Vec::new());
         for shard in 0..shards.max(1) {
             let log = Log::new(open_pool(service_options(database_url)?, CONNECTIONS), Shard(shard));
             let (ledger, outbox, writer) = Ledger::start_among_others(log.clone(), roomy(), stop.clone());
             if let Some(nats_url) = nats_url {
                 let options = ForwardOptions {
-                    log,
+                    log: log.clone(),
                     bus: Bus::connect(nats_url, "BENCH").await?,
                     ledger: ledger.clone(),
                     outbox,
@@ -127,10 +128,12 @@ impl Bank {
                 forwarding.push(forward::start(options, stop_forwarding.clone()));
             }
             ledgers.push((ledger, writer));
+            logs.push(log);
         }
         Ok(Bank {
             customers: Arc::default(),
             ledgers,
+            logs,
             forwarding,
             stop_forwarding,
             stop,
@@ -139,6 +142,11 @@ impl Bank {
 
     pub(super) fn ledgers(&self) -> impl Iterator<Item = &Ledger> {
         self.ledgers.iter().map(|(ledger, _)| ledger)
+    }
+
+    /// The log of each ledger, for what works beside it in its process.
+    pub(super) fn logs(&self) -> &[Log] {
+        &self.logs
     }
 
     pub(super) async fn close(self) -> anyhow::Result<()> {

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::bank::Bank;
 use crate::bus::Bus;
-use crate::log::{Log, open_pool, service_options};
+use crate::log::{open_pool, service_options};
 use crate::projector::{Projector, ProjectorHandle, ProjectorOptions};
 use crate::relay::{Relay, RelayHandle, RelayOptions};
 
@@ -27,9 +27,9 @@ impl Workers {
     pub(super) async fn start(database_url: &str, nats_url: &str, bank: &Bank) -> anyhow::Result<Workers> {
         let stop = CancellationToken::new();
         let mut shards = Vec::new();
-        for ledger in bank.ledgers() {
+        for (ledger, log) in bank.ledgers().zip(bank.logs()) {
             let pool = open_pool(service_options(database_url)?, CONNECTIONS);
-            let log = Log::new(pool.clone(), ledger.shard());
+            let log = log.through(pool.clone());
             let bus = Bus::connect(nats_url, "BENCH").await?;
             let relay = RelayOptions {
                 log: log.clone(),

@@ -108,6 +108,14 @@ impl Batch {
         self.first.is_none()
     }
 
+    pub(super) fn first(&self) -> Option<Position> {
+        self.first.map(|(position, _)| position)
+    }
+
+    pub(super) fn bodies(&self) -> &WireArray<Vec<u8>> {
+        &self.bodies
+    }
+
     pub fn len(&self) -> usize {
         self.bodies.len()
     }
@@ -126,6 +134,16 @@ impl Log {
     /// row, so the second waits for it and then finds the head moved. Whose id stands at the first position tells whose
     /// append it was. Must run to its end: call it from a task that no client can drop.
     pub async fn append(&self, batch: &Batch) -> Result<(), AppendError> {
+        let appended = self.append_whole(batch).await;
+        match appended {
+            Ok(()) => self.keep_recent(batch),
+            Err(AppendError::Behind { .. }) => self.recent.forget(),
+            Err(AppendError::NotWritten(_) | AppendError::Unknown(_)) => {}
+        }
+        appended
+    }
+
+    async fn append_whole(&self, batch: &Batch) -> Result<(), AppendError> {
         let (Some((first, first_id)), Some((last, last_time))) = (batch.first, batch.last) else {
             return Ok(());
         };

@@ -20,6 +20,7 @@ mod lead;
 mod moments;
 mod placed;
 mod read;
+mod recent;
 mod replay_marks;
 mod snapshots;
 mod span;
@@ -67,6 +68,7 @@ pub struct Log {
     /// each use whether it is well: a round trip that the next append would wait for, or pass by on a colder connection.
     pen: Arc<Mutex<Option<Pen>>>,
     data_keys: Arc<data_keys::Kept>,
+    recent: Arc<recent::Recent>,
 }
 
 /// Where a shard's log ends.
@@ -134,12 +136,16 @@ impl Log {
             archive,
             pen: Arc::default(),
             data_keys: Arc::default(),
+            recent: Arc::default(),
         }
     }
 
-    /// The same log through another pool: what was read of the archive is at hand for both.
+    /// The same log through another pool: what was read of the archive, and what was just appended, is at hand for both.
     pub fn through(&self, pool: PgPool) -> Log {
-        Log::over(pool, self.shard, self.archive.clone())
+        Log {
+            recent: self.recent.clone(),
+            ..Log::over(pool, self.shard, self.archive.clone())
+        }
     }
 
     pub fn shard(&self) -> Shard {

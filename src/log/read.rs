@@ -10,11 +10,18 @@ use super::archived::with_archived;
 use super::{Log, ReadError, bigint, in_time, position};
 
 /// An event as the log keeps it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Stored {
     pub position: Position,
     /// The canonical bytes.
     pub body: Vec<u8>,
+}
+
+/// The bytes as the text that they are.
+impl std::fmt::Debug for Stored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.position, String::from_utf8_lossy(&self.body))
+    }
 }
 
 impl Stored {

@@ -39,6 +39,22 @@ impl<T> WireArray<T> {
         usize::try_from(self.len).unwrap_or_default()
     }
 
+    /// What the elements take.
+    pub(super) fn bytes(&self) -> usize {
+        self.elements.len()
+    }
+
+    /// The elements, up to the first null.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.elements.as_slice();
+        std::iter::from_fn(move || {
+            let (length, behind) = rest.split_first_chunk::<4>()?;
+            let (element, behind) = behind.split_at_checked(usize::try_from(i32::from_be_bytes(*length)).ok()?)?;
+            rest = behind;
+            Some(element)
+        })
+    }
+
     /// Adds an element whose bytes are known.
     pub(super) fn push(&mut self, element: &[u8]) {
         self.push_with(|out| out.extend_from_slice(element));

@@ -1,4 +1,5 @@
-//! Where new events come from: the bus when it delivers the very next one, the log otherwise.
+//! Where new events come from: this process's own memory when it has just appended the very next one, the bus when it
+//! delivers that, the log otherwise.
 //!
 //! The bus is only a wire, and may be the wire of another database: a stream can outlive the log that it was copied
 //! from. So the log is asked whether it holds the last message of what the bus brought; one look-up a batch.
@@ -7,19 +8,24 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::DeliverPolicy;
-use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig};
+use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig, OrderedError};
 use futures_util::{FutureExt as _, StreamExt as _};
 use keyledger_events::{Position, Recorded};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::bus::Bus;
-use crate::log::{Log, ReadError};
+use crate::log::{Log, ReadError, Stored};
 
 /// The next events, from wherever they are to be had.
 pub(super) struct Source {
     log: Log,
+    /// Tells of what this process appends.
+    appended: watch::Receiver<Position>,
     bus: Option<Bus>,
     messages: Option<Ordered>,
+    /// Events that the bus has too, and that were not waited for.
+    passed_by: usize,
     /// The bus is tried again from here on; until then only the log is read.
     try_bus_at: Instant,
     looked_at: Option<Instant>,
@@ -44,8 +50,19 @@ pub(super) enum SourceError {
 const EVENTS_AT_ONCE_MAX: u32 = 5_000;
 /// How late a projection hears when the bus says nothing.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// So many messages are skipped rather than that the bus is subscribed to anew.
+const PASSED_BY_MAX: usize = 2_000;
 const TRY_BUS_EVERY: Duration = Duration::from_secs(2);
 const SUBSCRIBE_WITHIN: Duration = Duration::from_secs(2);
+
+/// Why the wait is over.
+enum News {
+    /// This process has appended something.
+    Appended,
+    Message(Result<jetstream::Message, OrderedError>),
+    BusEnded,
+    None,
+}
 
 /// What the bus brought, and the bytes of its last message.
 #[derive(Default)]
@@ -57,9 +74,11 @@ struct Heard {
 impl Source {
     pub(super) fn new(log: Log, bus: Option<Bus>) -> Source {
         Source {
+            appended: log.appended(),
             log,
             bus,
             messages: None,
+            passed_by: 0,
             try_bus_at: Instant::now(),
             looked_at: None,
             distrusted: false,
@@ -76,35 +95,68 @@ impl Source {
             }
         }
         loop {
+            let events = self.own(after).await?;
+            if !events.is_empty() {
+                return Ok(events);
+            }
             self.subscribe(after).await;
-            let look_at = self.looked_at.map_or_else(Instant::now, |looked| looked + LOOK_EVERY);
-            let heard = match &mut self.messages {
-                Some(messages) => tokio::time::timeout_at(look_at, messages.next()).await.ok(),
-                None => {
-                    tokio::time::sleep_until(look_at).await;
-                    None
-                }
-            };
-            let events = match heard {
-                Some(Some(Ok(first))) => {
+            let events = match self.news().await {
+                News::Appended => continue,
+                News::Message(Ok(first)) => {
                     let heard = self.delivered(after, first);
                     self.confirmed(after, heard).await?
                 }
                 // The consumer comes back by itself after most errors; looking at the log covers the time between.
-                Some(Some(Err(error))) => {
+                News::Message(Err(error)) => {
                     tracing::debug!(%error, "the bus stumbled");
                     self.leave_bus();
                     self.look(after).await?
                 }
-                Some(None) => {
+                News::BusEnded => {
                     self.leave_bus();
                     self.look(after).await?
                 }
-                None => self.look(after).await?,
+                News::None => self.look(after).await?,
             };
             if !events.is_empty() {
                 return Ok(events);
             }
+        }
+    }
+
+    /// What this process has appended after a position: Postgres need not be asked for what it was sent a moment ago.
+    async fn own(&mut self, after: Position) -> Result<Vec<Recorded>, SourceError> {
+        let end = *self.appended.borrow_and_update();
+        let Some(stored) = self.log.at_hand(after, EVENTS_AT_ONCE_MAX) else {
+            // There is something, and others have appended before it.
+            return if end > after {
+                self.look(after).await
+            } else {
+                Ok(Vec::new())
+            };
+        };
+        self.passed_by += stored.len();
+        if self.passed_by > PASSED_BY_MAX {
+            // The consumer would first bring all that was read here already.
+            self.leave_bus();
+        }
+        decoded(&self.log, stored).await
+    }
+
+    /// Waits for a sign of something new, or until the log is to be looked at.
+    async fn news(&mut self) -> News {
+        let look_at = self.looked_at.map_or_else(Instant::now, |looked| looked + LOOK_EVERY);
+        let message = async {
+            match &mut self.messages {
+                Some(messages) => messages.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            Ok(()) = self.appended.changed() => News::Appended,
+            message = message => message.map_or(News::BusEnded, News::Message),
+            () = tokio::time::sleep_until(look_at) => News::None,
         }
     }
 
@@ -122,6 +174,7 @@ impl Source {
     /// Stops listening for a while: what the bus brought was of no use.
     pub(super) fn leave_bus(&mut self) {
         self.messages = None;
+        self.passed_by = 0;
         self.try_bus_at = Instant::now() + TRY_BUS_EVERY;
     }
 
@@ -211,6 +264,10 @@ impl Source {
 /// The next page of the log, as far as it can be read.
 pub(super) async fn read_page(log: &Log, after: Position) -> Result<Vec<Recorded>, SourceError> {
     let stored = log.read(after, EVENTS_AT_ONCE_MAX).await?;
+    decoded(log, stored).await
+}
+
+async fn decoded(log: &Log, stored: Vec<Stored>) -> Result<Vec<Recorded>, SourceError> {
     let mut events = Vec::with_capacity(stored.len());
     for stored in stored {
         match stored.decode() {

@@ -35,7 +35,7 @@ pub(super) async fn publish_from(
 ) -> Result<Infallible, Ended> {
     let mut checked_at = Instant::now();
     loop {
-        let events = log.read(last, READ_AT_ONCE_MAX).await?;
+        let events = log.read_along(last, READ_AT_ONCE_MAX).await?;
         if events.is_empty() {
             if checked_at.elapsed() >= CHECK_EVERY {
                 still_at(log, bus, last).await?;

@@ -170,7 +170,7 @@ impl Sealer {
         let stored = self
             .tree
             .log()
-            .read(Position(before), limit)
+            .read_along(Position(before), limit)
             .await
             .map_err(super::TreeError::from)?;
         if stored.is_empty() {

@@ -1,0 +1,221 @@
+//! The newest events that this process appended, for those of it that read along: the relay, the sealer, the projections. The
+//! log need not send back what it was sent a moment ago.
+//!
+//! Promise: what is here is in the log, with these bytes at these positions, one after the other without a gap. Where another
+//! process has appended in between, and where nobody reads along, nothing is kept. Memory is bounded.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use keyledger_events::Position;
+use tokio::sync::watch;
+
+use super::wire_array::WireArray;
+use super::{Batch, Log, ReadError, Stored};
+
+/// Of canonical bytes: more than a second of a busy log.
+const BYTES_KEPT_MAX: usize = 32 << 20;
+
+/// The appends of one process to one shard.
+#[derive(Debug)]
+pub(super) struct Recent {
+    ring: Mutex<Ring>,
+    end: watch::Sender<Position>,
+}
+
+#[derive(Debug, Default)]
+struct Ring {
+    appends: VecDeque<Append>,
+    bytes: usize,
+    /// Somebody has asked.
+    wanted: bool,
+}
+
+#[derive(Debug)]
+struct Append {
+    first: Position,
+    bodies: WireArray<Vec<u8>>,
+}
+
+impl Default for Recent {
+    fn default() -> Recent {
+        Recent {
+            ring: Mutex::default(),
+            end: watch::Sender::new(Position::START),
+        }
+    }
+}
+
+impl Append {
+    /// The position after its last event.
+    fn end(&self) -> u64 {
+        self.first.0 + u64::try_from(self.bodies.len()).unwrap_or_default()
+    }
+}
+
+impl Recent {
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps what is in the log now.
+    pub(super) fn keep(&self, first: Position, bodies: &WireArray<Vec<u8>>) {
+        let last = {
+            let mut ring = self.ring();
+            if !ring.wanted {
+                return;
+            }
+            if ring.appends.back().is_some_and(|append| append.end() != first.0) {
+                ring.forget();
+            }
+            let append = Append {
+                first,
+                bodies: bodies.clone(),
+            };
+            let last = Position(append.end() - 1);
+            ring.bytes += append.bodies.bytes();
+            ring.appends.push_back(append);
+            while ring.bytes > BYTES_KEPT_MAX
+                && let Some(oldest) = ring.appends.pop_front()
+            {
+                ring.bytes -= oldest.bodies.bytes();
+            }
+            last
+        };
+        self.end.send_replace(last);
+    }
+
+    /// Somebody else has appended: what comes next does not follow what is here.
+    pub(super) fn forget(&self) {
+        self.ring().forget();
+    }
+
+    /// At most `limit` events right after a position. `None`: the first of them is not here.
+    fn after(&self, after: Position, limit: u32) -> Option<Vec<Stored>> {
+        let mut ring = self.ring();
+        ring.wanted = true;
+        let next = after.0.checked_add(1)?;
+        let from = ring.appends.partition_point(|append| append.end() <= next);
+        let skip = next.checked_sub(ring.appends.get(from)?.first.0)?;
+        let appends = ring.appends.range(from..);
+        let bodies = appends.flat_map(|append| append.bodies.iter());
+        let bodies = bodies
+            .skip(usize::try_from(skip).ok()?)
+            .take(usize::try_from(limit).unwrap_or(usize::MAX));
+        let stored = (next..).zip(bodies).map(|(position, body)| Stored {
+            position: Position(position),
+            body: body.to_vec(),
+        });
+        Some(stored.collect())
+    }
+}
+
+impl Ring {
+    fn forget(&mut self) {
+        self.appends.clear();
+        self.bytes = 0;
+    }
+}
+
+impl Log {
+    /// Events right after a position, in order, without a gap, and at least one if there is one: at most `limit`, and perhaps
+    /// fewer although there are more. Those that this process has just appended come from its memory.
+    pub async fn read_along(&self, after: Position, limit: u32) -> Result<Vec<Stored>, ReadError> {
+        match self.at_hand(after, limit) {
+            Some(events) => Ok(events),
+            None => self.read(after, limit).await,
+        }
+    }
+
+    /// The same, where nothing has to be asked for. `None`: the log has to be read.
+    pub fn at_hand(&self, after: Position, limit: u32) -> Option<Vec<Stored>> {
+        self.recent.after(after, limit).filter(|events| !events.is_empty())
+    }
+
+    /// The last event that this process appended, and every later one.
+    pub fn appended(&self) -> watch::Receiver<Position> {
+        self.recent.end.subscribe()
+    }
+
+    pub(super) fn keep_recent(&self, batch: &Batch) {
+        if let Some(first) = batch.first() {
+            self.recent.keep(first, batch.bodies());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bodies(texts: &[&str]) -> WireArray<Vec<u8>> {
+        let mut array = WireArray::default();
+        texts.iter().for_each(|text| array.push(text.as_bytes()));
+        array
+    }
+
+    fn read(recent: &Recent, after: u64, limit: u32) -> Option<Vec<(u64, String)>> {
+        let events = recent.after(Position(after), limit)?;
+        let text = |event: Stored| (event.position.0, String::from_utf8(event.body).unwrap());
+        Some(events.into_iter().map(text).collect())
+    }
+
+    fn expected(events: &[(u64, &str)]) -> Option<Vec<(u64, String)>> {
+        Some(events.iter().map(|(at, text)| (*at, (*text).to_owned())).collect())
+    }
+
+    #[test]
+    fn what_was_appended_is_read_from_any_place_of_it() {
+        let recent = Recent::default();
+        recent.keep(Position(5), &bodies(&["lost"]));
+        assert_eq!(read(&recent, 4, 9), None, "nobody had asked");
+        recent.keep(Position(6), &bodies(&["a", "", "c"]));
+        recent.keep(Position(9), &bodies(&["d"]));
+        recent.keep(Position(10), &bodies(&["e", "f"]));
+        let all = [(6, "a"), (7, ""), (8, "c"), (9, "d"), (10, "e"), (11, "f")];
+        for from in 0..all.len() {
+            for limit in 0..8 {
+                let upto = all.len().min(from + limit);
+                let limit = u32::try_from(limit).unwrap();
+                let after = all[from].0 - 1;
+                assert_eq!(
+                    read(&recent, after, limit),
+                    expected(&all[from..upto]),
+                    "{after} {limit}"
+                );
+            }
+        }
+        assert_eq!((read(&recent, 4, 1), read(&recent, 11, 1)), (None, None));
+        assert_eq!(read(&recent, u64::MAX, 1), None);
+        assert_eq!(*recent.end.borrow(), Position(11));
+    }
+
+    #[test]
+    fn what_does_not_follow_begins_anew() {
+        let recent = Recent::default();
+        assert_eq!(read(&recent, 0, 1), None);
+        recent.keep(Position(1), &bodies(&["a"]));
+        recent.keep(Position(3), &bodies(&["c"]));
+        assert_eq!(read(&recent, 0, 9), None);
+        assert_eq!(read(&recent, 2, 9), expected(&[(3, "c")]));
+        recent.forget();
+        assert_eq!(read(&recent, 2, 9), None);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let recent = Recent::default();
+        assert_eq!(read(&recent, 0, 1), None);
+        let megabyte = "x".repeat(1 << 20);
+        for first in 1..=100 {
+            recent.keep(Position(first), &bodies(&[megabyte.as_str()]));
+        }
+        assert!(recent.ring().bytes <= BYTES_KEPT_MAX);
+        let kept = recent.ring().appends.len();
+        assert_eq!(kept, 31, "31 with their lengths are the most below 32 MiB");
+        assert_eq!(read(&recent, 68, 1), None);
+        assert_eq!(read(&recent, 69, 200).map(|events| events.len()), Some(31));
+        let sum: usize = recent.ring().appends.iter().map(|append| append.bodies.bytes()).sum();
+        assert_eq!(recent.ring().bytes, sum);
+    }
+}
