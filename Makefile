@@ -22,9 +22,10 @@ run: setup ## start everything on this machine, with a demo account and a demo d
 	cargo build --workspace --bins
 	exec $(KEYLEDGER) dev
 
+# In one command: by itself, what only the tests need would leave other features in the crates that both need, which would
+# be built once for each.
 test: setup ## build and run every test of the workspace against throw-away servers
-	cargo nextest run --workspace --no-run
-	cargo build --workspace --bins
+	cargo build --workspace --bins --tests
 	$(KEYLEDGER) local -- cargo nextest run --workspace
 
 lint: ## formatting and clippy, warnings are errors

@@ -1,5 +1,38 @@
-//! Builds again when a migration is added: the macro that embeds them cannot see new files by itself.
+//! Embeds the migrations: a list of version, description and text, by version, for `src/migrate.rs`.
 
-fn main() {
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+fn main() -> io::Result<()> {
     println!("cargo:rerun-if-changed=migrations");
+    let from = PathBuf::from(variable("CARGO_MANIFEST_DIR")?).join("migrations");
+    let mut files: Vec<PathBuf> = fs::read_dir(from)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<io::Result<_>>()?;
+    files.sort();
+    let mut list = String::from("&[\n");
+    for file in &files {
+        let (version, description) = named(file).ok_or_else(|| {
+            io::Error::other(format!("{} is not named as `0001_what_it_does.sql` is", file.display()))
+        })?;
+        writeln!(
+            list,
+            "({version}, {description:?}, include_str!({:?})),",
+            file.display().to_string()
+        )
+        .map_err(io::Error::other)?;
+    }
+    list.push_str("]\n");
+    fs::write(Path::new(&variable("OUT_DIR")?).join("migrations.rs"), list)
+}
+
+/// The number and the words of a migration's name.
+fn named(file: &Path) -> Option<(i64, String)> {
+    let (version, words) = file.file_name()?.to_str()?.strip_suffix(".sql")?.split_once('_')?;
+    Some((version.parse().ok()?, words.replace('_', " ")))
+}
+
+fn variable(name: &str) -> io::Result<String> {
+    env::var(name).map_err(io::Error::other)
 }

@@ -1,7 +1,8 @@
 //! Brings a database to the form that this version works with.
 
-use sqlx::Connection as _;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::PgConnection;
+use sqlx::{Connection as _, SqlSafeStr as _};
 
 /// Why a database could not be migrated. What was migrated before stays; run it again.
 #[derive(Debug, thiserror::Error)]
@@ -12,12 +13,28 @@ pub enum MigrateError {
     Failed(#[from] sqlx::migrate::MigrateError),
 }
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+/// Version, description and text, as `build.rs` found them. The macro of sqlx does the same, and has all of sqlx built a second
+/// time for it.
+const MIGRATIONS: &[(i64, &str, &str)] = include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
+
+fn migrator() -> Migrator {
+    let migrations = MIGRATIONS.iter().map(|&(version, description, sql)| {
+        // `false`: in one SQL transaction.
+        Migration::new(
+            version,
+            description.into(),
+            MigrationType::Simple,
+            sql.into_sql_str(),
+            false,
+        )
+    });
+    Migrator::with_migrations(migrations.collect())
+}
 
 /// Runs the migrations that the database does not have yet, as its owner. Safe to run at the same time elsewhere.
 pub async fn migrate(database_url: &str) -> Result<(), MigrateError> {
     let mut connection = PgConnection::connect(database_url).await?;
-    MIGRATIONS.run(&mut connection).await?;
+    migrator().run(&mut connection).await?;
     connection.close().await?;
     Ok(())
 }

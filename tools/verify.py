@@ -1369,14 +1369,14 @@ def say(result, as_json):
             print(f"not checked: {what}")
 
 
-def main():
+def main(arguments=None):
     parser = argparse.ArgumentParser(description="Verify an export of Keyledger's log.")
     parser.add_argument("file")
     parser.add_argument("--key", action="append", required=True, help="verifier key of the log: name+id+base64")
     parser.add_argument("--witness", action="append", default=[], help="verifier key of a witness that has to have signed")
     parser.add_argument("--checkpoint", help="a file with an older checkpoint, which the export has to extend")
     parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     try:
         keys, witnesses = [VerifierKey(key) for key in asked.key], [VerifierKey(key) for key in asked.witness]
         older = None

@@ -34,7 +34,7 @@ pub(super) struct EventsBody {
 #[serde(untagged)]
 pub(super) enum KeyHistoryBody {
     Events(EventsBody),
-    Key(KeyBody),
+    Key(Box<KeyBody>),
 }
 
 /// Of the whole log.
@@ -220,7 +220,7 @@ pub(super) async fn key_history(
         end_of_log(&app, query.after).await?;
         return Ok(keys::key_then(&app, account, key, as_of)
             .await?
-            .map(KeyHistoryBody::Key));
+            .map(|key| KeyHistoryBody::Key(Box::new(key))));
     }
     let after = read_cursor(query.cursor.as_deref(), &scope)?.unwrap_or(Position::START);
     let limit = query.limit.unwrap_or(Limit::DEFAULT).get();

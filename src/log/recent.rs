@@ -60,28 +60,13 @@ impl Recent {
 
     /// Keeps what is in the log now.
     pub(super) fn keep(&self, first: Position, bodies: &WireArray<Vec<u8>>) {
-        let last = {
-            let mut ring = self.ring();
-            if !ring.wanted {
-                return;
-            }
-            if ring.appends.back().is_some_and(|append| append.end() != first.0) {
-                ring.forget();
-            }
-            let append = Append {
-                first,
-                bodies: bodies.clone(),
-            };
-            let last = Position(append.end() - 1);
-            ring.bytes += append.bodies.bytes();
-            ring.appends.push_back(append);
-            while ring.bytes > BYTES_KEPT_MAX
-                && let Some(oldest) = ring.appends.pop_front()
-            {
-                ring.bytes -= oldest.bodies.bytes();
-            }
-            last
-        };
+        if !self.ring().wanted {
+            return;
+        }
+        let bodies = bodies.clone();
+        let append = Append { first, bodies };
+        let last = Position(append.end() - 1);
+        self.ring().push(append);
         self.end.send_replace(last);
     }
 
@@ -111,6 +96,19 @@ impl Recent {
 }
 
 impl Ring {
+    fn push(&mut self, append: Append) {
+        if self.appends.back().is_some_and(|last| last.end() != append.first.0) {
+            self.forget();
+        }
+        self.bytes += append.bodies.bytes();
+        self.appends.push_back(append);
+        while self.bytes > BYTES_KEPT_MAX
+            && let Some(oldest) = self.appends.pop_front()
+        {
+            self.bytes -= oldest.bodies.bytes();
+        }
+    }
+
     fn forget(&mut self) {
         self.appends.clear();
         self.bytes = 0;

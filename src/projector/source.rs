@@ -59,7 +59,9 @@ const SUBSCRIBE_WITHIN: Duration = Duration::from_secs(2);
 enum News {
     /// This process has appended something.
     Appended,
-    Message(Result<jetstream::Message, OrderedError>),
+    Message(Box<jetstream::Message>),
+    /// The bus stumbled.
+    Stumbled(OrderedError),
     BusEnded,
     None,
 }
@@ -102,12 +104,12 @@ impl Source {
             self.subscribe(after).await;
             let events = match self.news().await {
                 News::Appended => continue,
-                News::Message(Ok(first)) => {
-                    let heard = self.delivered(after, first);
+                News::Message(first) => {
+                    let heard = self.delivered(after, *first);
                     self.confirmed(after, heard).await?
                 }
                 // The consumer comes back by itself after most errors; looking at the log covers the time between.
-                News::Message(Err(error)) => {
+                News::Stumbled(error) => {
                     tracing::debug!(%error, "the bus stumbled");
                     self.leave_bus();
                     self.look(after).await?
@@ -155,7 +157,11 @@ impl Source {
         tokio::select! {
             biased;
             Ok(()) = self.appended.changed() => News::Appended,
-            message = message => message.map_or(News::BusEnded, News::Message),
+            message = message => match message {
+                Some(Ok(message)) => News::Message(Box::new(message)),
+                Some(Err(error)) => News::Stumbled(error),
+                None => News::BusEnded,
+            },
             () = tokio::time::sleep_until(look_at) => News::None,
         }
     }

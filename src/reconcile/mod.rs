@@ -70,8 +70,9 @@ pub async fn reconcile(
     period: Period,
     mut progress: impl FnMut(u64),
 ) -> Result<Reconciled, ReconcileError> {
-    let pool = PgPoolOptions::new().max_connections(1).connect(database_url).await?;
+    // First: a pool would go on trying for half a minute where there is no server.
     let mut connection = PgConnection::connect(database_url).await?;
+    let pool = PgPoolOptions::new().max_connections(1).connect(database_url).await?;
     let mut all = Reconciled::default();
     for shard in shards(&mut connection).await? {
         let log = Log::new(pool.clone(), shard);

@@ -1,13 +1,16 @@
 //! One file before both verifiers: `keyledger audit verify` and `tools/verify.py` have to say the same.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
 const KEYLEDGER: &str = env!("CARGO_BIN_EXE_keyledger");
+const SECOND: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/verify.py");
 
-/// What both said.
+/// What a verifier said.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Said {
     pub code: i32,
@@ -15,29 +18,90 @@ pub struct Said {
     pub told: Value,
 }
 
-fn said(command: &mut Command, file: &Path, arguments: &[String]) -> Said {
-    let output = command.arg(file).args(arguments).arg("--json").output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let faults = String::from_utf8_lossy(&output.stderr).into_owned();
-    let told: Value = serde_json::from_str(text.trim()).unwrap_or_else(|error| panic!("{error}: {text}{faults}"));
-    Said {
-        code: output.status.code().unwrap(),
-        position: told["position"].as_u64(),
-        told,
+impl Said {
+    fn new(code: i32, text: &str) -> Said {
+        let told: Value = serde_json::from_str(text.trim()).unwrap_or_else(|error| panic!("{error}: {text}"));
+        Said {
+            code,
+            position: told["position"].as_u64(),
+            told,
+        }
     }
+}
+
+fn by_command(command: &mut Command, file: &Path, arguments: &[String]) -> Said {
+    let output = command.arg(file).args(arguments).arg("--json").output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    Said::new(output.status.code().unwrap(), &String::from_utf8_lossy(&text))
 }
 
 fn python() -> Command {
     let mut python = Command::new("python3");
     python.env("PYTHONDONTWRITEBYTECODE", "1");
-    python.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tools/verify.py"));
     python
+}
+
+/// The second verifier, read by Python once for all files of a test.
+struct Second {
+    _process: Child,
+    asked: ChildStdin,
+    said: BufReader<ChildStdout>,
+}
+
+static RUNNING: Mutex<Option<Second>> = Mutex::new(None);
+
+impl Second {
+    fn start() -> Second {
+        let program = r#"
+import contextlib, importlib.util, io, json, sys, traceback
+spec = importlib.util.spec_from_file_location("verify", sys.argv[1])
+verify = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(verify)
+for line in sys.stdin:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        try:
+            code = verify.main(json.loads(line))
+        except BaseException:
+            code = -1
+            traceback.print_exc(file=said)
+    print(json.dumps([code, said.getvalue()]), flush=True)
+"#;
+        let mut process = python()
+            .args(["-c", program, SECOND])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Second {
+            asked: process.stdin.take().unwrap(),
+            said: BufReader::new(process.stdout.take().unwrap()),
+            _process: process,
+        }
+    }
+
+    fn judge(&mut self, file: &Path, arguments: &[String]) -> Said {
+        let file = file.to_str().unwrap().to_owned();
+        let arguments = [&[file], arguments, &["--json".to_owned()]].concat();
+        let mut line = serde_json::to_string(&arguments).unwrap();
+        line.push('\n');
+        self.asked.write_all(line.as_bytes()).unwrap();
+        let mut said = String::new();
+        self.said.read_line(&mut said).unwrap();
+        let (code, text): (i32, String) = serde_json::from_str(&said).expect("the second verifier answers");
+        Said::new(code, &text)
+    }
 }
 
 /// Shows a file to both.
 pub fn judge(file: &Path, arguments: &[String]) -> Said {
-    let ours = said(Command::new(KEYLEDGER).args(["audit", "verify"]), file, arguments);
-    let other = said(&mut python(), file, arguments);
+    let ours = by_command(Command::new(KEYLEDGER).args(["audit", "verify"]), file, arguments);
+    let other = RUNNING
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get_or_insert_with(Second::start)
+        .judge(file, arguments);
     assert_eq!(
         (ours.code, ours.position),
         (other.code, other.position),
@@ -50,9 +114,14 @@ pub fn judge(file: &Path, arguments: &[String]) -> Said {
     }
     // Both at once or one after the other: the first bad position is the same.
     let one_thread = [arguments, &["--one-thread".to_owned()]].concat();
-    let alone = said(Command::new(KEYLEDGER).args(["audit", "verify"]), file, &one_thread);
+    let alone = by_command(Command::new(KEYLEDGER).args(["audit", "verify"]), file, &one_thread);
     assert_eq!(alone, ours);
     ours
+}
+
+/// The second verifier as an auditor starts it.
+pub fn judge_by_script(file: &Path, arguments: &[String]) -> Said {
+    by_command(python().arg(SECOND), file, arguments)
 }
 
 /// The same of lines that are in no file yet.
@@ -93,10 +162,6 @@ for public, message, signature in vectors:
     scalar = int.from_bytes(signature[32:], "little") + verify.ORDER
     assert not verify.ed25519_verify(public, message, signature[:32] + scalar.to_bytes(32, "little"))
 "#;
-    let status = Command::new("python3")
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .args(["-c", program, concat!(env!("CARGO_MANIFEST_DIR"), "/tools/verify.py")])
-        .status()
-        .unwrap();
+    let status = python().args(["-c", program, SECOND]).status().unwrap();
     assert!(status.success());
 }

@@ -6,7 +6,7 @@ use keyledger::ledger::{DeleteKey, Ledger, PublishPrices};
 use keyledger_events::{AccountId, DeleteReason, Endpoint, PublishedPrice};
 use serde_json::{Value, json};
 
-use super::both::{judge, judge_lines};
+use super::both::{judge, judge_by_script, judge_lines};
 use super::forged::{Forger, right_key, signers};
 use super::sealed::{Sealed, lines};
 use crate::harness::Harness;
@@ -87,6 +87,8 @@ async fn a_shard_an_account_and_a_key_are_exported_and_verified_without_a_databa
 
     let told = sealed.good(&["--shard", "0"], "shard").await;
     assert_eq!((told["first"].as_u64(), told["last"].as_u64()), (Some(1), Some(head)));
+    let by_script = judge_by_script(&sealed.path("shard"), &right_key());
+    assert_eq!((by_script.code, by_script.told), (0, told.clone()));
     assert_eq!(told["events"], json!(head));
     assert_eq!(balance(&told), ["2000", "150.75", "0", "1849.25"]);
 

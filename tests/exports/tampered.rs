@@ -5,7 +5,7 @@ use keyledger::audit::note::SignerKey;
 use keyledger::audit::sealer::Signers;
 use keyledger_events::{Recorded, Shard, leaf_hash};
 
-use super::both::judge_lines;
+use super::both::{judge, judge_by_script, judge_lines};
 use super::forged::{Forger, NAME, ended, right_key, signers};
 
 const TAMPERED: i32 = 1;
@@ -284,9 +284,16 @@ fn a_file_that_was_cut_anywhere_is_incomplete_and_never_good() {
     let file = directory.path().join("cut");
     for part in [0, 1, whole.len() / 3, whole.len() / 2, whole.len() - 1, whole.len()] {
         std::fs::write(&file, &whole[..part]).unwrap();
-        let said = super::both::judge(&file, &right_key());
+        let said = judge(&file, &right_key());
         assert_eq!(said.code, CANNOT_TELL, "{part} of {}: {}", whole.len(), said.told);
     }
+    assert_eq!(judge_by_script(&file, &right_key()).code, CANNOT_TELL);
+    let mut changed = [whole, b"\n".to_vec()].concat();
+    let place = changed.windows(6).position(|part| part == b"\"serp\"").unwrap();
+    changed[place + 1] = b'S';
+    std::fs::write(&file, changed).unwrap();
+    let said = judge_by_script(&file, &right_key());
+    assert_eq!((said.code, &said), (TAMPERED, &judge(&file, &right_key())));
 }
 
 #[test]

@@ -113,6 +113,57 @@ async fn an_append_that_is_sent_again_after_a_lost_answer_is_found_and_not_doubl
 }
 
 #[tokio::test]
+async fn who_reads_along_is_given_what_the_log_has_whoever_appended_it() {
+    let harness = Harness::start().await;
+    let [here, there] = [harness.log(), harness.log()];
+    // From the first question on, what is appended is kept.
+    assert_eq!(here.read_along(Position::START, 10).await.unwrap(), []);
+    assert_eq!(there.read_along(Position::START, 10).await.unwrap(), []);
+    let mut next = 1;
+    for (log, count) in [(&here, 3), (&there, 2), (&here, 1), (&here, 4), (&there, 1), (&here, 2)] {
+        let events: Vec<Recorded> = (next..next + count)
+            .map(|place| event(place, u128::from(place)))
+            .collect();
+        log.append(&batch(&events)).await.unwrap();
+        next += count;
+        for after in 0..next {
+            for limit in [1, 3, 50] {
+                let all = here.read(Position(after), limit).await.unwrap();
+                for log in [&here, &there] {
+                    let along = log.read_along(Position(after), limit).await.unwrap();
+                    assert_eq!(along, all[..along.len()], "{after} {limit}");
+                    assert!(!along.is_empty() || all.is_empty(), "{after} {limit}");
+                }
+            }
+        }
+    }
+    let at_hand = |log: &keyledger::log::Log| log.at_hand(Position(next - 3), 50).map(|events| events.len());
+    assert_eq!((at_hand(&here), at_hand(&there)), (Some(2), None));
+    let lost = here.append(&batch(&[event(2, 99)])).await;
+    assert!(matches!(lost, Err(AppendError::Behind { .. })), "{lost:?}");
+    assert_eq!(at_hand(&here), None, "whoever was behind starts anew");
+}
+
+#[tokio::test]
+async fn what_a_process_appended_is_read_along_while_the_log_cannot_be_asked() {
+    let harness = Harness::start().await;
+    let log = harness.log();
+    let pool = harness.another_pool();
+    let beside = log.through(pool.clone());
+    assert_eq!(beside.read_along(Position::START, 10).await.unwrap(), []);
+    pool.close().await;
+    log.append(&batch(&[event(1, 1), event(2, 2)])).await.unwrap();
+    log.append(&batch(&[event(3, 3)])).await.unwrap();
+    assert_eq!(*beside.appended().borrow(), Position(3));
+    let along = beside.read_along(Position(1), 10).await.unwrap();
+    assert_eq!(along, log.read(Position(1), 10).await.unwrap());
+    assert!(
+        beside.read_along(Position(3), 10).await.is_err(),
+        "what is to come is the log's to say"
+    );
+}
+
+#[tokio::test]
 async fn a_batch_that_breaks_a_rule_of_the_table_leaves_nothing_behind() {
     let harness = Harness::start().await;
     let log = harness.log();

@@ -16,8 +16,8 @@ mod next;
 mod pass;
 
 use keyledger_events::Position;
-use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -109,6 +109,8 @@ async fn fold_again<E: Ending>(
     views: &[View],
     progress: impl FnMut(u64, u64) + Send,
 ) -> Result<Outcomes<E::Outcome>, RebuildError> {
+    // A pool would go on trying for half a minute where there is no server.
+    PgConnection::connect(database_url).await?.close().await?;
     let log_pool = PgPoolOptions::new()
         .max_connections(LOG_CONNECTIONS)
         .connect(database_url)
