@@ -1,6 +1,6 @@
 //! The columns beside the canonical bytes, for whoever checks that they say the same.
 
-use keyledger_events::{AccountId, EventId, KeyDigest, KeyId, Position, Recorded, Timestamp};
+use keyledger_events::{AccountId, EventId, KeyDigest, KeyId, Position, Recorded, Seq, Timestamp};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
@@ -21,6 +21,11 @@ pub struct Columns {
 }
 
 impl Columns {
+    /// Whose event it is, and its number there, as far as the columns are to be believed.
+    pub fn of_account(&self) -> (AccountId, Seq) {
+        (self.account, Seq(self.seq.unsigned_abs()))
+    }
+
     /// The first column that is not what the event says.
     pub fn differs_from(&self, event: &Recorded) -> Option<&'static str> {
         let digest = event.event.new_key_digest();

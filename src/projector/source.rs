@@ -142,6 +142,8 @@ impl Source {
             // The consumer would first bring all that was read here already.
             self.leave_bus();
         }
+        // As long as this goes on, nothing has to wait for the bus.
+        self.try_bus_at = Instant::now() + TRY_BUS_EVERY;
         decoded(&self.log, stored).await
     }
 

@@ -52,7 +52,7 @@ const PAGE: u32 = 1_000;
 /// A mark stands after so many events at least.
 const EVENTS_A_MARK: u64 = 1_000;
 /// And after more where the state is large, so that marks never take more than this many bytes for each event.
-const MARK_BYTES_AN_EVENT: u64 = 16;
+const MARK_BYTES_AN_EVENT: u64 = 64;
 
 /// An account as it was. `None`: it was not open yet, or there is no such account.
 pub async fn state_at(log: &Log, account: AccountId, as_of: AsOf) -> Result<Option<AccountState>, ReplayError> {

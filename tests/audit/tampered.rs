@@ -100,6 +100,10 @@ async fn one_byte_of_an_event() {
     )
     .await;
     assert!(first_finding(&told).contains("cannot be read"), "{told}");
+    assert!(
+        !told["findings"].to_string().contains("has number"),
+        "the next one is right: {told}"
+    );
     stops_the_sealer("update events set body = set_byte(body, 3, 88) where position = 1100").await;
 }
 

@@ -85,6 +85,9 @@ impl Walk<'_> {
         let recorded = match Recorded::decode(&event.body) {
             Ok(recorded) => recorded,
             Err(error) => {
+                // Nothing that comes after it is wrong because of it.
+                self.books = None;
+                self.seqs.extend(columns.map(Columns::of_account));
                 return self
                     .checked
                     .find(Some(position), format!("the event cannot be read: {error}"));

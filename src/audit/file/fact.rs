@@ -6,6 +6,7 @@ use keyledger_events::{
     AccountId, Credits, DecodeError, Environment, Event, GrantPart, KeyId, PaidWork, Recorded, ReservationId, Timestamp,
 };
 
+use super::envelope::{Busy, envelope};
 use super::scan::Scan;
 
 /// Room that is used again for one event after the other.
@@ -99,75 +100,6 @@ impl Desk {
             None => Ok(Entry::of(decoded.insert(Recorded::decode(bytes)?))),
         }
     }
-}
-
-/// The members before the data; the type is among them.
-#[derive(Debug, Clone, Copy)]
-struct Envelope {
-    shard: u64,
-    busy: Busy,
-    account: AccountId,
-    time: Timestamp,
-    position: u64,
-    seq: u64,
-}
-
-/// The events that a busy log is made of.
-#[derive(Debug, Clone, Copy)]
-enum Busy {
-    Used,
-    Held,
-    Charged,
-    Released,
-}
-
-impl Busy {
-    fn of(scan: &mut Scan<'_>) -> Option<Busy> {
-        if scan.has(b"KeyUsed") {
-            Some(Busy::Used)
-        } else if scan.has(b"CreditsReserved") {
-            Some(Busy::Held)
-        } else if scan.has(b"CreditsCharged") {
-            Some(Busy::Charged)
-        } else {
-            scan.eat(b"CreditsReleased").map(|()| Busy::Released)
-        }
-    }
-}
-
-fn envelope(scan: &mut Scan<'_>) -> Option<Envelope> {
-    scan.eat(b"{\"specversion\":\"1.0\",\"id\":\"")?;
-    scan.ulid()?;
-    scan.eat(b"\",\"source\":\"/keyledger/shards/")?;
-    let shard = scan.number().filter(|shard| *shard <= u64::from(u16::MAX))?;
-    scan.eat(b"\",\"type\":\"keyledger.")?;
-    let busy = Busy::of(scan)?;
-    scan.eat(b".v1\",\"subject\":\"")?;
-    let account = scan.account()?;
-    scan.eat(b"\",\"time\":\"")?;
-    let time = scan.time()?;
-    scan.eat(b"\",\"datacontenttype\":\"application/json\",\"position\":")?;
-    let position = scan.number().filter(|position| *position > 0)?;
-    scan.eat(b",\"accountseq\":")?;
-    let seq = scan.number().filter(|seq| *seq > 0)?;
-    scan.eat(b",\"actor\":\"")?;
-    scan.actor()?;
-    scan.eat(b"\",\"commandid\":\"")?;
-    scan.command()?;
-    scan.eat(b"\"")?;
-    if scan.has(b",\"sealed\":\"") {
-        scan.sealed()?;
-        scan.eat(b"\"")?;
-    }
-    scan.eat(b",\"data\":{")?;
-    Some(Envelope {
-        shard,
-        busy,
-        account,
-        time,
-        position,
-        seq,
-    })
 }
 
 /// Leaves the parts of grants in the two lists.

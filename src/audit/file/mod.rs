@@ -43,6 +43,7 @@
 
 mod books;
 mod chain;
+mod envelope;
 mod fact;
 mod lines;
 mod live;
