@@ -7,9 +7,13 @@ use std::{env, fs, io};
 fn main() -> io::Result<()> {
     println!("cargo:rerun-if-changed=migrations");
     let from = PathBuf::from(variable("CARGO_MANIFEST_DIR")?).join("migrations");
-    let mut files: Vec<PathBuf> = fs::read_dir(from)?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<io::Result<_>>()?;
+    let mut files = Vec::new();
+    for entry in fs::read_dir(from)? {
+        let file = entry?.path();
+        if file.extension().is_some_and(|extension| extension == "sql") {
+            files.push(file);
+        }
+    }
     files.sort();
     let mut list = String::from("&[\n");
     for file in &files {
@@ -30,6 +34,8 @@ fn main() -> io::Result<()> {
 /// The number and the words of a migration's name.
 fn named(file: &Path) -> Option<(i64, String)> {
     let (version, words) = file.file_name()?.to_str()?.strip_suffix(".sql")?.split_once('_')?;
+    // `0001_it.up.sql` is one that could be taken back: there are none here.
+    let words = Some(words).filter(|words| !words.contains('.'))?;
     Some((version.parse().ok()?, words.replace('_', " ")))
 }
 

@@ -19,13 +19,13 @@ const MIGRATIONS: &[(i64, &str, &str)] = include!(concat!(env!("OUT_DIR"), "/mig
 
 fn migrator() -> Migrator {
     let migrations = MIGRATIONS.iter().map(|&(version, description, sql)| {
-        // `false`: in one SQL transaction.
+        let alone = sql.starts_with("-- no-transaction");
         Migration::new(
             version,
             description.into(),
             MigrationType::Simple,
             sql.into_sql_str(),
-            false,
+            alone,
         )
     });
     Migrator::with_migrations(migrations.collect())

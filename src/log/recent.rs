@@ -2,7 +2,8 @@
 //! log need not send back what it was sent a moment ago.
 //!
 //! Promise: what is here is in the log, with these bytes at these positions, one after the other without a gap. Where another
-//! process has appended in between, and where nobody reads along, nothing is kept. Memory is bounded.
+//! process has appended in between, and where nobody reads along, nothing is kept. Memory is bounded. A database that loses
+//! what it had committed, under a process that goes on, is noticed by that process's next append.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -133,6 +134,11 @@ impl Log {
     /// The last event that this process appended, and every later one.
     pub fn appended(&self) -> watch::Receiver<Position> {
         self.recent.end.subscribe()
+    }
+
+    /// Somebody found that what is at hand may not be what the log holds.
+    pub fn forget_appended(&self) {
+        self.recent.forget();
     }
 
     pub(super) fn keep_recent(&self, batch: &Batch) {

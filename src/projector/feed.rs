@@ -131,7 +131,7 @@ impl Feed {
                     stumbling = false;
                     from = events.last().map_or(from, |last| last.position);
                     if self.keep(events) {
-                        source.leave_bus();
+                        source.doubt();
                     }
                     continue;
                 }

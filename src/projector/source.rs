@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig, OrderedError};
+use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _};
 use keyledger_events::{Position, Recorded};
 use tokio::sync::watch;
@@ -22,9 +23,12 @@ pub(super) struct Source {
     log: Log,
     /// Tells of what this process appends.
     appended: watch::Receiver<Position>,
+    /// When it was the last time that it had appended the next ones.
+    own_at: Option<Instant>,
     bus: Option<Bus>,
+    subscribing: Option<BoxFuture<'static, Option<Ordered>>>,
     messages: Option<Ordered>,
-    /// Events that the bus has too, and that were not waited for.
+    /// Messages that wait there, and whose events came from elsewhere.
     passed_by: usize,
     /// The bus is tried again from here on; until then only the log is read.
     try_bus_at: Instant,
@@ -59,6 +63,8 @@ const SUBSCRIBE_WITHIN: Duration = Duration::from_secs(2);
 enum News {
     /// This process has appended something.
     Appended,
+    /// The bus is listened to from now on, or not.
+    Subscribed(Option<Box<Ordered>>),
     Message(Box<jetstream::Message>),
     /// The bus stumbled.
     Stumbled(OrderedError),
@@ -78,7 +84,9 @@ impl Source {
         Source {
             appended: log.appended(),
             log,
+            own_at: None,
             bus,
+            subscribing: None,
             messages: None,
             passed_by: 0,
             try_bus_at: Instant::now(),
@@ -101,9 +109,14 @@ impl Source {
             if !events.is_empty() {
                 return Ok(events);
             }
-            self.subscribe(after).await;
+            self.begin_to_subscribe(after);
             let events = match self.news().await {
                 News::Appended => continue,
+                News::Subscribed(messages) => {
+                    self.leave_bus();
+                    self.messages = messages.map(|messages| *messages);
+                    continue;
+                }
                 News::Message(first) => {
                     let heard = self.delivered(after, *first);
                     self.confirmed(after, heard).await?
@@ -137,14 +150,20 @@ impl Source {
                 Ok(Vec::new())
             };
         };
-        self.passed_by += stored.len();
-        if self.passed_by > PASSED_BY_MAX {
-            // The consumer would first bring all that was read here already.
-            self.leave_bus();
-        }
-        // As long as this goes on, nothing has to wait for the bus.
-        self.try_bus_at = Instant::now() + TRY_BUS_EVERY;
+        self.own_at = Some(Instant::now());
+        self.pass_by(stored.len());
         decoded(&self.log, stored).await
+    }
+
+    /// Events came from elsewhere than from the bus, which has them too.
+    fn pass_by(&mut self, events: usize) {
+        if self.messages.is_some() {
+            self.passed_by += events;
+            if self.passed_by > PASSED_BY_MAX {
+                // The consumer would first bring all that is known here already.
+                self.leave_bus();
+            }
+        }
     }
 
     /// Waits for a sign of something new, or until the log is to be looked at.
@@ -156,20 +175,31 @@ impl Source {
                 None => std::future::pending().await,
             }
         };
+        let subscribed = async {
+            match &mut self.subscribing {
+                Some(subscribing) => subscribing.await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             Ok(()) = self.appended.changed() => News::Appended,
+            () = tokio::time::sleep_until(look_at) => News::None,
+            messages = subscribed => {
+                self.subscribing = None;
+                News::Subscribed(messages.map(Box::new))
+            }
             message = message => match message {
                 Some(Ok(message)) => News::Message(Box::new(message)),
                 Some(Err(error)) => News::Stumbled(error),
                 None => News::BusEnded,
             },
-            () = tokio::time::sleep_until(look_at) => News::None,
         }
     }
 
     async fn look(&mut self, after: Position) -> Result<Vec<Recorded>, SourceError> {
         let events = read_page(&self.log, after).await?;
+        self.pass_by(events.len());
         // A full page means that there is more: the next call reads on without waiting for the bus.
         self.looked_at = if is_full(events.len()) {
             None
@@ -179,8 +209,14 @@ impl Source {
         Ok(events)
     }
 
+    /// Something that came did not fit: only the log is believed for a while.
+    pub(super) fn doubt(&mut self) {
+        self.leave_bus();
+        self.log.forget_appended();
+    }
+
     /// Stops listening for a while: what the bus brought was of no use.
-    pub(super) fn leave_bus(&mut self) {
+    fn leave_bus(&mut self) {
         self.messages = None;
         self.passed_by = 0;
         self.try_bus_at = Instant::now() + TRY_BUS_EVERY;
@@ -194,7 +230,7 @@ impl Source {
         while let Some(message) = next {
             let expected = heard.events.last().map_or(after, |last| last.position).next();
             match place(&message) {
-                Some(place) if place < expected => {}
+                Some(place) if place < expected => self.passed_by = self.passed_by.saturating_sub(1),
                 Some(place) if place == expected => match Recorded::decode_loosely(&message.payload) {
                     Ok(recorded) if recorded.position == expected && recorded.shard == self.log.shard() => {
                         heard.events.push(recorded);
@@ -235,6 +271,8 @@ impl Source {
             .is_some_and(|stored| stored.position == last.position && stored.body == heard.last)
         {
             self.distrusted = false;
+            // Unless there was a gap behind it, which only the log can fill.
+            self.looked_at = self.looked_at.map(|_| Instant::now());
             let mut events = heard.events;
             self.log.open(&mut events).await?;
             return Ok(events);
@@ -246,26 +284,27 @@ impl Source {
         self.look(after).await
     }
 
-    async fn subscribe(&mut self, after: Position) {
+    /// Subscribes beside everything else, unless this process itself is where the events come from.
+    fn begin_to_subscribe(&mut self, after: Position) {
         let Some(bus) = &self.bus else { return };
-        if self.messages.is_some() || Instant::now() < self.try_bus_at || !bus.connected() {
+        let own = self.own_at.is_some_and(|at| at.elapsed() < LOOK_EVERY);
+        let listens = self.messages.is_some() || self.subscribing.is_some();
+        if own || listens || Instant::now() < self.try_bus_at || !bus.connected() {
             return;
         }
-        let shard = self.log.shard();
+        let (bus, shard) = (bus.clone(), self.log.shard());
         let config = OrderedConfig {
             deliver_policy: DeliverPolicy::ByStartSequence {
                 start_sequence: after.next().0,
             },
             ..OrderedConfig::default()
         };
-        let subscribing = async {
+        let subscribing = async move {
             let stream = bus.jetstream().get_stream(bus.stream_name(shard)).await.ok()?;
             stream.create_consumer(config).await.ok()?.messages().await.ok()
         };
-        match tokio::time::timeout(SUBSCRIBE_WITHIN, subscribing).await {
-            Ok(Some(messages)) => self.messages = Some(messages),
-            Ok(None) | Err(_) => self.leave_bus(),
-        }
+        let in_time = async { tokio::time::timeout(SUBSCRIBE_WITHIN, subscribing).await.ok().flatten() };
+        self.subscribing = Some(in_time.boxed());
     }
 }
 

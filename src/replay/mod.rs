@@ -102,7 +102,8 @@ pub async fn replayed(
             return Ok(None);
         }
         state.fold_all(&events)?;
-        if marks == Marks::Left {
+        // After whole pages alone, so that whoever comes along leaves the same ones, and not one for each place looked at.
+        if marks == Marks::Left && wanted == PAGE {
             trail.mark(log, &state).await?;
         }
     }

@@ -31,8 +31,8 @@ impl Said {
 
 fn by_command(command: &mut Command, file: &Path, arguments: &[String]) -> Said {
     let output = command.arg(file).args(arguments).arg("--json").output().unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    Said::new(output.status.code().unwrap(), &String::from_utf8_lossy(&text))
+    eprint!("{}", String::from_utf8_lossy(&output.stderr));
+    Said::new(output.status.code().unwrap(), &String::from_utf8_lossy(&output.stdout))
 }
 
 fn python() -> Command {

@@ -85,9 +85,11 @@ impl Walk<'_> {
         let recorded = match Recorded::decode(&event.body) {
             Ok(recorded) => recorded,
             Err(error) => {
-                // Nothing that comes after it is wrong because of it.
+                // What comes after it is not wrong because of it, as far as it can be known whose it is.
                 self.books = None;
-                self.seqs.extend(columns.map(Columns::of_account));
+                let said = Recorded::decode_loosely(&event.body).ok();
+                let said = said.map(|recorded| (recorded.account, recorded.seq));
+                self.seqs.extend(said.or_else(|| columns.map(Columns::of_account)));
                 return self
                     .checked
                     .find(Some(position), format!("the event cannot be read: {error}"));
