@@ -97,8 +97,7 @@ pub(super) async fn erase_personal_data(
 
 /// Copies outside of log and views.
 async fn forget_copies(app: &App, account: AccountId) -> Result<(), Problem> {
-    app.log.forget_snapshots(account).await?;
-    app.log.forget_replay_marks(account).await?;
+    app.log.forget_shortcuts(account).await?;
     app.sessions.forget_people(account).await?;
     app.deliveries.forget_names(account).await?;
     Ok(())

@@ -133,19 +133,6 @@ impl Log {
         .await
     }
 
-    /// Forgets an account's marks: a replay of it begins with its first event.
-    pub async fn forget_replay_marks(&self, account: AccountId) -> Result<(), ReadError> {
-        in_time(async {
-            sqlx::query("delete from replay_marks where shard = $1 and account_id = $2")
-                .bind(self.shard_column())
-                .bind(Uuid::from_bytes(account.to_bytes()))
-                .execute(&self.pool)
-                .await?;
-            Ok(())
-        })
-        .await
-    }
-
     /// Accounts with so many events since their last mark, as far as the snapshots of the writer know, and how far they
     /// know each of them. Of those that have few no snapshot is written either.
     pub async fn grown_since_mark(&self, events: i64, limit: i64) -> Result<Vec<(AccountId, Seq)>, ReadError> {

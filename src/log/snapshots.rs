@@ -98,14 +98,17 @@ impl Log {
         .await
     }
 
-    /// Forgets an account's snapshot: the next one who wants the account reads its events.
-    pub async fn forget_snapshots(&self, account: AccountId) -> Result<(), ReadError> {
+    /// Forgets an account's snapshot and its marks for replays: the next one who wants the account reads its events.
+    pub async fn forget_shortcuts(&self, account: AccountId) -> Result<(), ReadError> {
         in_time(async {
-            sqlx::query("delete from account_snapshots where shard = $1 and account_id = $2")
-                .bind(self.shard_column())
-                .bind(Uuid::from_bytes(account.to_bytes()))
-                .execute(&self.pool)
-                .await?;
+            sqlx::query(
+                "with marks as (delete from replay_marks where shard = $1 and account_id = $2)
+                 delete from account_snapshots where shard = $1 and account_id = $2",
+            )
+            .bind(self.shard_column())
+            .bind(Uuid::from_bytes(account.to_bytes()))
+            .execute(&self.pool)
+            .await?;
             Ok(())
         })
         .await

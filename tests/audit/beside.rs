@@ -7,7 +7,7 @@ use keyledger::relay::{Relay, RelayOptions};
 use keyledger_events::Shard;
 use serde_json::Value;
 
-use super::stage::{Sealed, verifier};
+use super::stage::{Sealed, told, verifier};
 use crate::harness::until;
 use crate::service::process::KEYLEDGER;
 
@@ -18,12 +18,7 @@ async fn audited(stage: &Sealed) -> (i32, Value) {
         .args(["audit", "log", "--json", "--key", &verifier(1).to_string()])
         .args(["--stream-prefix", &stage.harness.name])
         .env("DATABASE_URL", stage.harness.owner_url());
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap())
-        .await
-        .unwrap();
-    let told = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
-    assert_ne!(told, Value::Null, "{}", String::from_utf8_lossy(&output.stderr));
-    (output.status.code().unwrap(), told)
+    told(command).await
 }
 
 #[tokio::test]

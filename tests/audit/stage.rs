@@ -1,12 +1,14 @@
 //! A log with a sealer.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use keyledger::audit::note::{Checkpoint, Note, SignerKey, VerifierKey};
 use keyledger::audit::sealer::{self, SealerHandle, SealerOptions, Signers, WitnessOptions};
 use keyledger::audit::tree::SealedCheckpoint;
 use keyledger::ledger::Ledger;
 use keyledger_events::{Event, Shard};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +39,16 @@ pub fn believed(note: &str, by: &VerifierKey) -> Checkpoint {
     let note = Note::parse(note).unwrap();
     assert_eq!(by.signed(&note), Ok(true), "{note:?}");
     Checkpoint::parse(&note.text).unwrap()
+}
+
+/// What a command says that has to say something in JSON, and its exit code.
+pub async fn told(mut command: Command) -> (i32, Value) {
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap();
+    let told = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    assert_ne!(told, Value::Null, "{}", String::from_utf8_lossy(&output.stderr));
+    (output.status.code().unwrap(), told)
 }
 
 impl Sealed {

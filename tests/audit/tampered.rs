@@ -13,7 +13,7 @@ use keyledger::log::Batch;
 use keyledger_events::{Credits, Event, Position, Recorded, Shard, leaf_hash};
 use serde_json::Value;
 
-use super::stage::{NAME, Sealed, key, verifier};
+use super::stage::{NAME, Sealed, key, told, verifier};
 use crate::service::process::KEYLEDGER;
 
 /// What `keyledger audit log` says.
@@ -33,12 +33,7 @@ pub async fn audited(stage: &Sealed, checkpoint: Option<&Path>) -> (i32, Value) 
     if let Some(file) = checkpoint {
         command.arg("--checkpoint").arg(file);
     }
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap())
-        .await
-        .unwrap();
-    let told = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
-    assert_ne!(told, Value::Null, "{}", String::from_utf8_lossy(&output.stderr));
-    (output.status.code().unwrap(), told)
+    told(command).await
 }
 
 /// A log of 1,203 events or so, sealed a piece at a time, and the sealer gone.
