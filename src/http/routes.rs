@@ -103,23 +103,18 @@ pub fn router(rooms: Served) -> Router {
     around(router).with_state(App::from(rooms))
 }
 
-/// What is around every route.
+/// What is around every route, the first outermost. One layer: each takes boxes of its own for every request.
 fn around<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
-    router
-        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
+    router.layer((
+        axum::middleware::from_fn(measure),
+        SetResponseHeaderLayer::overriding(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        // Answers speak of one caller's customers: nothing between here and there may keep them, unless we say so.
+        SetResponseHeaderLayer::if_not_present(CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             tracing::error!("a handler panicked");
             problems::internal().into_response()
-        }))
-        // Answers speak of one caller's customers: nothing between here and there may keep them, unless we say so.
-        .layer(SetResponseHeaderLayer::if_not_present(
-            CACHE_CONTROL,
-            HeaderValue::from_static("no-store"),
-        ))
-        .layer(SetResponseHeaderLayer::overriding(
-            X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        ))
-        .layer(axum::middleware::from_fn(measure))
+        }),
+    ))
 }
 
 fn openapi_json(text: String) -> Response {
