@@ -7,7 +7,8 @@
 //! head was seen where the decision believed it.
 //!
 //! One round is on its way to the log while the next is decided on top of it, in memory. The next is sent when the log
-//! has the one before; when it has not, both are decided again.
+//! has the one before; when it has not, both are decided again. Before a small one is sent, the tasks that are ready run once,
+//! so that callers who were just answered share a round.
 //!
 //! A writer that lost a race takes turns with the others for a while: it waits in line for the head, reads what they
 //! wrote, decides, appends and lets go. So none of several busy processes starves.
@@ -44,6 +45,8 @@ use crate::log::{Head, Log, ReadError};
 
 /// Commands decided together: enough to share a commit, few enough that a batch stays well under 100 ms.
 const COMMANDS_A_ROUND_MAX: usize = 2_000;
+/// A round of fewer commands costs its statement more than its events.
+const SMALL_ROUND: usize = 64;
 /// How long rounds may lose races against other processes before their callers are told to retry.
 const LOSING_SECONDS_MAX: u64 = 5;
 /// How long a writer takes turns after it met another one.
@@ -74,6 +77,8 @@ pub(super) struct Writer {
     loading: Option<Loading>,
     /// What is decided and not sent.
     next: Option<Round>,
+    /// Commands of the round that was sent last.
+    sent_last: usize,
     /// What is sent and not known to be in the log.
     flight: Option<Flight>,
 }
@@ -115,6 +120,7 @@ impl Writer {
             waiting: Vec::new(),
             loading: None,
             next: None,
+            sent_last: 0,
             flight: None,
         }
     }
@@ -123,6 +129,9 @@ impl Writer {
     pub(super) async fn run(&mut self, queue: &mut mpsc::Receiver<Box<dyn Work>>, stop: &CancellationToken) {
         let mut ended = false;
         loop {
+            if self.next_is_small() {
+                self.let_more_in(queue).await;
+            }
             self.send();
             if ended && self.is_idle() {
                 return;
@@ -270,12 +279,34 @@ impl Writer {
         }
     }
 
+    /// Whether what would be sent now is little, and less than the round before: most of those that were just answered ask
+    /// again. Who holds the head for a turn lets nobody wait.
+    fn next_is_small(&self) -> bool {
+        let decided = self.next.as_ref().map_or(0, |round| round.decided.len());
+        self.flight.is_none() && !self.takes_turns() && decided > 0 && decided < self.sent_last.min(SMALL_ROUND)
+    }
+
+    /// Lets the tasks run that are ready now, and decides what they send.
+    async fn let_more_in(&mut self, queue: &mut mpsc::Receiver<Box<dyn Work>>) {
+        tokio::task::yield_now().await;
+        if self.loading.is_some() {
+            return;
+        }
+        while self.waiting.len() < COMMANDS_A_ROUND_MAX
+            && let Ok(job) = queue.try_recv()
+        {
+            self.waiting.push(job);
+        }
+        self.take_on().await;
+    }
+
     /// Sends what is decided, unless the round before is still on its way.
     fn send(&mut self) {
         if self.flight.is_some() {
             return;
         }
         let Some(round) = self.next.take() else { return };
+        self.sent_last = round.decided.len();
         metrics::histogram!("keyledger_round_commands").record(u32::try_from(round.decided.len()).unwrap_or(u32::MAX));
         // The copies are made before the next round changes the accounts.
         let snapshots = round
@@ -295,7 +326,9 @@ impl Writer {
                 self.losing_since = None;
                 self.advance(head);
                 // The log need not wait while callers are told.
-                self.send();
+                if !self.next_is_small() {
+                    self.send();
+                }
                 self.answer(round);
                 for copy in snapshots {
                     // A full queue only means that this snapshot comes later.
