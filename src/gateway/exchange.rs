@@ -12,7 +12,7 @@ use http::{HeaderMap, Method, Request, Response, Uri, Version, request};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use keyledger_events::{KeyPrefix, ReleaseCause};
+use keyledger_events::{KeyPrefix, ReleaseCause, Timestamp};
 use tracing::Instrument as _;
 
 use super::admit::{Admitted, admit, too_large};
@@ -150,7 +150,8 @@ impl Exchange<'_> {
         }
     }
 
-    /// Holds at the price that holds. When the ledger says that another book does, the request is looked up in that one.
+    /// Holds at the price that holds. When the ledger says that another book does, the request is looked up in that one; when it
+    /// says that the id is from another time, it gets one of that time.
     async fn hold(
         &self,
         head: &request::Parts,
@@ -158,12 +159,17 @@ impl Exchange<'_> {
     ) -> Result<(Result<Hold, SubmitError>, &Upstream), Problem> {
         let shared = self.shared;
         let cut = !shared.config.let_deleted_keys_finish;
-        let mut look_ups = 1;
+        let (mut look_ups, mut told) = (1, None);
         loop {
             let upstream = shared.upstreams.named(admitted.rule.upstream.as_deref())?;
             upstream.may_be_asked()?;
-            let hold = shared.settler.hold(self.reserve(admitted, head, upstream), cut).await;
+            let reserve = self.reserve(admitted, head, upstream, told);
+            let hold = shared.settler.hold(reserve, cut).await;
             let Err(error) = &hold else { return Ok((hold, upstream)) };
+            if told.is_none() && error.time_told().is_some() {
+                told = error.time_told();
+                continue;
+            }
             let Some(book) = shared.prices.instead(error).await.filter(|_| look_ups < LOOK_UPS_MAX) else {
                 return Ok((hold, upstream));
             };
@@ -173,13 +179,19 @@ impl Exchange<'_> {
         }
     }
 
-    fn reserve(&self, admitted: &Admitted, head: &request::Parts, upstream: &Upstream) -> ReserveCredits {
+    fn reserve(
+        &self,
+        admitted: &Admitted,
+        head: &request::Parts,
+        upstream: &Upstream,
+        told: Option<Timestamp>,
+    ) -> ReserveCredits {
         let rule = &admitted.rule;
         let config = &upstream.config;
         let longest = (config.upstream_timeout + config.body_timeout).as_secs() + SETTLE_SECONDS;
         ReserveCredits {
             payer: Payer::Key(admitted.key),
-            reservation: self.shared.settler.ledger.fresh_reservation_id(),
+            reservation: self.shared.settler.ledger.fresh_reservation_id(told),
             endpoint: rule.endpoint.clone(),
             quantity: rule.quantity_max,
             price: Price {

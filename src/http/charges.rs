@@ -180,11 +180,10 @@ pub(super) async fn charge_at_once(
 
 /// Charges one body.
 pub(super) async fn charge(app: &App, by: &By, body: ChargeAtOnceBody) -> Result<Answered<ChargedAtOnceBody>, Failure> {
-    let reservation = body.id.unwrap_or_else(|| app.ledger.fresh_reservation_id());
-    let command = |price| ChargeAtOnce {
+    let command = |price, told| ChargeAtOnce {
         account: body.account,
         key: None,
-        reservation,
+        reservation: body.id.unwrap_or_else(|| app.ledger.fresh_reservation_id(told)),
         price,
         endpoint: body.endpoint.clone(),
         quantity: body.quantity.unwrap_or(Quantity::ONE).get(),

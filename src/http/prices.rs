@@ -178,19 +178,24 @@ const OF_NO_BOOK: Price = Price {
 /// that one and the command sent again: nothing was written for the first.
 ///
 /// The ledger is asked even where no price is known here: what was written before keeps its answer, whatever holds now.
+/// Where an id is from another time it is sent once more, with what time it is: a command that makes its own id makes it by that.
 pub(super) async fn submit_priced<C: Command>(
     app: &App,
     endpoint: &Endpoint,
-    command: impl Fn(Price) -> C,
+    command: impl Fn(Price, Option<Timestamp>) -> C,
     by: &By,
 ) -> Result<Answer<C::Reply>, Failure> {
     let mut price = price_of(&app.prices.book(), endpoint).unwrap_or(OF_NO_BOOK);
-    let mut look_ups = 1;
+    let (mut look_ups, mut told) = (1, None);
     loop {
-        let error = match app.ledger.submit(command(price), by.clone()).await {
+        let error = match app.ledger.submit(command(price, told), by.clone()).await {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
+        if told.is_none() && error.time_told().is_some() {
+            told = error.time_told();
+            continue;
+        }
         let Some(book) = app.prices.instead(&error).await.filter(|_| look_ups < LOOK_UPS_MAX) else {
             return Err(refused(error));
         };

@@ -201,10 +201,9 @@ pub(super) async fn reserve(
 /// Checks and holds for one body.
 pub(super) async fn hold(app: &App, by: &By, body: ReserveBody) -> Result<Answered<HeldBody>, Failure> {
     let payer = body.payer(app)?;
-    let reservation = body.id.unwrap_or_else(|| app.ledger.fresh_reservation_id());
-    let command = |price| ReserveCredits {
+    let command = |price, told| ReserveCredits {
         payer,
-        reservation,
+        reservation: body.id.unwrap_or_else(|| app.ledger.fresh_reservation_id(told)),
         price,
         endpoint: body.endpoint.clone(),
         quantity: body.quantity.unwrap_or(Quantity::ONE).get(),

@@ -112,6 +112,20 @@ pub struct Answer<R> {
     pub reply: R,
 }
 
+impl SubmitError {
+    /// What time it is for whoever refused a reservation's id because it is from another one.
+    pub fn time_told(&self) -> Option<Timestamp> {
+        let SubmitError::Refused { refusal, .. } = self else {
+            return None;
+        };
+        if let Refusal::ReservationIdNotTimely { now, .. } = refusal {
+            Some(*now)
+        } else {
+            None
+        }
+    }
+}
+
 /// Why a command has no answer.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum SubmitError {

@@ -192,10 +192,11 @@ impl Ledger {
         }
     }
 
-    /// An id for a reservation that is new now, by the log's time: that does not go back when the clock does.
-    pub fn fresh_reservation_id(&self) -> ReservationId {
+    /// An id for a reservation that is new now, by the log's time: that does not go back when the clock does. Where a refusal
+    /// has told what time it is, by that.
+    pub fn fresh_reservation_id(&self, told: Option<Timestamp>) -> ReservationId {
         let known = self.signals.time().borrow().unwrap_or(Timestamp::EPOCH);
-        let now = clock::now().max(known);
+        let now = told.unwrap_or_else(|| clock::now().max(known));
         ReservationId::from_parts(now.ms(), clock::random_id_bits())
     }
 

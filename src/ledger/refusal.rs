@@ -78,7 +78,11 @@ pub enum Refusal {
     #[error("the reservation id was used before with other terms")]
     ReservationMismatch { reservation: ReservationId },
     #[error("a new reservation's id is at most 15 min old and at most 1 min ahead")]
-    ReservationIdNotTimely { reservation: ReservationId },
+    ReservationIdNotTimely {
+        reservation: ReservationId,
+        /// By whoever decided.
+        now: Timestamp,
+    },
     #[error("{asked} credits cannot be charged, {held} are held")]
     ChargeExceedsReservation { asked: Credits, held: Credits },
     #[error("nothing is left of the charge to refund")]

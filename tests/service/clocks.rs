@@ -77,13 +77,7 @@ async fn a_clock_that_jumps_an_hour_ahead_and_back_frees_nothing_early_and_charg
     assert!(!is_ahead().await, "only the right clock has written");
     assert_eq!(fetch(&ahead).await, 200, "work goes on");
     assert!(is_ahead().await, "the wrong clock has written too");
-    // Until it has heard how late the log says it is, the ids that the right one makes are too old.
-    until("the right clock's work goes on", async || {
-        let status = fetch(&right).await;
-        assert!([200, 422].contains(&status), "{status}");
-        status == 200
-    })
-    .await;
+    // Also before the right one has heard how late the log says it is, when the ids that it makes are too old at first.
     for _ in 0..2 {
         assert_eq!(tokio::join!(fetch(&right), fetch(&ahead)), (200, 200), "work goes on");
     }
@@ -164,4 +158,27 @@ async fn a_clock_that_jumps_an_hour_ahead_and_back_frees_nothing_early_and_charg
         .await
         .unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+}
+
+#[tokio::test]
+async fn a_process_whose_clock_is_minutes_ahead_of_who_decides_is_served_all_the_same() {
+    let site = Site::start().await;
+    let right = site.serve_by_clock(0).await;
+    let operator = site.operator(&right);
+    let customer = Customer::open(&operator, "10").await;
+    let key = |service: &Service| Client::new(&service.gateway, &customer.secret);
+    assert_eq!(key(&right).get("/serp?q=rust").await.status, 200);
+    let ahead = site.serve_by_clock(300).await;
+    let there = site.operator(&ahead);
+    for _ in 0..3 {
+        assert_eq!(key(&ahead).get("/serp?q=rust").await.status, 200);
+        let body = json!({"secret": customer.secret, "endpoint": "serp"});
+        let held = there.post("/v1/reservations", body).await;
+        assert_eq!(held.status, 201, "{}", held.json);
+        let body = json!({"account": customer.account, "endpoint": "serp"});
+        let charged = there.post("/v1/charges", body).await;
+        assert_eq!(charged.status, 201, "{}", charged.json);
+    }
+    stop(ahead).await;
+    stop(right).await;
 }

@@ -143,7 +143,7 @@ async fn answer(app: &App, head: &Parts) -> Result<Answer, Problem> {
     };
     let ttl_seconds = TtlSeconds::DEFAULT.get();
     let admit = || {
-        let hold = (app.ledger.fresh_reservation_id(), ttl_seconds);
+        let hold = (app.ledger.fresh_reservation_id(None), ttl_seconds);
         app.forward_auth
             .admit(&asked, &app.prices.book(), &app.key_prefix, hold)
     };
@@ -166,7 +166,7 @@ async fn hold_for(
     asked: &Asked<'_>,
     mut admission: Admission,
 ) -> Result<(Holding, bool), Problem> {
-    let mut look_ups = 1;
+    let (mut look_ups, mut told) = (1, None);
     let held = loop {
         let then = match admission.rule.settle {
             SettleAt::Later => Then::Wait,
@@ -176,6 +176,11 @@ async fn hold_for(
         };
         let held = hold(app, caller, admission.reserve.clone(), then).await;
         let Err(error) = &held else { break held };
+        if told.is_none() && error.time_told().is_some() {
+            told = error.time_told();
+            admission.reserve.reservation = app.ledger.fresh_reservation_id(told);
+            continue;
+        }
         let Some(book) = app.prices.instead(error).await.filter(|_| look_ups < LOOK_UPS_MAX) else {
             break held;
         };

@@ -143,7 +143,8 @@ pub(super) fn room_for_new(given: &Given<'_>, reservation: ReservationId, key: O
     }
     let (id, now) = (reservation.ms(), given.now.ms());
     if id + ID_AGE_MS_MAX < now || id > now + ID_AHEAD_MS_MAX {
-        return Err(Refusal::ReservationIdNotTimely { reservation });
+        let now = given.now;
+        return Err(Refusal::ReservationIdNotTimely { reservation, now });
     }
     // The id beside another one's belongs to it: its top-up, made or not.
     let owner = beside(reservation);
@@ -451,11 +452,13 @@ mod tests {
     fn ids_from_another_time_are_refused_when_new() {
         let mut s = Scenario::with_credits("100");
         let at = |seconds: i64| ReservationId::from_parts(s.now.ms().checked_add_signed(seconds * 1_000).unwrap(), 77);
-        let (old, ahead, just) = (at(-901), at(61), at(-899));
+        let (old, ahead, just, now) = (at(-901), at(61), at(-899), s.now);
         s.when(reserve(old, "0.5"))
-            .refused(Refusal::ReservationIdNotTimely { reservation: old });
-        s.when(reserve(ahead, "0.5"))
-            .refused(Refusal::ReservationIdNotTimely { reservation: ahead });
+            .refused(Refusal::ReservationIdNotTimely { reservation: old, now });
+        s.when(reserve(ahead, "0.5")).refused(Refusal::ReservationIdNotTimely {
+            reservation: ahead,
+            now,
+        });
         s.when(reserve(just, "0.5")).succeeds();
     }
 
@@ -467,8 +470,9 @@ mod tests {
         s.later(21 * 60);
         s.when(grant(7, "1")).succeeds();
         assert!(s.account().settled.is_empty());
+        let now = s.now;
         s.when(reserve(R1, "0.5"))
-            .refused(Refusal::ReservationIdNotTimely { reservation: R1 });
+            .refused(Refusal::ReservationIdNotTimely { reservation: R1, now });
     }
 
     #[test]
