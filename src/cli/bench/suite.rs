@@ -84,20 +84,27 @@ pub async fn run(asked: SuiteArgs) -> anyhow::Result<()> {
             }
         }
         println!();
+        // All of it takes the better part of an hour: who breaks it off has what was measured so far.
+        keep(&asked, &seen)?;
     }
     ground.leave().await?;
-    let medians: Vec<Summary> = seen.iter().filter_map(Summary::of).collect();
-    let compared = tell(&asked, &medians);
+    tell(&asked, &medians(&seen));
     if told.peers.is_none() {
         println!(
             "\ncqrs-es was left out: its program is not built; `make bench` builds it where the registry is reachable"
         );
     }
+    Ok(())
+}
+
+/// Writes the files that were asked for, as the rounds so far have it.
+fn keep(asked: &SuiteArgs, seen: &[Seen]) -> anyhow::Result<()> {
+    let medians = medians(seen);
     if let Some(path) = &asked.out {
         write_figures(path, &medians)?;
     }
     if let Some(path) = &asked.svg {
-        let svg = Chart::of(&compared).render()?;
+        let svg = Chart::of(&compared(&medians)).render()?;
         std::fs::write(path, svg).with_context(|| format!("{} cannot be written", path.display()))?;
     }
     Ok(())
@@ -165,6 +172,7 @@ struct Summary {
     median: Figure,
     min: u64,
     max: u64,
+    rounds: usize,
 }
 
 impl Summary {
@@ -175,22 +183,29 @@ impl Summary {
             median: rounds.get(rounds.len() / 2)?.clone(),
             min: rounds.first()?.per_s,
             max: rounds.last()?.per_s,
+            rounds: rounds.len(),
         })
     }
 }
 
-fn tell(asked: &SuiteArgs, medians: &[Summary]) -> Vec<Compared> {
+fn medians(seen: &[Seen]) -> Vec<Summary> {
+    seen.iter().filter_map(Summary::of).collect()
+}
+
+fn compared(medians: &[Summary]) -> Vec<Compared> {
+    let figures: Vec<&Figure> = medians.iter().map(|summary| &summary.median).collect();
+    RATIOS.iter().filter_map(|ratio| ratio.among(&figures)).collect()
+}
+
+fn tell(asked: &SuiteArgs, medians: &[Summary]) {
     println!("medians of {} rounds of {} s:", asked.rounds, asked.seconds);
-    for Summary { median, min, max } in medians {
+    for Summary { median, min, max, .. } in medians {
         println!("{:<28} {:>10} ({min}–{max})", median.name, median.per_s);
     }
     println!("\nratios:");
-    let figures: Vec<&Figure> = medians.iter().map(|summary| &summary.median).collect();
-    let compared: Vec<Compared> = RATIOS.iter().filter_map(|ratio| ratio.among(&figures)).collect();
-    for one in &compared {
+    for one in compared(medians) {
         println!("{one}");
     }
-    compared
 }
 
 fn write_figures(path: &Path, medians: &[Summary]) -> anyhow::Result<()> {
