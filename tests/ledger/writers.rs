@@ -399,3 +399,18 @@ async fn load_an_account_with_ten_thousand_holds_is_closed_in_one_piece() {
     let account = replay(&whole_log(&harness.log()).await, &customer);
     assert_eq!((account.open.len(), account.available()), (0, credits("5000")));
 }
+
+#[tokio::test]
+async fn an_id_that_is_ahead_of_who_decides_is_made_anew_by_the_time_that_it_is_there() {
+    let harness = Harness::start().await;
+    let ledger = harness.ledger();
+    let customer = Customer::open(&ledger, "100").await;
+    let ahead = clock::now().plus_seconds(300);
+    let own = ledger.fresh_reservation_id(Some(ahead));
+    assert_eq!(own.ms(), ahead.ms());
+    let refused = ledger.submit(customer.reserve(own), by_system()).await.unwrap_err();
+    let told = refused.time_told();
+    assert!(told.is_some_and(|told| told < ahead), "{refused}");
+    let anew = ledger.fresh_reservation_id(told);
+    ledger.submit(customer.reserve(anew), by_system()).await.unwrap();
+}
