@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use keyledger::audit::merkle::extends;
+use keyledger::audit::sealer::last_published;
+use keyledger_events::Shard;
 use serde_json::json;
 
 use crate::harness::until;
@@ -85,6 +87,12 @@ async fn an_older_backup_is_not_started_on_and_says_what_is_missing() {
     write(20).await;
     let head = site.harness.log().head().await.unwrap().position.0;
     let before = sealed(&site, head).await;
+    let bus = site.harness.bus().await;
+    until("the bus has it too", async || {
+        let note = last_published(&bus, Shard(0)).await;
+        note.is_some_and(|note| note.lines().nth(1) == Some(&before.size.to_string()))
+    })
+    .await;
     service.kill_9().await;
     let rows_of_now = site.directory.path().join("now");
     dump(site.harness.owner_url(), &rows_of_now);
