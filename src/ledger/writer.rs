@@ -149,7 +149,7 @@ impl Writer {
 
     async fn step(&mut self, queue: &mut mpsc::Receiver<Box<dyn Work>>, ended: bool, stop: &CancellationToken) -> Step {
         let idle = self.is_idle();
-        let room = COMMANDS_A_ROUND_MAX.saturating_sub(self.next.as_ref().map_or(0, |round| round.decided.len()));
+        let room = COMMANDS_A_ROUND_MAX.saturating_sub(self.decided());
         // Who takes turns decides nothing before its turn.
         let waits_for_turn = self.takes_turns() && self.flight.is_some();
         let open = !ended && room > 0 && self.loading.is_none() && !waits_for_turn;
@@ -282,8 +282,13 @@ impl Writer {
     /// Whether what would be sent now is little, and less than the round before: most of those that were just answered ask
     /// again. Who holds the head for a turn lets nobody wait.
     fn next_is_small(&self) -> bool {
-        let decided = self.next.as_ref().map_or(0, |round| round.decided.len());
+        let decided = self.decided();
         self.flight.is_none() && !self.takes_turns() && decided > 0 && decided < self.sent_last.min(SMALL_ROUND)
+    }
+
+    /// Commands that are decided and not sent.
+    fn decided(&self) -> usize {
+        self.next.as_ref().map_or(0, |round| round.decided.len())
     }
 
     /// Lets the tasks run that are ready now, and decides what they send.
@@ -292,7 +297,8 @@ impl Writer {
         if self.loading.is_some() {
             return;
         }
-        while self.waiting.len() < COMMANDS_A_ROUND_MAX
+        let room = COMMANDS_A_ROUND_MAX.saturating_sub(self.decided());
+        while self.waiting.len() < room
             && let Ok(job) = queue.try_recv()
         {
             self.waiting.push(job);
