@@ -101,6 +101,7 @@ impl HeldWire {
 
     /// How many rounds something takes from its beginning to its end, and the statements of each.
     pub async fn rounds<T>(&self, of: impl Future<Output = T>) -> (T, Vec<u64>) {
+        self.calm().await;
         let mut of = std::pin::pin!(of);
         let mut rounds = Vec::new();
         let end = loop {
@@ -125,6 +126,20 @@ impl HeldWire {
         };
         self.through.send_replace(u64::MAX);
         (end, rounds)
+    }
+
+    /// Waits until nothing is asked that was begun before.
+    async fn calm(&self) {
+        const CALM: Duration = Duration::from_millis(100);
+        let mut before = None;
+        loop {
+            let asked = Some(self.now.lock().unwrap().asked);
+            if asked == before {
+                return;
+            }
+            before = asked;
+            tokio::time::sleep(CALM).await;
+        }
     }
 
     async fn whole_round(&self) -> u64 {
