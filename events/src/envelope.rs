@@ -9,9 +9,8 @@ use std::io::Write as _;
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
-use serde::de::Error as _;
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::value::RawValue;
 
 use crate::event::Event;
 use crate::ids::{AccountId, EventId, KeyId, PortalSessionId, TokenId};
@@ -184,13 +183,12 @@ pub enum DecodeError {
 }
 
 /// The members as they stand in the document. Unknown ones are refused: they would not survive the way back.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+///
+/// What the data is, the type says, which stands before it: so the data is read as what it is, and only once.
 struct Document<'a> {
     specversion: &'a str,
     id: &'a str,
     source: &'a str,
-    #[serde(rename = "type")]
     type_name: &'a str,
     subject: &'a str,
     time: &'a str,
@@ -199,10 +197,105 @@ struct Document<'a> {
     accountseq: NonZeroU64,
     actor: &'a str,
     commandid: &'a str,
-    #[serde(default)]
     sealed: Option<&'a str>,
-    #[serde(borrow)]
-    data: &'a RawValue,
+    /// `None`: there is no such type here.
+    event: Option<Event>,
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum Member {
+    Specversion,
+    Id,
+    Source,
+    Type,
+    Subject,
+    Time,
+    Datacontenttype,
+    Position,
+    Accountseq,
+    Actor,
+    Commandid,
+    Sealed,
+    Data,
+}
+
+impl<'de> Deserialize<'de> for Document<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Document<'de>, D::Error> {
+        deserializer.deserialize_map(DocumentVisitor)
+    }
+}
+
+struct DocumentVisitor;
+
+impl<'de> Visitor<'de> for DocumentVisitor {
+    type Value = Document<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an event")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Document<'de>, A::Error> {
+        let (mut specversion, mut id, mut source, mut type_name, mut subject) = (None, None, None, None, None);
+        let (mut time, mut datacontenttype, mut position, mut accountseq) = (None, None, None, None);
+        let (mut actor, mut commandid, mut sealed, mut event) = (None, None, None, None);
+        while let Some(member) = members.next_key()? {
+            match member {
+                Member::Specversion => once(&mut specversion, "specversion", &mut members)?,
+                Member::Id => once(&mut id, "id", &mut members)?,
+                Member::Source => once(&mut source, "source", &mut members)?,
+                Member::Type => once(&mut type_name, "type", &mut members)?,
+                Member::Subject => once(&mut subject, "subject", &mut members)?,
+                Member::Time => once(&mut time, "time", &mut members)?,
+                Member::Datacontenttype => once(&mut datacontenttype, "datacontenttype", &mut members)?,
+                Member::Position => once(&mut position, "position", &mut members)?,
+                Member::Accountseq => once(&mut accountseq, "accountseq", &mut members)?,
+                Member::Actor => once(&mut actor, "actor", &mut members)?,
+                Member::Commandid => once(&mut commandid, "commandid", &mut members)?,
+                Member::Sealed => once(&mut sealed, "sealed", &mut members)?,
+                Member::Data => {
+                    if event.is_some() {
+                        return Err(A::Error::duplicate_field("data"));
+                    }
+                    let type_name = type_name.ok_or_else(|| A::Error::custom("`data` stands before `type`"))?;
+                    let data = Event::next_data(type_name, &mut members)?;
+                    if data.is_none() {
+                        members.next_value::<IgnoredAny>()?;
+                    }
+                    event = Some(data);
+                }
+            }
+        }
+        let missing = A::Error::missing_field;
+        Ok(Document {
+            specversion: specversion.ok_or_else(|| missing("specversion"))?,
+            id: id.ok_or_else(|| missing("id"))?,
+            source: source.ok_or_else(|| missing("source"))?,
+            type_name: type_name.ok_or_else(|| missing("type"))?,
+            subject: subject.ok_or_else(|| missing("subject"))?,
+            time: time.ok_or_else(|| missing("time"))?,
+            datacontenttype: datacontenttype.ok_or_else(|| missing("datacontenttype"))?,
+            position: position.ok_or_else(|| missing("position"))?,
+            accountseq: accountseq.ok_or_else(|| missing("accountseq"))?,
+            actor: actor.ok_or_else(|| missing("actor"))?,
+            commandid: commandid.ok_or_else(|| missing("commandid"))?,
+            sealed,
+            event: event.ok_or_else(|| missing("data"))?,
+        })
+    }
+}
+
+/// Takes a member's value, which stands there once.
+fn once<'de, T: Deserialize<'de>, A: MapAccess<'de>>(
+    member: &mut Option<T>,
+    name: &'static str,
+    members: &mut A,
+) -> Result<(), A::Error> {
+    if member.is_some() {
+        return Err(A::Error::duplicate_field(name));
+    }
+    *member = Some(members.next_value()?);
+    Ok(())
 }
 
 const SOURCE: &str = "/keyledger/shards/";
@@ -259,7 +352,9 @@ impl Recorded {
     /// Reads the bytes without the proof that they are canonical: for readers of our own log, whose bytes were
     /// checked when they were written. An auditor uses [`Recorded::decode`].
     pub fn decode_loosely(bytes: &[u8]) -> Result<Recorded, DecodeError> {
-        let document: Document<'_> = serde_json::from_slice(bytes)?;
+        // All of it is text, which is quicker to see at once than name by name.
+        let text = std::str::from_utf8(bytes).map_err(|error| DecodeError::Json(serde_json::Error::custom(error)))?;
+        let document: Document<'_> = serde_json::from_str(text)?;
         let member = |member| DecodeError::Member { member };
         if document.specversion != "1.0" {
             return Err(member("specversion"));
@@ -271,10 +366,9 @@ impl Recorded {
             .source
             .strip_prefix(SOURCE)
             .and_then(|shard| shard.parse().ok());
-        let event =
-            Event::read_data(document.type_name, document.data.get()).ok_or_else(|| DecodeError::UnknownType {
-                type_name: document.type_name.to_owned(),
-            })??;
+        let event = document.event.ok_or_else(|| DecodeError::UnknownType {
+            type_name: document.type_name.to_owned(),
+        })?;
         Ok(Recorded {
             id: document.id.parse().map_err(|_| member("id"))?,
             shard: Shard(shard.ok_or(member("source"))?),

@@ -27,6 +27,8 @@ pub use prices::{PricesPublished, PublishedPrice, PublishedQuantity};
 pub use refunds::{CreditsRefunded, GrantTerms};
 pub use thresholds::{ThresholdReached, ThresholdsSet};
 
+use serde::de::MapAccess;
+
 use crate::ids::KeyId;
 use crate::key::KeyDigest;
 
@@ -55,11 +57,14 @@ macro_rules! events {
                 }
             }
 
-            /// Reads the data of the named type; `None` when there is no such type.
-            pub(crate) fn read_data(type_name: &str, data: &str) -> Option<Result<Event, serde_json::Error>> {
+            /// Reads the next value as the data of the named type; `None`, and nothing is read, when there is no such type.
+            pub(crate) fn next_data<'de, A: MapAccess<'de>>(
+                type_name: &str,
+                members: &mut A,
+            ) -> Result<Option<Event>, A::Error> {
                 match type_name {
-                    $($type => Some(serde_json::from_str(data).map(Event::$name)),)+
-                    _ => None,
+                    $($type => members.next_value().map(|data| Some(Event::$name(data))),)+
+                    _ => Ok(None),
                 }
             }
         }
