@@ -3,15 +3,18 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
+use keyledger::clock;
+use keyledger::ledger::{Payer, ReserveCredits};
 use keyledger::projector::{RebuildError, Rebuilt, View, rebuild};
 use keyledger::views::ViewName;
+use sqlx::Connection as _;
 use tokio::task::JoinHandle;
 
 use super::appended::{append, uses};
 use super::credits::everything;
 use super::{history, level, project, views_equal_replay};
 use crate::harness::Harness;
-use crate::ledger::customer::Customer;
+use crate::ledger::customer::{Customer, by_system};
 
 #[tokio::test]
 async fn a_rebuilt_view_is_the_same_also_while_events_arrive() {
@@ -162,4 +165,54 @@ async fn a_view_that_claims_more_than_the_log_has_is_brought_back_to_it() {
     assert_eq!(harness.views().checkpoint(ViewName::Charges).await.unwrap(), head);
     project(&harness, None);
     views_equal_replay(&harness).await;
+}
+
+async fn indexes(harness: &Harness) -> Vec<String> {
+    sqlx::query_scalar("select indexdef from pg_indexes where schemaname = 'views' order by indexname")
+        .fetch_all(&mut harness.owner().await)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_large_view_that_was_lost_has_its_rows_and_its_indexes_again() {
+    const HOLDS: u64 = 10_000;
+    let harness = Harness::start().await;
+    let ledger = harness.ledger();
+    project(&harness, None);
+    let customer = Customer::open(&ledger, "10000").await;
+    let holding = (0..HOLDS).map(|_| {
+        let hold = ReserveCredits {
+            payer: Payer::Account(customer.account),
+            ..customer.reserve(clock::fresh_reservation_id())
+        };
+        ledger.submit(hold, by_system())
+    });
+    for held in futures_util::future::join_all(holding).await {
+        held.unwrap();
+    }
+    level(&harness).await;
+    let before = indexes(&harness).await;
+    let mut owner = harness.owner().await;
+    let mut reader = harness.owner().await;
+    for somebody_reads in [false, true] {
+        sqlx::query("truncate views.reservations")
+            .execute(&mut owner)
+            .await
+            .unwrap();
+        let mut reading = reader.begin().await.unwrap();
+        if somebody_reads {
+            sqlx::query("select from views.reservations")
+                .execute(&mut *reading)
+                .await
+                .unwrap();
+        }
+        let rebuilt = rebuild(harness.owner_url(), View::Reservations, |_, _| {})
+            .await
+            .unwrap();
+        reading.rollback().await.unwrap();
+        assert_eq!(rebuilt.rows_changed, HOLDS);
+        assert_eq!(indexes(&harness).await, before);
+        views_equal_replay(&harness).await;
+    }
 }

@@ -14,9 +14,8 @@ use crate::log::{Log, bigint, time_column};
 use crate::projector::tables::{Generation, Named, Table, WriteError};
 use crate::projector::worker::shard_column;
 
-/// Changed rows that are kept in memory before they are written: some megabytes. A view with fewer rows is written once,
-/// however long the log is.
-const ROWS_IN_MEMORY_MAX: usize = 20_000;
+/// Rows that are worth it to make indexes anew for them.
+const ROWS_TO_INDEX_ANEW: usize = 10_000;
 
 /// Where a shard stands, and the time of its last event.
 #[derive(Clone, Copy)]
@@ -76,7 +75,7 @@ impl<T: Table> Next<T> {
     }
 
     pub(super) async fn write_when_large(&mut self) -> Result<(), RebuildError> {
-        if self.gathered.changes.rows() < ROWS_IN_MEMORY_MAX {
+        if self.gathered.changes.rows() < T::ROWS_IN_MEMORY_MAX {
             return Ok(());
         }
         self.write().await
@@ -99,10 +98,14 @@ impl<T: Table> Next<T> {
             self.gathered.fold_up_to(&log, position).await?;
         }
         self.gathered.write(&mut transaction).await?;
+        let anew = take_indexes_away(&mut transaction, T::TABLES).await?;
         let mut rows_changed = 0;
         for named in T::TABLES {
             let exchanged = exchange(&mut transaction, named).await;
             rows_changed += exchanged.map_err(|error| rows_do_not_fit(self.gathered.last(), error))?;
+        }
+        for made_by in anew {
+            sqlx::query(AssertSqlSafe(made_by)).execute(&mut *transaction).await?;
         }
         move_live_checkpoints::<T>(&mut transaction).await?;
         forget_checkpoints::<T>(&mut transaction).await?;
@@ -318,4 +321,58 @@ async fn exchange(connection: &mut PgConnection, Named { table, key }: &Named) -
         changed += done.rows_affected();
     }
     Ok(changed)
+}
+
+/// Drops the indexes that tell no rows apart of tables that have nothing in them and will have many rows, and says how each is
+/// made again: from all rows at once, in their order, however many more they are than fit into memory. Who reads such a table
+/// waits until it has its rows. All of them are taken before any is changed, and at once: where somebody reads one of them for
+/// long, the indexes stay.
+async fn take_indexes_away(connection: &mut PgConnection, tables: &[Named]) -> Result<Vec<String>, sqlx::Error> {
+    let mut empty = Vec::new();
+    for Named { table, .. } in tables {
+        if is_to_be_filled(connection, table).await? {
+            empty.push(format!("views.{table}"));
+        }
+    }
+    if empty.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut taking = connection.begin().await?;
+    let lock = format!("lock table {} in access exclusive mode", empty.join(", "));
+    sqlx::query("set local lock_timeout = '200ms'")
+        .execute(&mut *taking)
+        .await?;
+    if let Err(error) = sqlx::query(AssertSqlSafe(lock)).execute(&mut *taking).await {
+        taking.rollback().await?;
+        tracing::debug!(%error, "a lost view keeps its indexes while it is filled");
+        return Ok(Vec::new());
+    }
+    sqlx::query("set local lock_timeout to default")
+        .execute(&mut *taking)
+        .await?;
+    let rows = sqlx::query(
+        "select indexrelid::regclass::text as name, pg_get_indexdef(indexrelid) as made_by from pg_index
+         where indrelid = any($1::text[]::regclass[]) and not indisunique",
+    )
+    .bind(&empty)
+    .fetch_all(&mut *taking)
+    .await?;
+    let mut made_by = Vec::with_capacity(rows.len());
+    for row in rows {
+        let name: String = row.try_get("name")?;
+        let drop = format!("drop index {name}");
+        sqlx::query(AssertSqlSafe(drop)).execute(&mut *taking).await?;
+        made_by.push(row.try_get("made_by")?);
+    }
+    taking.commit().await?;
+    Ok(made_by)
+}
+
+/// Whether a live table has nothing in it and will have many rows.
+async fn is_to_be_filled(connection: &mut PgConnection, table: &str) -> Result<bool, sqlx::Error> {
+    let asked = format!(
+        "select not exists (select from views.{table})
+         and (select count(*) from (select from views_next.{table} limit {ROWS_TO_INDEX_ANEW}) few) = {ROWS_TO_INDEX_ANEW}"
+    );
+    sqlx::query_scalar(AssertSqlSafe(asked)).fetch_one(connection).await
 }

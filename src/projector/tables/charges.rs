@@ -15,6 +15,8 @@ pub(in crate::projector) struct Charges;
 impl Table for Charges {
     type Changes = ChargesChanges;
     const VIEW: View = View::Charges;
+    // Each row is written once in any case: sooner, beside the folding, is better.
+    const ROWS_IN_MEMORY_MAX: usize = 5_000;
     const TABLES: &'static [Named] = &[Named {
         table: "charges",
         key: "account_id, reservation_id",

@@ -29,6 +29,9 @@ pub(super) trait Table: Send + Sync + 'static {
     /// While the log is busy, batches begin this far apart: fewer and larger ones write each row, and the checkpoint, less
     /// often. What comes after a quiet time is written at once.
     const BATCH_EVERY: Duration = Duration::from_millis(20);
+    /// Changed rows that a rebuild keeps in memory before it writes them: some megabytes. A view with fewer rows is written
+    /// once, however long the log is.
+    const ROWS_IN_MEMORY_MAX: usize = 20_000;
     /// Each table of the view in schema `views`, with the columns that name a row.
     const TABLES: &'static [Named];
 
