@@ -7,6 +7,7 @@ mod moved;
 mod objects;
 mod proven;
 mod same;
+mod sparse;
 mod whole;
 
 use std::path::Path;

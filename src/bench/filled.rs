@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::bank::{KEY_HEAD, credits};
 use crate::clock;
-use crate::log::{Batch, Log, open_pool, service_options};
+use crate::log::{Batch, KeysOfBlock, Log, open_pool, service_options};
 
 /// How much there is to be.
 #[derive(Debug, Clone, Copy)]
@@ -112,6 +112,7 @@ pub(super) async fn fill(database_url: &str, filling: Filling) -> anyhow::Result
 struct Scribe {
     filled: Filled,
     seqs: Vec<u64>,
+    keys_of_blocks: Vec<KeysOfBlock>,
     position: Position,
     time: Timestamp,
     /// Between two events.
@@ -129,6 +130,7 @@ impl Scribe {
         Ok(Scribe {
             filled,
             seqs: vec![0; usize::try_from(filled.accounts)?],
+            keys_of_blocks: vec![KeysOfBlock::default(); usize::try_from(filled.accounts)?],
             position: head,
             time: filled.began,
             pace_micros: past.max(0) / i64::try_from(filled.events)?,
@@ -174,11 +176,15 @@ impl Scribe {
 
     fn note(&mut self, account: u64, event: impl Into<Event>) -> anyhow::Result<()> {
         let account = account % self.filled.accounts;
-        let seq = self.seqs.get_mut(usize::try_from(account)?).context("no account")?;
+        let event = event.into();
+        let place = usize::try_from(account)?;
+        let seq = self.seqs.get_mut(place).context("no account")?;
         *seq += 1;
+        let keys_of_block = self.keys_of_blocks.get_mut(place).context("no account")?;
+        let leads_key = keys_of_block.leads(Seq(*seq), event.key());
         self.position = self.position.next();
         self.time = Timestamp::from_micros(self.time.micros() + self.pace_micros).unwrap_or(self.time);
-        self.batch.push(&Recorded {
+        let recorded = Recorded {
             id: EventId::from_parts(self.time.ms(), clock::random_id_bits()),
             shard: Shard(0),
             position: self.position,
@@ -188,8 +194,9 @@ impl Scribe {
             actor: Actor::System,
             command: self.command.clone(),
             sealed: None,
-            event: event.into(),
-        });
+            event,
+        };
+        self.batch.push(&recorded, leads_key);
         Ok(())
     }
 

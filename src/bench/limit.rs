@@ -14,7 +14,7 @@ use super::bank::{Bank, Ended};
 use super::figure::Figure;
 use super::measure::{Seen, run};
 use crate::clock;
-use crate::log::{Log, open_pool, service_options};
+use crate::log::{EVENTS_A_BLOCK, Log, open_pool, service_options};
 
 /// Events of one request that was let through, as the ledger wrote them.
 #[derive(Debug, Clone)]
@@ -27,10 +27,10 @@ const PAIRS: usize = 500;
 const EVENTS: u64 = 1_000;
 
 const INSERT: &str = "\
-insert into events (shard, position, account_id, seq, event_id, type, key_id, recorded_at, body)
-select $1, row.position, row.account_id, row.seq, row.event_id, row.type, row.key_id, now(), row.body
-from unnest($2::bigint[], $3::uuid[], $4::bigint[], $5::uuid[], $6::text[], $7::uuid[], $8::bytea[])
-    as row (position, account_id, seq, event_id, type, key_id, body)";
+insert into events (shard, position, account_id, seq, event_id, type, key_id, recorded_at, body, leads_key)
+select $1, row.position, row.account_id, row.seq, row.event_id, row.type, row.key_id, now(), row.body, row.leads_key
+from unnest($2::bigint[], $3::uuid[], $4::bigint[], $5::uuid[], $6::text[], $7::uuid[], $8::bytea[], $9::boolean[])
+    as row (position, account_id, seq, event_id, type, key_id, body, leads_key)";
 
 /// One operation is a statement of 1,000 events. `callers` are connections, each with a shard of its own.
 pub async fn limit(database_url: &str, settings: &Settings) -> anyhow::Result<Figure> {
@@ -96,6 +96,7 @@ struct Rows {
     types: Vec<String>,
     key_ids: Vec<Uuid>,
     bodies: Vec<Vec<u8>>,
+    leads_key: Vec<bool>,
 }
 
 impl Rows {
@@ -113,6 +114,7 @@ impl Rows {
             types: (0..PAIRS).flat_map(|_| pair.types.clone()).collect(),
             key_ids: Vec::new(),
             bodies: (0..PAIRS).flat_map(|_| pair.bodies.clone()).collect(),
+            leads_key: Vec::new(),
         }
     }
 
@@ -122,6 +124,7 @@ impl Rows {
         }
         self.positions.clear();
         self.seqs.clear();
+        self.leads_key.clear();
         for _ in 0..PAIRS {
             self.turn += 1;
             let turn = self.turn % self.accounts.len();
@@ -135,6 +138,9 @@ impl Rows {
                 self.account_ids.push(*account);
                 self.key_ids.push(*key);
                 self.seqs.push(*seq);
+                // Each account has one key, so this is what `KeysOfBlock` would tell.
+                self.leads_key
+                    .push(*seq == 1 || seq.unsigned_abs().is_multiple_of(EVENTS_A_BLOCK));
                 self.event_ids
                     .push(Uuid::from_bytes(clock::fresh_account_id().to_bytes()));
             }
@@ -151,6 +157,7 @@ impl Rows {
             .bind(&self.types)
             .bind(&self.key_ids)
             .bind(&self.bodies)
+            .bind(&self.leads_key)
             .execute(connection)
             .await?;
         Ok(())

@@ -8,7 +8,7 @@ use lru::LruCache;
 use super::account::{Account, Inconsistent};
 use super::opener::Opener;
 use super::remembered::is_forgotten;
-use crate::log::DataKeyFound;
+use crate::log::{DataKeyFound, KeysOfBlock};
 
 /// Accounts by id, and which account owns which key.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ struct Entry {
     snapshot_seq: Seq,
     /// What its events say of people is sealed with. `None`: it has no key yet.
     data_key: Option<DataKeyFound>,
+    /// Which keys its last events were about, as far as they were folded here.
+    keys_of_block: KeysOfBlock,
 }
 
 /// A snapshot is due after this many events, and as many more as the state has holds and memories of holds and of paid
@@ -100,6 +102,7 @@ impl Cache {
                 weight,
                 snapshot_seq,
                 data_key: None,
+                keys_of_block: KeysOfBlock::default(),
             },
         );
     }
@@ -136,15 +139,17 @@ impl Cache {
         self.weight = 0;
     }
 
-    /// Folds an event into an account that is here. Wrong history is no state: the account is dropped.
-    pub(super) fn evolve(&mut self, recorded: &Recorded) -> Result<(), Inconsistent> {
+    /// Folds an event into an account that is here. Wrong history is no state: the account is dropped. Tells whether the event
+    /// leads to its key in the log's index.
+    pub(super) fn evolve(&mut self, recorded: &Recorded) -> Result<bool, Inconsistent> {
         let Some(entry) = self.accounts.peek_mut(&recorded.account) else {
-            return Ok(());
+            return Ok(true);
         };
         if let Err(inconsistent) = entry.account.evolve(recorded) {
             self.drop_account(recorded.account);
             return Err(inconsistent);
         }
+        let leads_key = entry.keys_of_block.leads(recorded.seq, recorded.event.key());
         if let Event::KeyCreated(created) = &recorded.event {
             self.owners.insert(created.digest, recorded.account);
         }
@@ -153,7 +158,7 @@ impl Cache {
         {
             self.openers.insert(opener, recorded.account);
         }
-        Ok(())
+        Ok(leads_key)
     }
 
     /// Folds an event that somebody else wrote, unless the account has read it already.
@@ -166,14 +171,14 @@ impl Cache {
                 self.drop_account(recorded.account);
                 Ok(())
             }
-            Some(_) => self.evolve(recorded),
+            Some(_) => self.evolve(recorded).map(|_| ()),
         }
     }
 
     /// After a round: weighs an account again, and gives a copy when a snapshot of it is due.
     pub(super) fn settle_entry(&mut self, account: AccountId) -> Option<Account> {
         let entry = self.accounts.peek_mut(&account)?;
-        let weight = entry.account.weight();
+        let weight = entry.account.weight() + entry.keys_of_block.weight();
         self.weight = self.weight - entry.weight + weight;
         entry.weight = weight;
         let new_events = usize::try_from(entry.account.seq.0 - entry.snapshot_seq.0).unwrap_or(usize::MAX);

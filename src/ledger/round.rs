@@ -218,14 +218,14 @@ impl Round {
                 sealed: None,
                 event,
             };
-            desk.cache.evolve(&recorded)?;
-            placed.push(recorded);
+            let leads_key = desk.cache.evolve(&recorded)?;
+            placed.push((recorded, leads_key));
         }
-        for recorded in &mut placed {
+        for (recorded, _) in &mut placed {
             self.seal(desk, recorded)?;
         }
-        for recorded in &placed {
-            self.batch.push(recorded);
+        for (recorded, leads_key) in &placed {
+            self.batch.push(recorded, *leads_key);
             self.ended_keys.extend(ended_key(&recorded.event));
         }
         self.touched.insert(id);

@@ -22,6 +22,7 @@ pub struct Batch {
     key_digests: WireArray<Vec<u8>>,
     recorded_ats: WireArray<time::OffsetDateTime>,
     bodies: WireArray<Vec<u8>>,
+    leads_key: WireArray<bool>,
     /// Data keys that are made with these events, by account.
     keyed_ids: WireArray<Uuid>,
     data_keys: WireArray<Vec<u8>>,
@@ -53,10 +54,11 @@ with pen as (
     where shard = $1 and position = $2
     returning shard
 )
-insert into events (shard, position, account_id, seq, event_id, type, key_id, key_digest, recorded_at, body)
-select pen.shard, $2 + row.n, row.account_id, row.seq, row.event_id, row.type, row.key_id, row.key_digest, row.recorded_at, row.body
-from pen, unnest($5::uuid[], $6::bigint[], $7::uuid[], $8::text[], $9::uuid[], $10::bytea[], $11::timestamptz[], $12::bytea[])
-    with ordinality as row (account_id, seq, event_id, type, key_id, key_digest, recorded_at, body, n)";
+insert into events (shard, position, account_id, seq, event_id, type, key_id, key_digest, recorded_at, body, leads_key)
+select pen.shard, $2 + row.n, row.account_id, row.seq, row.event_id, row.type, row.key_id, row.key_digest, row.recorded_at, row.body,
+    row.leads_key
+from pen, unnest($5::uuid[], $6::bigint[], $7::uuid[], $8::text[], $9::uuid[], $10::bytea[], $11::timestamptz[], $12::bytea[],
+    $13::boolean[]) with ordinality as row (account_id, seq, event_id, type, key_id, key_digest, recorded_at, body, leads_key, n)";
 
 /// The same, with data keys: they are there when the head is moved, and not otherwise. Who makes one has the pen, so that of two
 /// processes that make one for the same account, one is behind.
@@ -67,16 +69,17 @@ with pen as (
     returning shard
 ), made as (
     insert into data_keys (shard, account_id, key, made_at)
-    select pen.shard, k.account_id, k.key, $4 from pen, unnest($13::uuid[], $14::bytea[]) as k (account_id, key)
+    select pen.shard, k.account_id, k.key, $4 from pen, unnest($14::uuid[], $15::bytea[]) as k (account_id, key)
 )
-insert into events (shard, position, account_id, seq, event_id, type, key_id, key_digest, recorded_at, body)
-select pen.shard, $2 + row.n, row.account_id, row.seq, row.event_id, row.type, row.key_id, row.key_digest, row.recorded_at, row.body
-from pen, unnest($5::uuid[], $6::bigint[], $7::uuid[], $8::text[], $9::uuid[], $10::bytea[], $11::timestamptz[], $12::bytea[])
-    with ordinality as row (account_id, seq, event_id, type, key_id, key_digest, recorded_at, body, n)";
+insert into events (shard, position, account_id, seq, event_id, type, key_id, key_digest, recorded_at, body, leads_key)
+select pen.shard, $2 + row.n, row.account_id, row.seq, row.event_id, row.type, row.key_id, row.key_digest, row.recorded_at, row.body,
+    row.leads_key
+from pen, unnest($5::uuid[], $6::bigint[], $7::uuid[], $8::text[], $9::uuid[], $10::bytea[], $11::timestamptz[], $12::bytea[],
+    $13::boolean[]) with ordinality as row (account_id, seq, event_id, type, key_id, key_digest, recorded_at, body, leads_key, n)";
 
 impl Batch {
-    /// Adds the next event. Its position must follow the last one's.
-    pub fn push(&mut self, recorded: &Recorded) {
+    /// Adds the next event. Its position must follow the last one's. Whether it leads to its key, `KeysOfBlock` tells.
+    pub fn push(&mut self, recorded: &Recorded, leads_key: bool) {
         debug_assert!(
             self.last.is_none_or(|(last, _)| last.next() == recorded.position),
             "positions have no gap"
@@ -96,6 +99,7 @@ impl Batch {
             .push_or_null(digest.as_ref().map(|digest| digest.as_bytes().as_slice()));
         self.recorded_ats.push(&micros_since_2000(recorded.time).to_be_bytes());
         self.bodies.push_with(|out| recorded.encode_into(out));
+        self.leads_key.push(&[u8::from(leads_key)]);
     }
 
     /// Adds an account's data key, as it is kept. It must have none.
@@ -200,7 +204,8 @@ impl Log {
             .bind(&batch.key_ids)
             .bind(&batch.key_digests)
             .bind(&batch.recorded_ats)
-            .bind(&batch.bodies);
+            .bind(&batch.bodies)
+            .bind(&batch.leads_key);
         let statement = if with_keys {
             statement.bind(&batch.keyed_ids).bind(&batch.data_keys)
         } else {

@@ -18,12 +18,23 @@ pub struct Columns {
     key: Option<KeyId>,
     digest: Option<Vec<u8>>,
     time: Timestamp,
+    leads_key: bool,
 }
 
 impl Columns {
     /// Whose event it is, and its number there, as far as the columns are to be believed.
     pub fn of_account(&self) -> (AccountId, Seq) {
         (self.account, Seq(self.seq.unsigned_abs()))
+    }
+
+    /// Its key, as far as the columns are to be believed.
+    pub fn key(&self) -> Option<KeyId> {
+        self.key
+    }
+
+    /// Whether it is in the log's index by key itself.
+    pub fn leads_key(&self) -> bool {
+        self.leads_key
     }
 
     /// The first column that is not what the event says.
@@ -58,6 +69,7 @@ fn columns(row: &PgRow) -> Result<Columns, ReadError> {
         key: key.map(|key| KeyId::from_bytes(key.into_bytes())),
         digest: row.try_get("key_digest")?,
         time: timestamp(row.try_get("recorded_at")?)?,
+        leads_key: row.try_get("leads_key")?,
     })
 }
 
@@ -66,7 +78,7 @@ impl Log {
     pub async fn columns(&self, after: Position, last: Position) -> Result<Vec<Columns>, ReadError> {
         in_time(async {
             let rows = sqlx::query(
-                "select position, account_id, seq, event_id, type, key_id, key_digest, recorded_at
+                "select position, account_id, seq, event_id, type, key_id, key_digest, recorded_at, leads_key
                  from events where shard = $1 and position > $2 and position <= $3 order by position",
             )
             .bind(self.shard_column())

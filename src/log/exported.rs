@@ -12,11 +12,14 @@ impl Log {
     pub async fn account_of_key(&self, key: KeyId) -> Result<Option<AccountId>, ReadError> {
         let here = in_time(async {
             let row =
-                sqlx::query("select account_id from events where shard = $1 and key_id = $2 order by position limit 1")
-                    .bind(self.shard_column())
-                    .bind(Uuid::from_bytes(key.to_bytes()))
-                    .fetch_optional(&self.pool)
-                    .await?;
+                // Where what leads to the key is archived, the archive knows whose it is.
+                sqlx::query(
+                    "select account_id from events where shard = $1 and key_id = $2 and leads_key order by position limit 1",
+                )
+                .bind(self.shard_column())
+                .bind(Uuid::from_bytes(key.to_bytes()))
+                .fetch_optional(&self.pool)
+                .await?;
             let account = |row: sqlx::postgres::PgRow| row.try_get::<Uuid, _>("account_id");
             Ok(row
                 .map(account)
@@ -38,13 +41,11 @@ impl Log {
         last: Position,
     ) -> Result<Option<(Position, Position)>, ReadError> {
         // By seq, which rises with the position: the account's own index leads there.
-        let statement = "select (select position from events where shard = $1 and account_id = $2 and position >= $3
+        let statement = "select (select position from events where shard = $1 and account_id = $2 and $5::uuid is null and position >= $3
                      order by seq limit 1) as first,
                     (select position from events where shard = $1 and account_id = $2 and position <= $4
                      order by seq desc limit 1) as last";
-        let here = self
-            .ends(statement, Uuid::from_bytes(account.to_bytes()), first, last)
-            .await?;
+        let here = self.ends(statement, account, None, first, last).await?;
         Ok(around(
             here,
             self.archived_ends(Whose::Account(account), first, last).await?,
@@ -54,33 +55,32 @@ impl Log {
     /// The same of a key.
     pub async fn ends_of_key(
         &self,
+        account: AccountId,
         key: KeyId,
         first: Position,
         last: Position,
     ) -> Result<Option<(Position, Position)>, ReadError> {
-        let statement = "select (select position from events where shard = $1 and key_id = $2 and position >= $3
-                     order by position limit 1) as first,
-                    (select position from events where shard = $1 and key_id = $2 and position <= $4
-                     order by position desc limit 1) as last";
-        let here = self
-            .ends(statement, Uuid::from_bytes(key.to_bytes()), first, last)
-            .await?;
+        let statement = "select (select at from key_events_after($1, $2, $5, $3 - 1, 1)) as first,
+                    (select at from key_events_before($1, $2, $5, $4 + 1, null, 1, null) where part = 'event') as last";
+        let here = self.ends(statement, account, Some(key), first, last).await?;
         Ok(around(here, self.archived_ends(Whose::Key(key), first, last).await?))
     }
 
     async fn ends(
         &self,
         statement: &'static str,
-        of: Uuid,
+        account: AccountId,
+        key: Option<KeyId>,
         first: Position,
         last: Position,
     ) -> Result<Option<(Position, Position)>, ReadError> {
         in_time(async {
             let row = sqlx::query(statement)
                 .bind(self.shard_column())
-                .bind(of)
+                .bind(Uuid::from_bytes(account.to_bytes()))
                 .bind(bigint(first.0))
-                .bind(bigint(last.0))
+                .bind(bigint(last.0).min(i64::MAX - 1))
+                .bind(key.map(|key| Uuid::from_bytes(key.to_bytes())))
                 .fetch_one(&self.pool)
                 .await?;
             let found: (Option<i64>, Option<i64>) = (row.try_get("first")?, row.try_get("last")?);

@@ -1,8 +1,9 @@
 //! An account's history as a person reads it: the newest first, all of it or one key's, some types of events or all, with
 //! what is needed to tell it.
 //!
-//! Promise: one statement a page. Every read goes down an index, and looks at 10,000 events at most. Types that are
-//! seldom have an index of their own; those that every use of a key writes are picked out while looking back.
+//! Promise: one statement a page. Every read goes down an index, and looks at 10,000 events at most, or at a key's in 1,000 blocks. Types that are
+//! seldom have an index of their own; those that every use of a key writes are picked out while looking back: through all of
+//! the account's events, or through a key's in those blocks of them that have any (`key_blocks.rs`).
 //!
 //! Not here: what the events say.
 
@@ -69,39 +70,46 @@ macro_rules! of_key {
     };
 }
 
-/// Looks back from the newest, and picks out the types in $6. Beside them: the last event that looking back comes to,
-/// where they are too few for a page.
-macro_rules! looking_back {
-    ($of:expr, $by:literal) => {
-        concat!(
-            "with page as materialized (
-                 select position, seq, type, key_id, body from (
-                     select position, seq, type, key_id, body from events where ",
-            $of,
-            " order by ",
-            $by,
-            " desc limit 10000
-                 ) looked_at
-                 where type = any($6::text[]) order by ",
-            $by,
-            " desc limit $7
-             )
-             select 'event' as part, position, body, null::uuid as session_id, null::text as name from page
-             union all
-             select 'end', ended.position, null, null, null from (
-                 select position from events where ",
-            $of,
-            " and (select count(*) from page) < $7 order by ",
-            $by,
-            " desc offset 9999 limit 1
-             ) ended",
-            archived!(),
-            names_beside!(),
-            " union all ",
-            uses_beside!()
-        )
+/// Rows beside those of `page`.
+macro_rules! beside {
+    () => {
+        concat!(archived!(), names_beside!(), " union all ", uses_beside!())
     };
 }
+
+/// Looks back from the newest, and picks out the types in $6. Beside them: the last event that looking back comes to,
+/// where they are too few for a page.
+const ACCOUNT_BACK: &str = concat!(
+    "with page as materialized (
+         select position, seq, type, key_id, body from (
+             select position, seq, type, key_id, body from events where ",
+    of_account!(),
+    " order by seq desc limit 10000
+         ) looked_at
+         where type = any($6::text[]) order by seq desc limit $7
+     )
+     select 'event' as part, position, body, null::uuid as session_id, null::text as name from page
+     union all
+     select 'end', ended.position, null, null, null from (
+         select position from events where ",
+    of_account!(),
+    " and (select count(*) from page) < $7 order by seq desc offset 9999 limit 1
+     ) ended",
+    beside!()
+);
+
+/// The same of a key; and how many events were looked at, where that did not end it.
+const KEY_BACK: &str = concat!(
+    "with back as materialized (
+         select part, at, number, kind, bytes from key_events_before($1, $2, $5, coalesce($3, $4), $6, $7, 10000)
+     ), page as (
+         select at as position, number as seq, kind as type, $5::uuid as key_id, bytes as body from back where part = 'event'
+     )
+     select 'event' as part, position, body, null::uuid as session_id, null::text as name from page
+     union all
+     select part, at, null, null, null from back where part <> 'event'",
+    beside!()
+);
 
 /// The newest of each type in $6, by the index that leaves the frequent ones out.
 macro_rules! by_type {
@@ -123,24 +131,17 @@ macro_rules! by_type {
             " desc limit $7
              )
              select 'event' as part, position, body, null::uuid as session_id, null::text as name from page",
-            archived!(),
-            names_beside!(),
-            " union all ",
-            uses_beside!()
+            beside!()
         )
     };
 }
 
-/// How many events looking back would look at.
-macro_rules! looked_at {
-    ($of:expr) => {
-        concat!(
-            "select count(*) from (select from events where ",
-            $of,
-            " limit 10000) looked_at"
-        )
-    };
-}
+/// How many events looking back looks at.
+const ACCOUNT_LOOKED_AT: &str = concat!(
+    "select count(*) from (select from events where ",
+    of_account!(),
+    " limit 10000) looked_at"
+);
 
 /// What Postgres has of a page.
 struct Here {
@@ -148,6 +149,8 @@ struct Here {
     end: Option<Position>,
     beside: Beside,
     archived: Option<Position>,
+    /// How many events were looked at, where it was told.
+    looked_at: Option<u64>,
 }
 
 impl Log {
@@ -161,9 +164,9 @@ impl Log {
         let seldom = !search.types.iter().any(|kind| FREQUENT.contains(kind));
         let statement = match (search.key, seldom) {
             (None, true) => by_type!(of_account!(), "seq"),
-            (None, false) => looking_back!(of_account!(), "seq"),
+            (None, false) => ACCOUNT_BACK,
             (Some(_), true) => by_type!(of_key!(), "position"),
-            (Some(_), false) => looking_back!(of_key!(), "position"),
+            (Some(_), false) => KEY_BACK,
         };
         let place = before.map(|before| bigint(before.0));
         // An event that is none of this account's has nothing before it.
@@ -180,11 +183,13 @@ impl Log {
                 .bind(i64::from(limit) + 1)
                 .fetch_all(&self.pool)
                 .await?;
-            let (mut events, mut end, mut beside, mut archived) = (Vec::new(), None, Beside::default(), None);
+            let (mut events, mut end, mut beside) = (Vec::new(), None, Beside::default());
+            let (mut archived, mut looked_at) = (None, None);
             for row in &rows {
                 match row.try_get("part")? {
                     "event" => events.push(stored(row)?),
                     "end" => end = Some(position(row.try_get("position")?)?),
+                    "looked_at" => looked_at = Some(position(row.try_get("position")?)?.0),
                     "archived" => archived = Some(position(row.try_get("position")?)?),
                     part => beside.take(part, row)?,
                 }
@@ -194,6 +199,7 @@ impl Log {
                 end,
                 beside,
                 archived,
+                looked_at,
             })
         })
         .await?;
@@ -238,7 +244,7 @@ impl Log {
             let looked_at_max = if seldom {
                 None
             } else {
-                Some(self.may_look_at(search, before, archived).await?)
+                Some(self.may_look_at(search, before, archived, page.looked_at).await?)
             };
             let back = Back {
                 before: before.unwrap_or(archived.next()).min(archived.next()),
@@ -289,22 +295,22 @@ impl Log {
         search: &HistorySearch<'_>,
         before: Option<Position>,
         archived: Position,
+        looked_at: Option<u64>,
     ) -> Result<usize, ReadError> {
         let all = usize::try_from(LOOKED_AT_MAX).unwrap_or(usize::MAX);
         if before.is_some_and(|before| before <= archived) {
             return Ok(all);
         }
-        let statement = match search.key {
-            None => looked_at!(of_account!()),
-            Some(_) => looked_at!(of_key!()),
-        };
+        if let Some(looked_at) = looked_at {
+            return Ok(all.saturating_sub(usize::try_from(looked_at).unwrap_or(all)));
+        }
         let looked_at: i64 = in_time(async {
-            let counted = sqlx::query_scalar(statement)
+            let counted = sqlx::query_scalar(ACCOUNT_LOOKED_AT)
                 .bind(self.shard_column())
                 .bind(Uuid::from_bytes(search.account.to_bytes()))
                 .bind(before.map(|before| bigint(before.0)))
                 .bind(if before.is_none() { i64::MAX } else { 0 })
-                .bind(search.key.map(|key| Uuid::from_bytes(key.to_bytes())))
+                .bind(None::<Uuid>)
                 .fetch_one(&self.pool)
                 .await?;
             Ok(counted)

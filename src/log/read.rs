@@ -267,8 +267,7 @@ impl Log {
     ) -> Result<Vec<Stored>, ReadError> {
         let (archived, here) = in_time(async {
             let rows = sqlx::query(
-                "(select position, body from events
-                  where shard = $1 and key_id = $2 and position > $3 and account_id = $4 order by position limit $5)
+                "(select at as position, bytes as body from key_events_after($1, $4, $2, $3, $5))
                  union all
                  (select last_position, null from archive_keys
                   where shard = $1 and key_id = $2 order by number desc limit 1)",

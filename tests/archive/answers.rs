@@ -165,7 +165,10 @@ impl Asked {
             }
             answers.note(format!("account of {key}"), &log.account_of_key(*key).await.unwrap());
             for (first, last) in [(1, self.head), (200, 300), (257, 512), (300, 299)] {
-                let ends = log.ends_of_key(*key, Position(first), Position(last)).await.unwrap();
+                let ends = log
+                    .ends_of_key(*account, *key, Position(first), Position(last))
+                    .await
+                    .unwrap();
                 answers.note(format!("ends of key {key} {first} {last}"), &ends);
             }
             let other = *self.accounts.iter().find(|other| *other != account).unwrap();

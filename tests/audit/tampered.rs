@@ -196,6 +196,16 @@ async fn a_column_beside_the_bytes() {
         assert_eq!((code, &told["last_good"]), (1, &Value::from(699)), "{column}: {told}");
         assert!(first_finding(&told).contains(column), "{told}");
     }
+    // What leads to a key is the first event of it among 32: whichever of these that is.
+    let stage = sealed().await;
+    stage
+        .tamper("update events set leads_key = false where position between 700 and 731")
+        .await;
+    let (code, told) = audited(&stage, None).await;
+    assert_eq!(code, 1, "{told}");
+    let at = told["last_good"].as_u64().unwrap() + 1;
+    assert!((700..=731).contains(&at), "{told}");
+    assert!(first_finding(&told).contains("leads_key"), "{told}");
 }
 
 /// Everything from an event on is written anew as if it had always been so: bytes, tiles, and checkpoints that a key signs.
@@ -216,7 +226,7 @@ async fn rewrite(stage: &Sealed, by: &SignerKey) {
         if let Event::CreditsGranted(granted) = &mut recorded.event {
             granted.amount = "5000".parse::<Credits>().unwrap();
         }
-        batch.push(&recorded);
+        batch.push(&recorded, true);
         edge.push(leaf_hash(&recorded.encode()), |tile| tiles.push(tile));
     }
     log.append(&batch).await.unwrap();

@@ -90,7 +90,7 @@ async fn an_old_log_is_gone_on_with() {
         let mut batch = Batch::default();
         let old = events(log);
         for recorded in &old {
-            batch.push(recorded);
+            batch.push(recorded, true);
         }
         harness.log().append(&batch).await.unwrap();
         let stage = Stage::on(harness, true).await;

@@ -34,7 +34,7 @@ fn event(position: u64, account: u128) -> Recorded {
 fn batch(events: &[Recorded]) -> Batch {
     let mut batch = Batch::default();
     for event in events {
-        batch.push(event);
+        batch.push(event, true);
     }
     batch
 }

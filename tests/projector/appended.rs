@@ -1,6 +1,6 @@
 //! Events put into the log past the rules, for what no writer of ours would write, or not that fast.
 
-use keyledger::log::Batch;
+use keyledger::log::{Batch, KeysOfBlock};
 use keyledger_events::{
     AccountId, Actor, CommandId, Endpoint, Event, EventId, KeyId, KeyUsed, Position, Recorded, ReservationId, Seq,
     Shard,
@@ -19,12 +19,13 @@ pub async fn append(harness: &Harness, account: AccountId, events: Vec<Event>) -
         .unwrap();
     let mut head = log.head().await.unwrap().position;
     let mut seq = Seq(seq.unsigned_abs());
+    let mut keys_of_block = KeysOfBlock::default();
     for page in events.chunks(5_000) {
         let mut batch = Batch::default();
         for event in page {
             head = head.next();
             seq = seq.next();
-            batch.push(&Recorded {
+            let recorded = Recorded {
                 id: EventId::from_parts(keyledger::clock::now().ms(), keyledger::clock::random_id_bits()),
                 shard: Shard(0),
                 position: head,
@@ -35,7 +36,8 @@ pub async fn append(harness: &Harness, account: AccountId, events: Vec<Event>) -
                 command: CommandId::parse("test").unwrap(),
                 sealed: None,
                 event: event.clone(),
-            });
+            };
+            batch.push(&recorded, keys_of_block.leads(seq, event.key()));
         }
         log.append(&batch).await.unwrap();
     }

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use keyledger_events::{AccountId, Position, Recorded, Seq, Timestamp, leaf_hash};
+use keyledger_events::{AccountId, KeyId, Position, Recorded, Seq, Timestamp, leaf_hash};
 
 use super::sealed::Seals;
 use super::{CheckError, CheckOptions, Checked};
 use crate::audit::file::LiveBooks;
 use crate::audit::tree::{Edge, FullTile};
-use crate::log::{Columns, Stored};
+use crate::log::{Columns, KeysOfBlock, Stored};
 
 const PAGE: u32 = 10_000;
 
@@ -19,6 +19,9 @@ struct Walk<'a> {
     edge: Edge,
     seals: Seals<'a>,
     seqs: HashMap<AccountId, Seq>,
+    keys_of_blocks: HashMap<AccountId, KeysOfBlock>,
+    /// Until an event could not be read whose columns are not there either.
+    knows_keys: bool,
     time: Timestamp,
     /// Until something may not follow: what comes after it would be wrong as well.
     books: Option<LiveBooks>,
@@ -35,6 +38,8 @@ pub(super) async fn walk(options: &CheckOptions, mut progress: impl FnMut(u64, u
         edge: Edge::default(),
         seals: Seals::new(options),
         seqs: HashMap::new(),
+        keys_of_blocks: HashMap::new(),
+        knows_keys: true,
         time: Timestamp::EPOCH,
         books: Some(LiveBooks::of_shard(options.tree.shard().0)),
     };
@@ -90,6 +95,13 @@ impl Walk<'_> {
                 let said = Recorded::decode_loosely(&event.body).ok();
                 let said = said.map(|recorded| (recorded.account, recorded.seq));
                 self.seqs.extend(said.or_else(|| columns.map(Columns::of_account)));
+                match columns {
+                    Some(columns) => {
+                        let (account, seq) = columns.of_account();
+                        self.leads_key(account, seq, columns.key());
+                    }
+                    None => self.knows_keys = false,
+                }
                 return self
                     .checked
                     .find(Some(position), format!("the event cannot be read: {error}"));
@@ -102,6 +114,11 @@ impl Walk<'_> {
         }
         if let Some(column) = columns.and_then(|columns| columns.differs_from(&recorded)) {
             let what = format!("the column {column} is not what the event says");
+            self.checked.find(Some(position), what);
+        }
+        let leads_key = self.leads_key(recorded.account, recorded.seq, recorded.event.key());
+        if leads_key && self.knows_keys && columns.is_some_and(|columns| !columns.leads_key()) {
+            let what = "the column leads_key hides it and what follows it from its key's history";
             self.checked.find(Some(position), what);
         }
         let seq = self.seqs.entry(recorded.account).or_insert(Seq::START);
@@ -121,6 +138,11 @@ impl Walk<'_> {
             self.checked
                 .find(Some(position), format!("it may not follow what was before: {why}"));
         }
+    }
+
+    /// Whether the log's index by key must have an event.
+    fn leads_key(&mut self, account: AccountId, seq: Seq, key: Option<KeyId>) -> bool {
+        self.keys_of_blocks.entry(account).or_default().leads(seq, key)
     }
 
     /// Tiles that are kept must be those that the events give.

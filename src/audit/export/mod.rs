@@ -298,7 +298,7 @@ async fn ends(
     Ok(match scope {
         Scope::Shard { .. } => (first <= last).then_some((first, last)),
         Scope::Account { account } => tree.log().ends_of_account(account, first, last).await?,
-        Scope::Key { key, .. } => tree.log().ends_of_key(key, first, last).await?,
+        Scope::Key { account, key } => tree.log().ends_of_key(account, key, first, last).await?,
     })
 }
 
