@@ -12,16 +12,6 @@ use crate::pages::operator::link;
 use crate::webhooks::receiver::Receiver;
 use crate::webhooks::{Shifted, couriers, cross, registered, watched};
 
-/// A picture for somebody to look at, and what can be checked of how it looks.
-async fn look(browser: &Browser, page: &str) {
-    browser.picture(page).await;
-    assert!(!browser.scrolls_sideways().await, "{page}, {}", browser.view.name());
-    // Where scripts are off, axe-core is one of them.
-    if browser.view.scripts {
-        browser.is_usable_by_everybody(page).await;
-    }
-}
-
 /// A customer to whom some things have happened: the account's address, a key's id and its text.
 async fn customer(stage: &Stage) -> (String, String, String) {
     let (account, key) = stage.customer("100").await;
@@ -55,7 +45,7 @@ async fn history(view: View) {
     browser
         .reads("A request to serp was charged 0.5 credits to Looker Studio")
         .await;
-    look(&browser, "activity").await;
+    browser.look("activity").await;
     // By kind and by key, by a form that is in the address then.
     browser.click("#by-kind option[value=charges]").await;
     browser.click("#filter").await;
@@ -70,7 +60,7 @@ async fn history(view: View) {
         .await;
     browser.find("#activity").await;
     assert_eq!(browser.count("#activity tbody tr").await, 9);
-    look(&browser, "activity-of-key").await;
+    browser.look("activity-of-key").await;
     // Each line opens its event.
     browser.click(".event").await;
     browser.reads("As it stands in the log").await;
@@ -78,7 +68,7 @@ async fn history(view: View) {
     browser.reads("keyledger.CreditsCharged.v1").await;
     browser.click("summary").await;
     browser.find("details[open] #exact").await;
-    look(&browser, "event").await;
+    browser.look("event").await;
     browser.click("#event-before").await;
     browser.reads("keyledger.CreditsReserved.v1").await;
     browser.click("#of-key").await;
@@ -86,13 +76,13 @@ async fn history(view: View) {
     browser.click("#by-kind option[value=credits]").await;
     browser.click("#filter").await;
     browser.reads("Nothing of this kind yet").await;
-    look(&browser, "activity-empty").await;
+    browser.look("activity-empty").await;
     // The account as it was: the slider is let go at its beginning.
     browser.click_said("Activity").await;
     browser.click("#then").await;
     browser.reads("folded from the events up to then").await;
     browser.reads("Deleted since").await;
-    look(&browser, "then").await;
+    browser.look("then").await;
     if browser.view.scripts {
         const HOME: &str = "\u{E011}";
         browser.find("#part").await.send_keys(HOME).await.unwrap();
@@ -103,7 +93,7 @@ async fn history(view: View) {
             .await;
     }
     browser.reads("There were none").await;
-    look(&browser, "then-first").await;
+    browser.look("then-first").await;
     browser.click("#step-on").await;
     browser.reads("One event back").await;
     assert_eq!(browser.complaints().await, Vec::<String>::new());
@@ -141,33 +131,33 @@ async fn operator(view: View) {
     browser.goto(&format!("http://{}{link}", stage.address)).await;
     browser.reads("Grace, on call").await;
     browser.reads("Bolt Analytics").await;
-    look(&browser, "operator-accounts").await;
+    browser.look("operator-accounts").await;
     browser.type_in("#search", "acm").await;
     browser.click("#find").await;
     browser.arrives_at("/portal/operator/accounts?search=acm").await;
     browser.click(".event").await;
     browser.reads("Grants").await;
     browser.reads("welcome").await;
-    look(&browser, "operator-account").await;
+    browser.look("operator-account").await;
     browser.click("#open-pages").await;
     browser.reads("you see what this customer sees").await;
-    look(&browser, "operator-keys").await;
+    browser.look("operator-keys").await;
     browser.click_said("Activity").await;
     browser.reads("25 credits were granted as a gift").await;
-    look(&browser, "operator-activity").await;
+    browser.look("operator-activity").await;
     browser.click_said("Back to the account").await;
     browser
         .arrives_at(&format!("/portal/operator/accounts/{}", account_of(&account)))
         .await;
     browser.click_said("Health").await;
     browser.reads("The log ends at position").await;
-    look(&browser, "operator-health").await;
+    browser.look("operator-health").await;
     browser.click_said("Prices").await;
     browser.reads("ai_visibility").await;
-    look(&browser, "operator-prices").await;
+    browser.look("operator-prices").await;
     browser.click_said("Webhooks").await;
     browser.reads("answered 503").await;
-    look(&browser, "operator-webhooks").await;
+    browser.look("operator-webhooks").await;
     browser.click_said("Sign out").await;
     browser.reads("You are signed out").await;
     assert_eq!(browser.complaints().await, Vec::<String>::new());

@@ -19,19 +19,43 @@ const watch = new PerformanceObserver(list => shifts.push(...list.getEntries()))
 watch.observe({type: 'layout-shift', buffered: true});
 setTimeout(() => {
     shifts.push(...watch.takeRecords());
-    const score = shifts.filter(s => !s.hadRecentInput).reduce((sum, s) => sum + s.value, 0);
-    done(PerformanceObserver.supportedEntryTypes.includes('layout-shift') ? Math.round(score * 10000) : null);
+    const own = shifts.filter(s => !s.hadRecentInput && s.startTime > (window.picturedAt ?? -1));
+    const score = own.reduce((sum, s) => sum + s.value, 0);
+    const name = (node) => node?.nodeType === 1 ? node.outerHTML.slice(0, 80) : node?.textContent;
+    const rect = (r) => [r.x, r.y, r.width, r.height].map(Math.round).join(' ');
+    const moved = own.flatMap(s => [...s.sources].map(
+        m => `at ${Math.round(s.startTime)} ms ${name(m.node)}: ${rect(m.previousRect)} -> ${rect(m.currentRect)}`));
+    const scored = PerformanceObserver.supportedEntryTypes.includes('layout-shift');
+    done({score: scored ? Math.round(score * 10000) : null, moved});
 }, 100);";
 
+/// A picture of the whole page lays it out anew, and once more afterwards: what moves with that did not move by itself.
+const PICTURED: &str = "const done = arguments[arguments.length - 1];
+requestAnimationFrame(() => requestAnimationFrame(() => { window.picturedAt = performance.now(); done(null); }));";
+
 impl Browser {
+    /// What can be checked of how a page looks, and then a picture for somebody to look at.
+    pub async fn look(&self, page: &str) {
+        assert!(!self.scrolls_sideways().await, "{page}, {}", self.view.name());
+        // Where scripts are off, axe-core is one of them.
+        if self.view.scripts {
+            self.is_usable_by_everybody(page).await;
+        }
+        self.picture(page).await;
+        if self.view.scripts {
+            self.client.execute_async(PICTURED, vec![]).await.unwrap();
+        }
+    }
+
     /// Panics if anything moved by itself while the page loaded; a score of 0.001 is no more than a hair.
     pub async fn stands_still(&self, page: &str) {
         let shifted = self.client.execute_async(SHIFTED, vec![]).await.unwrap();
-        let shifted = shifted.as_u64().expect("a browser that scores layout shifts");
+        let score = shifted["score"].as_u64().expect("a browser that scores layout shifts");
         assert!(
-            shifted <= 10,
-            "{page}, {}: moved by {shifted} in 10,000",
-            self.view.name()
+            score <= 10,
+            "{page}, {}: moved by {score} in 10,000: {:#}",
+            self.view.name(),
+            shifted["moved"]
         );
     }
 

@@ -8,15 +8,6 @@ use crate::http::stage::{Stage, id_of, secret_of};
 use crate::pages::browser::invite;
 use crate::pages::credits::{charge_dashboard, charge_key, hold};
 
-/// A picture for somebody to look at, and what can be checked of how it looks.
-async fn look(browser: &Browser, page: &str) {
-    browser.picture(page).await;
-    assert!(!browser.scrolls_sideways().await, "{page}, {}", browser.view.name());
-    if browser.view.scripts {
-        browser.is_usable_by_everybody(page).await;
-    }
-}
-
 /// A customer with a month behind: the days before today stand in the view alone, as if they had been folded.
 async fn customer_of_a_month(stage: &Stage) -> String {
     let (account, made) = stage.customer("250").await;
@@ -118,7 +109,7 @@ async fn visit(view: View) {
     browser.click_said("Credits").await;
     browser.reads("Use by day").await;
     browser.find("#lines").await;
-    look(&browser, "credits").await;
+    browser.look("credits").await;
     // This month's statement is one click away: the browser keeps the file, and stays on the page.
     assert!(browser.count("#month option").await >= 1);
     browser.click("#statement button").await;
@@ -127,7 +118,7 @@ async fn visit(view: View) {
     browser.click_said("Credits by day as a table").await;
     browser.click_said("Endpoints as a table").await;
     browser.reads("Days without use are left out").await;
-    look(&browser, "credits-tables").await;
+    browser.look("credits-tables").await;
     // A key's own charges, by the link of its name.
     let keys = stage.operator.get(&format!("{account}/keys")).await.json(200);
     let named = |key: &&Value| key["name"] == "Internal Dashboard";
@@ -141,11 +132,11 @@ async fn visit(view: View) {
     assert_eq!(browser.count("#lines tbody tr").await, 1);
     let chosen = browser.find("#key").await.prop("value").await.unwrap();
     assert_eq!(chosen.as_deref(), Some(key), "the form says what it shows");
-    look(&browser, "credits-of-a-key").await;
+    browser.look("credits-of-a-key").await;
     browser.click_said("API access").await;
     browser.find(".spark").await;
     browser.reads("Used from 6 networks").await;
-    look(&browser, "keys-used").await;
+    browser.look("keys-used").await;
     browser.click_said("Credits").await;
     browser.find("[data-bars]").await;
     if view.scripts {
@@ -205,6 +196,6 @@ async fn the_credits_page_of_a_new_customer_helps() {
     browser.goto(&format!("http://{}{link}", stage.address)).await;
     browser.click_said("Credits").await;
     browser.reads("Nothing was charged yet").await;
-    look(&browser, "credits-empty").await;
+    browser.look("credits-empty").await;
     browser.close().await;
 }

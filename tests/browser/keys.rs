@@ -7,16 +7,6 @@ use super::{Browser, View};
 use crate::http::stage::Stage;
 use crate::pages::browser::invite;
 
-/// A picture for somebody to look at, and what can be checked of how it looks.
-async fn look(browser: &Browser, page: &str) {
-    browser.picture(page).await;
-    assert!(!browser.scrolls_sideways().await, "{page}, {}", browser.view.name());
-    // Where scripts are off, axe-core is one of them.
-    if browser.view.scripts {
-        browser.is_usable_by_everybody(page).await;
-    }
-}
-
 /// What the key opens, asked as the gateway's neighbours do.
 async fn works(stage: &Stage, secret: &str) -> u16 {
     let hold = json!({"secret": secret, "endpoint": "serp"});
@@ -30,11 +20,11 @@ async fn steps(view: View) {
     let browser = Browser::open(view).await;
     browser.goto(&format!("http://{}{link}", stage.address)).await;
     browser.reads("Looker Studio").await;
-    look(&browser, "keys").await;
+    browser.look("keys").await;
     browser.click_said("Generate new key").await;
     let name = if view.scripts { "#new-name" } else { "#name" };
     browser.type_in(name, "Internal Dashboard").await;
-    look(&browser, "new-key").await;
+    browser.look("new-key").await;
     browser.click_said("Generate key").await;
     browser.reads("You won’t see it again").await;
     let secret = browser.find("#secret").await.prop("value").await.unwrap().unwrap();
@@ -44,14 +34,14 @@ async fn steps(view: View) {
     );
     assert_eq!(works(&stage, &secret).await, 201);
     // The picture of a throw-away key of a throw-away database.
-    look(&browser, "key-created").await;
+    browser.look("key-created").await;
     browser.click("#stored").await;
     browser.find("#keys").await;
     browser.reads("Internal Dashboard").await;
     assert!(!browser.client.source().await.unwrap().contains(&secret));
     browser.click_said("Delete Internal Dashboard").await;
     browser.reads("will stop working immediately").await;
-    look(&browser, "delete-key").await;
+    browser.look("delete-key").await;
     browser.click_said("Delete key").await;
     browser.reads("The key is deleted").await;
     assert!(!browser.shows("Internal Dashboard").await);

@@ -6,14 +6,6 @@ use super::{Browser, View};
 use crate::http::stage::Stage;
 use crate::pages::browser::invite;
 
-async fn look(browser: &Browser, page: &str) {
-    browser.picture(page).await;
-    assert!(!browser.scrolls_sideways().await, "{page}, {}", browser.view.name());
-    if browser.view.scripts {
-        browser.is_usable_by_everybody(page).await;
-    }
-}
-
 async fn works(stage: &Stage, secret: &str, endpoint: &str) -> u16 {
     let hold = json!({"secret": secret, "endpoint": endpoint});
     stage.operator.post("/v1/reservations", hold).await.status.as_u16()
@@ -33,7 +25,7 @@ async fn steps(view: View) {
     browser.click("summary").await;
     browser.click("[name=only_serp]").await;
     browser.type_in("[name=limit_amount]", "0.5").await;
-    look(&browser, "new-key-limits").await;
+    browser.look("new-key-limits").await;
     browser.click_said("Generate key").await;
     browser.reads("You won’t see it again").await;
     let secret = browser.find("#secret").await.prop("value").await.unwrap().unwrap();
@@ -44,7 +36,7 @@ async fn steps(view: View) {
     browser.reads("Only for serp. May spend 0.5 credits a day.").await;
     browser.click_said("Finance").await;
     browser.reads("What it may spend").await;
-    look(&browser, "key").await;
+    browser.look("key").await;
     browser.run("document.querySelector('#limit-amount').value = ''").await;
     browser.type_in("#limit-amount", "2").await;
     browser.click("#set-limit").await;
@@ -60,11 +52,11 @@ async fn steps(view: View) {
         .goto(&format!("http://{}/portal/keys?after=0:{head}", stage.address))
         .await;
     browser.reads("Keys that work no more were refused").await;
-    look(&browser, "keys-tried").await;
+    browser.look("keys-tried").await;
     browser.click("#tried a").await;
     browser.reads("This key works nowhere any more.").await;
     browser.reads("It was tried once since then").await;
-    look(&browser, "key-dead").await;
+    browser.look("key-dead").await;
     assert_eq!(browser.complaints().await, Vec::<String>::new());
     browser.close().await;
 }

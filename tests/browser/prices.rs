@@ -7,12 +7,6 @@ use crate::http::stage::Stage;
 use crate::pages::browser::invite;
 use crate::pages::operator::link;
 
-async fn look(browser: &Browser, page: &str) {
-    browser.picture(page).await;
-    assert!(!browser.scrolls_sideways().await, "{page}, {}", browser.view.name());
-    browser.is_usable_by_everybody(page).await;
-}
-
 async fn steps(view: View) {
     let stage = Stage::open().await;
     let (account, _) = stage.customer("10").await;
@@ -34,13 +28,13 @@ async fn steps(view: View) {
     browser.reads("0.75 credits per request").await;
     browser.reads("1.25 credits per request").await;
     browser.reads("1 Jan 2999").await;
-    look(&browser, "credits-next-prices").await;
+    browser.look("credits-next-prices").await;
     let entrance = link(&stage.operator, json!({"name": "Grace"})).await;
     browser.goto(&format!("http://{}{entrance}", stage.address)).await;
     browser.click_said("Prices").await;
     browser.reads("Version 1 holds since").await;
     browser.reads("Version 2, from").await;
-    look(&browser, "operator-next-prices").await;
+    browser.look("operator-next-prices").await;
     assert_eq!(browser.complaints().await, Vec::<String>::new());
     browser.close().await;
 }
