@@ -41,7 +41,7 @@ impl Log {
         last: Position,
     ) -> Result<Option<(Position, Position)>, ReadError> {
         // By seq, which rises with the position: the account's own index leads there.
-        let statement = "select (select position from events where shard = $1 and account_id = $2 and $5::uuid is null and position >= $3
+        let statement = "select (select position from events where shard = $1 and account_id = $2 and position >= $3
                      order by seq limit 1) as first,
                     (select position from events where shard = $1 and account_id = $2 and position <= $4
                      order by seq desc limit 1) as last";
@@ -75,14 +75,16 @@ impl Log {
         last: Position,
     ) -> Result<Option<(Position, Position)>, ReadError> {
         in_time(async {
-            let row = sqlx::query(statement)
+            let asked = sqlx::query(statement)
                 .bind(self.shard_column())
                 .bind(Uuid::from_bytes(account.to_bytes()))
                 .bind(bigint(first.0))
-                .bind(bigint(last.0).min(i64::MAX - 1))
-                .bind(key.map(|key| Uuid::from_bytes(key.to_bytes())))
-                .fetch_one(&self.pool)
-                .await?;
+                .bind(bigint(last.0).min(i64::MAX - 1));
+            let asked = match key {
+                None => asked,
+                Some(key) => asked.bind(Uuid::from_bytes(key.to_bytes())),
+            };
+            let row = asked.fetch_one(&self.pool).await?;
             let found: (Option<i64>, Option<i64>) = (row.try_get("first")?, row.try_get("last")?);
             let (Some(first), Some(last)) = found else {
                 return Ok(None);

@@ -1,9 +1,9 @@
 //! An account's history as a person reads it: the newest first, all of it or one key's, some types of events or all, with
 //! what is needed to tell it.
 //!
-//! Promise: one statement a page. Every read goes down an index, and looks at 10,000 events at most, or at a key's in 1,000 blocks. Types that are
-//! seldom have an index of their own; those that every use of a key writes are picked out while looking back: through all of
-//! the account's events, or through a key's in those blocks of them that have any (`key_blocks.rs`).
+//! Promise: one statement a page. Every read goes down an index, and looks at 10,000 events at most, or at a key's in 1,000
+//! blocks. Types that are seldom have an index of their own; those that every use of a key writes are picked out while looking
+//! back: through all of the account's events, or through a key's in those blocks of them that have any (`key_blocks.rs`).
 //!
 //! Not here: what the events say.
 
