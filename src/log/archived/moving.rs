@@ -119,6 +119,10 @@ impl Moving {
         }
         let place = self.place.clone();
         let rows = self.rows(first, last).await?;
+        // Rows leave together with the segment's own row coming.
+        if rows.is_empty() && self.next().await?.0 != number {
+            return Err(MoveError::MovedMeanwhile { number });
+        }
         let building = tokio::task::spawn_blocking(move || {
             let events = rows.iter().map(|row| (&row.recorded, row.body.as_slice()));
             build(&place, number, events)
