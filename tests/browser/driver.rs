@@ -13,8 +13,21 @@ pub struct Driver {
 
 const HOW: &str = "this test needs Chromium and its driver: run `tools/setup`";
 
+/// The driver looks for a free port and then listens there: somebody else may have taken it in between, and it ends.
+const STARTS: usize = 3;
+
 impl Driver {
     pub async fn start() -> Driver {
+        for _ in 0..STARTS {
+            if let Some(driver) = Driver::start_once().await {
+                return driver;
+            }
+        }
+        panic!("{HOW}: the driver ended at once, {STARTS} times");
+    }
+
+    /// `None`: it ended before it listened.
+    async fn start_once() -> Option<Driver> {
         let mut child = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -24,13 +37,13 @@ impl Driver {
             .unwrap_or_else(|error| panic!("{HOW}: {error}"));
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         loop {
-            let line = lines.next_line().await.unwrap().unwrap_or_else(|| panic!("{HOW}"));
+            let line = lines.next_line().await.unwrap()?;
             if let Some((_, port)) = line.split_once("started successfully on port ") {
                 let port = port.trim_end_matches('.');
                 let address = format!("http://127.0.0.1:{port}");
                 // What it says later is nobody's concern, but a full pipe would stop it.
                 tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-                return Driver { address, _child: child };
+                return Some(Driver { address, _child: child });
             }
         }
     }
