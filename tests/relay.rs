@@ -196,6 +196,40 @@ async fn a_foreign_message_is_a_named_fault_and_nothing_is_published_after_it() 
 }
 
 #[tokio::test]
+async fn a_foreign_message_among_those_under_way_has_none_of_ours_behind_it() {
+    let harness = Harness::start().await;
+    let (ledger, bus) = (harness.ledger(), harness.bus().await);
+    let customer = Arc::new(Customer::open(&ledger, "100000").await);
+    let status = relay(&harness, &bus, Some(&ledger));
+    let users: Vec<_> = (0..64)
+        .map(|_| {
+            let (ledger, customer) = (ledger.clone(), Arc::clone(&customer));
+            tokio::spawn(async move { uses(&ledger, &customer, 20).await })
+        })
+        .collect();
+    until("the relay is in the middle of it", async || {
+        status.status().last > Position(200)
+    })
+    .await;
+    let subject = bus.subjects(Shard(0)).replace('>', "intruder");
+    let intruder = bus.jetstream().publish(subject, "not an event".into());
+    let place = intruder.await.unwrap().await.unwrap().sequence;
+    for user in users {
+        user.await.unwrap();
+    }
+    until("the fault is named", async || {
+        let fault = status.status().fault;
+        fault.is_some_and(|fault| fault.contains(&format!("message {place} ")) || fault.contains("after the log's end"))
+    })
+    .await;
+    assert_eq!(
+        stream(&bus).await.unwrap().cached_info().state.last_sequence,
+        place,
+        "messages that were under way fitted behind it"
+    );
+}
+
+#[tokio::test]
 async fn a_foreign_message_with_our_own_behind_it_is_found_too() {
     let harness = Harness::start().await;
     let (ledger, bus) = (harness.ledger(), harness.bus().await);

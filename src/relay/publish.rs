@@ -1,12 +1,16 @@
-//! Publishing: a bounded window of messages under way, each stating the sequence that it must follow.
+//! Publishing: a bounded window of messages under way, each stating the sequence, and the message, that it must follow.
+//!
+//! So a message that the stream holds proves those before it, and only some are acknowledged. The sequence alone would not do:
+//! where somebody else's message took the place of one that is not acknowledged, the next would fit behind it.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use async_nats::header::{NATS_EXPECTED_LAST_SEQUENCE, NATS_MESSAGE_ID};
+use async_nats::header::{NATS_EXPECTED_LAST_MESSAGE_ID, NATS_EXPECTED_LAST_SEQUENCE, NATS_MESSAGE_ID};
 use async_nats::jetstream::context::PublishAckFuture;
+use bytes::Bytes;
 use keyledger_events::{Position, Shard};
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -17,8 +21,10 @@ use super::{Ended, RelayStatus};
 use crate::bus::Bus;
 use crate::log::{Log, Stored};
 
-/// Messages under way before the first of them is acknowledged.
+/// Messages under way that are not known to be in the stream.
 pub(super) const UNDER_WAY_MAX: usize = 256;
+/// Of so many messages one is acknowledged; the last one always is.
+const ACKNOWLEDGED_EVERY: usize = 64;
 const READ_AT_ONCE_MAX: u32 = 1_000;
 /// Commits of other processes are noticed this late.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -34,8 +40,9 @@ pub(super) async fn publish_from(
     tell: &watch::Sender<RelayStatus>,
 ) -> Result<Infallible, Ended> {
     let mut checked_at = Instant::now();
+    let mut follows = None;
     loop {
-        let events = log.read_along(last, READ_AT_ONCE_MAX).await?;
+        let mut events = log.read_along(last, READ_AT_ONCE_MAX).await?;
         if events.is_empty() {
             if checked_at.elapsed() >= CHECK_EVERY {
                 still_at(log, bus, last).await?;
@@ -44,23 +51,62 @@ pub(super) async fn publish_from(
             wait_for_more(committed.as_deref_mut(), last).await;
             continue;
         }
-        last = publish_all(bus, log.shard(), &events, last).await?;
+        last = publish_all(bus, log.shard(), &mut events, last, &mut follows).await?;
         metrics::counter!("keyledger_relay_messages_total").increment(u64::try_from(events.len()).unwrap_or(0));
         tell.send_modify(|status| status.last = last);
     }
 }
 
-async fn publish_all(bus: &Bus, shard: Shard, events: &[Stored], mut last: Position) -> Result<Position, Ended> {
-    let mut under_way: VecDeque<(Position, PublishAckFuture)> = VecDeque::with_capacity(UNDER_WAY_MAX);
-    for stored in events {
-        if under_way.len() == UNDER_WAY_MAX {
-            acknowledged(&mut under_way, &mut last).await?;
+/// A message that is acknowledged, and how many of its group there are.
+struct Sent {
+    position: Position,
+    messages: usize,
+    acknowledgement: PublishAckFuture,
+}
+
+/// What is on its way to the stream.
+#[derive(Default)]
+struct UnderWay {
+    sent: VecDeque<Sent>,
+    messages: usize,
+}
+
+async fn publish_all(
+    bus: &Bus,
+    shard: Shard,
+    events: &mut [Stored],
+    mut last: Position,
+    follows: &mut Option<String>,
+) -> Result<Position, Ended> {
+    let mut under_way = UnderWay::default();
+    for group in events.chunks_mut(ACKNOWLEDGED_EVERY) {
+        let messages = group.len();
+        while under_way.messages + messages > UNDER_WAY_MAX {
+            last = under_way.acknowledged().await?.unwrap_or(last);
         }
-        let sent = publish_one(bus, shard, stored).await?;
-        under_way.push_back((stored.position, sent));
+        let Some((to_acknowledge, others)) = group.split_last_mut() else {
+            break;
+        };
+        for stored in others {
+            let message = message(bus, shard, stored, follows)?;
+            let sent = bus
+                .client()
+                .publish_with_headers(message.subject, message.headers, message.body);
+            sent.await.map_err(|error| Ended::AskAgain(error.to_string()))?;
+        }
+        let message = message(bus, shard, to_acknowledge, follows)?;
+        let sent = bus
+            .jetstream()
+            .publish_with_headers(message.subject, message.headers, message.body);
+        under_way.messages += messages;
+        under_way.sent.push_back(Sent {
+            position: to_acknowledge.position,
+            messages,
+            acknowledgement: sent.await.map_err(|error| Ended::AskAgain(error.to_string()))?,
+        });
     }
-    while !under_way.is_empty() {
-        acknowledged(&mut under_way, &mut last).await?;
+    while let Some(position) = under_way.acknowledged().await? {
+        last = position;
     }
     Ok(last)
 }
@@ -75,7 +121,14 @@ struct Label<'a> {
     subject: &'a str,
 }
 
-async fn publish_one(bus: &Bus, shard: Shard, stored: &Stored) -> Result<PublishAckFuture, Ended> {
+struct Message {
+    subject: String,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// The message of an event, whose bytes it takes. `follows`: the id of the one before, where this session published that; then this one's.
+fn message(bus: &Bus, shard: Shard, stored: &mut Stored, follows: &mut Option<String>) -> Result<Message, Ended> {
     let label: Label<'_> = serde_json::from_slice(&stored.body)
         .map_err(|error| Ended::Fault(format!("event {} of the log has no label: {error}", stored.position)))?;
     let subject = bus
@@ -84,31 +137,37 @@ async fn publish_one(bus: &Bus, shard: Shard, stored: &Stored) -> Result<Publish
     let mut headers = HeaderMap::new();
     headers.insert(NATS_MESSAGE_ID, label.id);
     headers.insert(NATS_EXPECTED_LAST_SEQUENCE, (stored.position.0 - 1).to_string());
+    if let Some(before) = follows.replace(label.id.to_owned()) {
+        headers.insert(NATS_EXPECTED_LAST_MESSAGE_ID, before);
+    }
     headers.insert("Content-Type", "application/cloudevents+json");
-    let sent = bus
-        .jetstream()
-        .publish_with_headers(subject, headers, stored.body.clone().into())
-        .await;
-    sent.map_err(|error| Ended::AskAgain(error.to_string()))
+    Ok(Message {
+        subject,
+        headers,
+        body: std::mem::take(&mut stored.body).into(),
+    })
 }
 
-/// Waits for the oldest message's acknowledgement and proves that it stands at its position.
-async fn acknowledged(
-    under_way: &mut VecDeque<(Position, PublishAckFuture)>,
-    last: &mut Position,
-) -> Result<(), Ended> {
-    let Some((position, sent)) = under_way.pop_front() else {
-        return Ok(());
-    };
-    let acknowledged = sent.await.map_err(|error| Ended::AskAgain(error.to_string()))?;
-    if acknowledged.sequence != position.0 {
-        return Err(Ended::AskAgain(format!(
-            "event {position} stands at sequence {}",
-            acknowledged.sequence
-        )));
+impl UnderWay {
+    /// Waits for the oldest acknowledgement, and proves that its message stands at its position, and so those before it at
+    /// theirs. `None`: nothing is under way.
+    async fn acknowledged(&mut self) -> Result<Option<Position>, Ended> {
+        let Some(sent) = self.sent.pop_front() else {
+            return Ok(None);
+        };
+        self.messages -= sent.messages;
+        let acknowledged = sent
+            .acknowledgement
+            .await
+            .map_err(|error| Ended::AskAgain(error.to_string()))?;
+        if acknowledged.sequence != sent.position.0 {
+            return Err(Ended::AskAgain(format!(
+                "event {} stands at sequence {}",
+                sent.position, acknowledged.sequence
+            )));
+        }
+        Ok(Some(sent.position))
     }
-    *last = position;
-    Ok(())
 }
 
 async fn wait_for_more(committed: Option<&mut watch::Receiver<Position>>, last: Position) {

@@ -67,7 +67,8 @@ async fn open(log: &Log, bus: &Bus) -> Result<Stream, Ended> {
         name: bus.stream_name(log.shard()),
         subjects: vec![bus.subjects(log.shard())],
         storage: StorageType::File,
-        duplicate_window: std::time::Duration::from_secs(120),
+        // Each message states what it follows, so the server need not remember ids. This is how short it can be told to.
+        duplicate_window: std::time::Duration::from_secs(1),
         ..Config::default()
     };
     let asked = bus.jetstream().get_or_create_stream(config).await;
