@@ -12,7 +12,7 @@ use super::appended::append;
 use crate::harness::Harness;
 use crate::ledger::customer::{Customer, by_system, credits};
 
-fn reason() -> Reason {
+pub fn reason() -> Reason {
     Reason::parse("Because of a test").unwrap()
 }
 

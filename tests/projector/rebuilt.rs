@@ -3,15 +3,16 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use keyledger::clock;
-use keyledger::ledger::{Payer, ReserveCredits};
+use keyledger::ledger::{Charged, Payer, RefundCharge, ReserveCredits};
 use keyledger::projector::{RebuildError, Rebuilt, View, rebuild};
 use keyledger::views::ViewName;
 use sqlx::Connection as _;
 use tokio::task::JoinHandle;
 
 use super::appended::{append, uses};
-use super::credits::everything;
+use super::credits::{everything, reason};
 use super::{history, level, project, views_equal_replay};
 use crate::harness::Harness;
 use crate::ledger::customer::{Customer, by_system};
@@ -167,11 +168,18 @@ async fn a_view_that_claims_more_than_the_log_has_is_brought_back_to_it() {
     views_equal_replay(&harness).await;
 }
 
+/// Every index and every constraint of the views, as they are made.
 async fn indexes(harness: &Harness) -> Vec<String> {
-    sqlx::query_scalar("select indexdef from pg_indexes where schemaname = 'views' order by indexname")
-        .fetch_all(&mut harness.owner().await)
-        .await
-        .unwrap()
+    sqlx::query_scalar(
+        "select indexdef from pg_indexes where schemaname = 'views'
+         union all
+         select conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid) from pg_constraint
+         where connamespace = 'views'::regnamespace
+         order by 1",
+    )
+    .fetch_all(&mut harness.owner().await)
+    .await
+    .unwrap()
 }
 
 #[tokio::test]
@@ -195,7 +203,7 @@ async fn a_large_view_that_was_lost_has_its_rows_and_its_indexes_again() {
     let before = indexes(&harness).await;
     let mut owner = harness.owner().await;
     let mut reader = harness.owner().await;
-    for somebody_reads in [false, true] {
+    for (somebody_reads, key_is_needed) in [(false, false), (true, false), (false, true)] {
         sqlx::query("truncate views.reservations")
             .execute(&mut owner)
             .await
@@ -207,12 +215,77 @@ async fn a_large_view_that_was_lost_has_its_rows_and_its_indexes_again() {
                 .await
                 .unwrap();
         }
+        if key_is_needed {
+            // That `amount` is one for each group follows from the key, and so the SQL view depends on it.
+            sqlx::query(
+                "create view public.somebodys as
+                 select account_id, reservation_id, amount from views.reservations group by account_id, reservation_id",
+            )
+            .execute(&mut owner)
+            .await
+            .unwrap();
+        }
         let rebuilt = rebuild(harness.owner_url(), View::Reservations, |_, _| {})
             .await
             .unwrap();
         reading.rollback().await.unwrap();
         assert_eq!(rebuilt.rows_changed, HOLDS);
         assert_eq!(indexes(&harness).await, before);
+        views_equal_replay(&harness).await;
+    }
+    let seen: i64 = sqlx::query_scalar("select count(*) from public.somebodys")
+        .fetch_one(&mut owner)
+        .await
+        .unwrap();
+    assert_eq!(seen.unsigned_abs(), HOLDS);
+}
+
+#[tokio::test]
+async fn refunds_of_charges_that_a_rebuild_has_written_before_meet_them() {
+    // More than a rebuild keeps in memory.
+    const CHARGES: usize = 5_100;
+    let harness = Harness::start().await;
+    let ledger = harness.ledger();
+    let customer = Customer::open(&ledger, "10000").await;
+    let account = customer.account;
+    let charging = (0..CHARGES).map(|_| async {
+        let held = customer.reserve_fresh(&ledger).await.unwrap().reply.reservation;
+        (held, customer.charge(&ledger, held).await.unwrap().position)
+    });
+    // Fewer at once than one key may hold.
+    let charges: Vec<_> = futures_util::stream::iter(charging)
+        .buffer_unordered(500)
+        .collect()
+        .await;
+    project(&harness, None);
+    // In two parts: the second meets a table whose rows are told apart already.
+    for part in [0..2, 2..4] {
+        for (held, at) in &charges[part] {
+            let charged = Charged::read(&harness.log(), account, *held, *at)
+                .await
+                .unwrap()
+                .unwrap();
+            let refund = RefundCharge {
+                charged,
+                refund: clock::fresh_refund_id(),
+                grant: clock::fresh_grant_id(),
+                amount: None,
+                reason: reason(),
+            };
+            ledger.submit(refund, by_system()).await.unwrap();
+        }
+        append(&harness, account, uses(customer.key, 5_000)).await;
+    }
+    level(&harness).await;
+    let mut owner = harness.owner().await;
+    for (broken, changed) in [
+        ("select", 0),
+        ("update views.charges set refunded = 0 where refunded > 0", 8),
+        ("delete from views.charges", CHARGES),
+    ] {
+        sqlx::query(broken).execute(&mut owner).await.unwrap();
+        let rebuilt = rebuild(harness.owner_url(), View::Charges, |_, _| {}).await.unwrap();
+        assert_eq!(rebuilt.rows_changed, u64::try_from(changed).unwrap(), "{broken}");
         views_equal_replay(&harness).await;
     }
 }

@@ -73,7 +73,7 @@ impl Checked {
 
 pub(super) async fn table_compared(
     connection: &mut PgConnection,
-    Named { table, key }: &Named,
+    Named { table, key, .. }: &Named,
 ) -> Result<TableCompared, RebuildError> {
     // One read of both tables: the first difference is found while all are counted.
     let statement = format!(

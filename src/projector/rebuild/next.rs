@@ -11,7 +11,7 @@ use super::check::{Checked, table_compared};
 use super::pass::{EVENTS_A_PAGE, decode, shard_of};
 use super::{RebuildError, Rebuilt, rows_do_not_fit};
 use crate::log::{Log, bigint, time_column};
-use crate::projector::tables::{Generation, Named, Table, WriteError};
+use crate::projector::tables::{Generation, Named, Table, WriteError, make_key};
 use crate::projector::worker::shard_column;
 
 /// Rows that are worth it to make indexes anew for them.
@@ -98,15 +98,8 @@ impl<T: Table> Next<T> {
             self.gathered.fold_up_to(&log, position).await?;
         }
         self.gathered.write(&mut transaction).await?;
-        let anew = take_indexes_away(&mut transaction, T::TABLES).await?;
-        let mut rows_changed = 0;
-        for named in T::TABLES {
-            let exchanged = exchange(&mut transaction, named).await;
-            rows_changed += exchanged.map_err(|error| rows_do_not_fit(self.gathered.last(), error))?;
-        }
-        for made_by in anew {
-            sqlx::query(AssertSqlSafe(made_by)).execute(&mut *transaction).await?;
-        }
+        let exchanged = exchange_all::<T>(&mut transaction).await;
+        let rows_changed = exchanged.map_err(|error| rows_do_not_fit(self.gathered.last(), error))?;
         move_live_checkpoints::<T>(&mut transaction).await?;
         forget_checkpoints::<T>(&mut transaction).await?;
         transaction.commit().await?;
@@ -132,6 +125,10 @@ impl<T: Table> Next<T> {
             self.gathered.fold_up_to(&log, position).await?;
         }
         self.gathered.write(&mut transaction).await?;
+        for late in T::TABLES.iter().filter(|named| named.keyed_late) {
+            let made = make_key(&mut transaction, late).await;
+            made.map_err(|error| rows_do_not_fit(self.gathered.last(), error))?;
+        }
         let mut checked = Checked {
             events: self.gathered.folded.values().map(|place| place.position.0).sum(),
             rows: 0,
@@ -222,12 +219,15 @@ impl<T: Table> Gathered<T> {
 
 /// The tables need not survive a crash, and have no index but the one that tells the rows apart.
 async fn make_tables<T: Table>(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    for Named { table, key } in T::TABLES {
+    for Named { table, key, keyed_late } in T::TABLES {
         for statement in [
             format!("drop table if exists views_next.{table}"),
             format!("create unlogged table views_next.{table} (like views.{table} including all excluding indexes)"),
-            format!("alter table views_next.{table} add primary key ({key})"),
         ] {
+            sqlx::query(AssertSqlSafe(statement)).execute(&mut *connection).await?;
+        }
+        if !keyed_late {
+            let statement = format!("alter table views_next.{table} add primary key ({key})");
             sqlx::query(AssertSqlSafe(statement)).execute(&mut *connection).await?;
         }
     }
@@ -301,8 +301,25 @@ async fn move_live_checkpoints<T: Table>(connection: &mut PgConnection) -> Resul
     Ok(())
 }
 
-/// Makes a live table equal to the next one, and removes that. Rows go in by their key, so that the indexes grow in order.
-async fn exchange(connection: &mut PgConnection, Named { table, key }: &Named) -> Result<u64, WriteError> {
+/// Makes the live tables equal to the next ones, and removes those. Answers how many rows that changed.
+async fn exchange_all<T: Table>(connection: &mut PgConnection) -> Result<u64, WriteError> {
+    let anew = take_indexes_away(connection, T::TABLES).await?;
+    let mut changed = 0;
+    for named in T::TABLES {
+        changed += match anew.iter().find(|taken| taken.table == named.table) {
+            Some(taken) => fill(connection, taken).await?,
+            None => exchange(connection, named).await?,
+        };
+        let drop = format!("drop table views_next.{}", named.table);
+        sqlx::query(AssertSqlSafe(drop)).execute(&mut *connection).await?;
+    }
+    Ok(changed)
+}
+
+/// Makes a live table equal to the next one. Rows go in by their key, so that the indexes grow in order.
+async fn exchange(connection: &mut PgConnection, named: &Named) -> Result<u64, WriteError> {
+    let Named { table, key, .. } = named;
+    make_key(connection, named).await?;
     let columns = key.split(", ").map(|column| format!("n.{column} = l.{column}"));
     let same_key = columns.collect::<Vec<_>>().join(" and ");
     let mut changed = 0;
@@ -315,7 +332,6 @@ async fn exchange(connection: &mut PgConnection, Named { table, key }: &Named) -
             "insert into views.{table} select n.* from views_next.{table} n
              where not exists (select from views.{table} l where {same_key}) order by {key}"
         ),
-        format!("drop table views_next.{table}"),
     ] {
         let done = sqlx::query(AssertSqlSafe(statement)).execute(&mut *connection).await?;
         changed += done.rows_affected();
@@ -323,49 +339,93 @@ async fn exchange(connection: &mut PgConnection, Named { table, key }: &Named) -
     Ok(changed)
 }
 
-/// Drops the indexes that tell no rows apart of tables that have nothing in them and will have many rows, and says how each is
-/// made again: from all rows at once, in their order, however many more they are than fit into memory. Who reads such a table
-/// waits until it has its rows. All of them are taken before any is changed, and at once: where somebody reads one of them for
-/// long, the indexes stay.
-async fn take_indexes_away(connection: &mut PgConnection, tables: &[Named]) -> Result<Vec<String>, sqlx::Error> {
+/// A live table that has no rows and no indexes.
+struct TakenAway {
+    table: &'static str,
+    /// How its indexes are made again, that of its key first.
+    made_by: Vec<String>,
+}
+
+/// Fills it, and makes its indexes of all rows at once: that of the key finds rows that are not told apart.
+async fn fill(connection: &mut PgConnection, TakenAway { table, made_by }: &TakenAway) -> Result<u64, WriteError> {
+    let insert = format!("insert into views.{table} select * from views_next.{table}");
+    let filled = sqlx::query(AssertSqlSafe(insert)).execute(&mut *connection).await?;
+    for index in made_by {
+        sqlx::query(AssertSqlSafe(index.clone()))
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(filled.rows_affected())
+}
+
+/// Drops the indexes of tables that have nothing in them and will have many rows, and says how each is made again: from all
+/// rows at once, in their order, however many more they are than fit into memory. Who reads such a table waits until it has its
+/// rows. All of them are taken before any is changed, and at once: where somebody reads one of them for long, or has made
+/// something that needs its key, the indexes stay.
+async fn take_indexes_away(connection: &mut PgConnection, tables: &[Named]) -> Result<Vec<TakenAway>, sqlx::Error> {
     let mut empty = Vec::new();
     for Named { table, .. } in tables {
         if is_to_be_filled(connection, table).await? {
-            empty.push(format!("views.{table}"));
+            empty.push(*table);
         }
     }
     if empty.is_empty() {
         return Ok(Vec::new());
     }
     let mut taking = connection.begin().await?;
-    let lock = format!("lock table {} in access exclusive mode", empty.join(", "));
-    sqlx::query("set local lock_timeout = '200ms'")
-        .execute(&mut *taking)
-        .await?;
-    if let Err(error) = sqlx::query(AssertSqlSafe(lock)).execute(&mut *taking).await {
-        taking.rollback().await?;
-        tracing::debug!(%error, "a lost view keeps its indexes while it is filled");
-        return Ok(Vec::new());
+    match without_indexes(&mut taking, &empty).await {
+        Ok(taken) => {
+            taking.commit().await?;
+            Ok(taken)
+        }
+        Err(error) => {
+            taking.rollback().await?;
+            tracing::debug!(%error, "a lost view keeps its indexes while it is filled");
+            Ok(Vec::new())
+        }
     }
-    sqlx::query("set local lock_timeout to default")
-        .execute(&mut *taking)
-        .await?;
-    let rows = sqlx::query(
-        "select indexrelid::regclass::text as name, pg_get_indexdef(indexrelid) as made_by from pg_index
-         where indrelid = any($1::text[]::regclass[]) and not indisunique",
-    )
-    .bind(&empty)
-    .fetch_all(&mut *taking)
-    .await?;
-    let mut made_by = Vec::with_capacity(rows.len());
-    for row in rows {
-        let name: String = row.try_get("name")?;
-        let drop = format!("drop index {name}");
-        sqlx::query(AssertSqlSafe(drop)).execute(&mut *taking).await?;
-        made_by.push(row.try_get("made_by")?);
+}
+
+async fn without_indexes(
+    connection: &mut PgConnection,
+    tables: &[&'static str],
+) -> Result<Vec<TakenAway>, sqlx::Error> {
+    let named: Vec<String> = tables.iter().map(|table| format!("views.{table}")).collect();
+    let lock = format!("lock table {} in access exclusive mode", named.join(", "));
+    for statement in [
+        "set local lock_timeout = '200ms'",
+        lock.as_str(),
+        "set local lock_timeout to default",
+    ] {
+        sqlx::query(AssertSqlSafe(statement.to_owned()))
+            .execute(&mut *connection)
+            .await?;
     }
-    taking.commit().await?;
-    Ok(made_by)
+    let mut taken = Vec::with_capacity(tables.len());
+    for table in tables {
+        // An index of a constraint goes with that. One that tells rows apart and is no key is somebody else's.
+        let rows = sqlx::query(
+            "select case when c.oid is null then format('drop index %s', i.indexrelid::regclass)
+                    else format('alter table %s drop constraint %I', i.indrelid::regclass, c.conname) end as dropped_by,
+                 case when c.oid is null then pg_get_indexdef(i.indexrelid)
+                    else format('alter table %s add constraint %I %s', i.indrelid::regclass, c.conname,
+                        pg_get_constraintdef(c.oid)) end as made_by
+             from pg_index i left join pg_constraint c on c.conindid = i.indexrelid and c.conrelid = i.indrelid
+             where i.indrelid = $1::text::regclass and (i.indisprimary or not i.indisunique) and not i.indisreplident
+             order by i.indisprimary desc, i.indexrelid",
+        )
+        .bind(format!("views.{table}"))
+        .fetch_all(&mut *connection)
+        .await?;
+        let mut made_by = Vec::with_capacity(rows.len());
+        for row in rows {
+            let drop: String = row.try_get("dropped_by")?;
+            sqlx::query(AssertSqlSafe(drop)).execute(&mut *connection).await?;
+            made_by.push(row.try_get("made_by")?);
+        }
+        taken.push(TakenAway { table, made_by });
+    }
+    Ok(taken)
 }
 
 /// Whether a live table has nothing in it and will have many rows.

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use keyledger_events::{Position, Recorded, Shard};
 use sqlx::{PgPool, Row as _};
 use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::RebuildError;
 use crate::log::{Log, Stored};
@@ -21,8 +22,9 @@ pub(super) struct Page {
 pub(super) const EVENTS_A_PAGE: u32 = 5_000;
 /// A view that writes lets this many pages wait; then it keeps the pass waiting.
 pub(super) const PAGES_WAITING_MAX: usize = 8;
-/// Pages that are decoded at once.
-const DECODING_MAX: usize = 2;
+/// Pages that are being read or decoded, and pages that are ready.
+const DECODING_MAX: usize = 3;
+const PAGES_AHEAD: usize = 2;
 
 pub(super) struct Pass {
     logs: Vec<Log>,
@@ -59,16 +61,20 @@ impl Pass {
         let mut read = 0;
         for log in self.logs.clone() {
             let shard = log.shard();
-            let mut pages = std::pin::pin!(decoded(log));
-            while let Some(events) = pages.try_next().await? {
+            let (send, mut pages) = mpsc::channel(PAGES_AHEAD);
+            // Reads on while a page is handed out. It ends with this.
+            let reading = AbortOnDropHandle::new(tokio::spawn(read_ahead(log, send)));
+            while let Some(events) = pages.recv().await {
+                let events = Arc::new(events?);
                 read += u64::try_from(events.len()).unwrap_or(0);
-                let events = Arc::new(events);
                 self.hand_out(&Page { shard, events }).await;
                 if self.takers.is_empty() {
                     return Ok(());
                 }
                 progress(read, heads.max(read));
             }
+            // One that broke off is no log that ended.
+            reading.await.map_err(|_| RebuildError::CutShort)?;
         }
         Ok(())
     }
@@ -83,6 +89,17 @@ impl Pass {
         }
         for index in gone.into_iter().rev() {
             self.takers.swap_remove(index);
+        }
+    }
+}
+
+/// Sends every page of a shard's log. What goes wrong is sent as well, and is the last.
+async fn read_ahead(log: Log, send: mpsc::Sender<Result<Vec<Recorded>, RebuildError>>) {
+    let mut pages = std::pin::pin!(decoded(log));
+    while let Some(page) = pages.next().await {
+        let failed = page.is_err();
+        if send.send(page).await.is_err() || failed {
+            return;
         }
     }
 }

@@ -19,14 +19,17 @@ impl Table for Balance {
         Named {
             table: "balance",
             key: "account_id",
+            keyed_late: false,
         },
         Named {
             table: "grants",
             key: "account_id, grant_id",
+            keyed_late: false,
         },
         Named {
             table: "plans",
             key: "account_id, plan_id",
+            keyed_late: false,
         },
     ];
 

@@ -5,22 +5,26 @@ use keyledger_projections::{ChargeRow, ChargesChanges};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Generation, Named, Table, WriteError, all_met};
+use super::{Generation, Named, Table, WriteError, all_met, make_key};
 use crate::log::{bigint, time_column};
 use crate::projector::View;
 use crate::projector::worker::shard_column;
 
 pub(in crate::projector) struct Charges;
 
+const CHARGES: Named = Named {
+    table: "charges",
+    key: "account_id, reservation_id",
+    // By far the most rows, and hardly one of them is looked for again.
+    keyed_late: true,
+};
+
 impl Table for Charges {
     type Changes = ChargesChanges;
     const VIEW: View = View::Charges;
     // Each row is written once in any case: sooner, beside the folding, is better.
     const ROWS_IN_MEMORY_MAX: usize = 5_000;
-    const TABLES: &'static [Named] = &[Named {
-        table: "charges",
-        key: "account_id, reservation_id",
-    }];
+    const TABLES: &'static [Named] = &[CHARGES];
 
     async fn write(
         connection: &mut PgConnection,
@@ -70,6 +74,9 @@ type Refunded = ((AccountId, ReservationId), i64);
 async fn refund(connection: &mut PgConnection, generation: Generation, refunds: &[Refunded]) -> Result<(), WriteError> {
     if refunds.is_empty() {
         return Ok(());
+    }
+    if generation == Generation::Next {
+        make_key(connection, &CHARGES).await?;
     }
     let met = sqlx::query(generation.sql(
         "update views.charges c set refunded = c.refunded + r.refunded

@@ -19,6 +19,7 @@ impl Table for KeyList {
     const TABLES: &'static [Named] = &[Named {
         table: "key_list",
         key: "account_id, key_id",
+        keyed_late: false,
     }];
 
     async fn write(

@@ -46,6 +46,9 @@ pub(super) trait Table: Send + Sync + 'static {
 pub(super) struct Named {
     pub(super) table: &'static str,
     pub(super) key: &'static str,
+    /// The next generation's rows are told apart when one is first looked for, or at the end: an index that is made of all rows
+    /// is cheaper than one that grows by each.
+    pub(super) keyed_late: bool,
 }
 
 /// Which set of rows: those that queries read, or those that a rebuild folds beside them.
@@ -88,6 +91,24 @@ impl From<sqlx::Error> for WriteError {
             Some(_) | None => WriteError::Database(error),
         }
     }
+}
+
+/// Tells the rows of the next generation apart from here on, unless that is so already.
+pub(super) async fn make_key(
+    connection: &mut PgConnection,
+    Named { table, key, .. }: &Named,
+) -> Result<(), WriteError> {
+    let is_there = format!(
+        "select exists (select from pg_index where indrelid = 'views_next.{table}'::regclass and indisprimary)"
+    );
+    if !sqlx::query_scalar(AssertSqlSafe(is_there))
+        .fetch_one(&mut *connection)
+        .await?
+    {
+        let make = format!("alter table views_next.{table} add primary key ({key})");
+        sqlx::query(AssertSqlSafe(make)).execute(connection).await?;
+    }
+    Ok(())
 }
 
 /// Every change must have met its row.

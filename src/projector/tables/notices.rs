@@ -21,6 +21,7 @@ impl Table for Notices {
     const TABLES: &'static [Named] = &[Named {
         table: "notices",
         key: "shard, position",
+        keyed_late: false,
     }];
 
     async fn write(

@@ -16,6 +16,7 @@ impl Table for Reservations {
     const TABLES: &'static [Named] = &[Named {
         table: "reservations",
         key: "account_id, reservation_id",
+        keyed_late: false,
     }];
 
     async fn write(

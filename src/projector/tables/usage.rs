@@ -22,14 +22,17 @@ impl Table for Usage {
         Named {
             table: "usage",
             key: "account_id, hour, caller_id, endpoint",
+            keyed_late: false,
         },
         Named {
             table: "usage_by_endpoint",
             key: "account_id, hour, endpoint",
+            keyed_late: false,
         },
         Named {
             table: "key_networks",
             key: "account_id, key_id, network",
+            keyed_late: false,
         },
     ];
 
