@@ -12,7 +12,7 @@ use super::refusal::Refusal;
 use super::rules;
 use super::work::Work;
 use crate::clock;
-use crate::log::{Batch, DataKeyFound, Head};
+use crate::log::{Batch, DataKeyFound, Head, Log};
 use crate::personal::{self, DataKey, FreshKey, Locked};
 
 /// What was decided, before it is known whether it can be appended.
@@ -26,6 +26,8 @@ pub(super) struct Round {
     pub touched: HashSet<AccountId>,
     pub ended_keys: Vec<KeyId>,
     shard: Shard,
+    /// Somebody in this process will want the events too.
+    read_along: bool,
     now: Timestamp,
 }
 
@@ -50,7 +52,7 @@ struct Desk<'a> {
 
 impl Round {
     /// A round without commands yet.
-    pub(super) fn after(base: Head, shard: Shard) -> Round {
+    pub(super) fn after(base: Head, log: &Log) -> Round {
         Round {
             base,
             tail: base,
@@ -58,7 +60,8 @@ impl Round {
             batch: Batch::default(),
             touched: HashSet::new(),
             ended_keys: Vec::new(),
-            shard,
+            shard: log.shard(),
+            read_along: log.is_read_along(),
             now: base.recorded_at,
         }
     }
@@ -224,9 +227,13 @@ impl Round {
         for (recorded, _) in &mut placed {
             self.seal(desk, recorded)?;
         }
-        for (recorded, leads_key) in &placed {
-            self.batch.push(recorded, *leads_key);
+        for (recorded, leads_key) in placed {
             self.ended_keys.extend(ended_key(&recorded.event));
+            if self.read_along {
+                self.batch.push_and_keep(recorded, leads_key);
+            } else {
+                self.batch.push(&recorded, leads_key);
+            }
         }
         self.touched.insert(id);
         self.tail = Head {

@@ -229,10 +229,12 @@ impl Writer {
             return fail_all(jobs, || SubmitError::Unavailable);
         };
         let base = self.flight.as_ref().map_or(head, |flight| flight.round.tail);
-        let shard = self.log.shard();
-        self.next
-            .get_or_insert_with(|| Round::after(base, shard))
-            .decide(&mut self.cache, &self.limits, jobs, broken);
+        self.next.get_or_insert_with(|| Round::after(base, &self.log)).decide(
+            &mut self.cache,
+            &self.limits,
+            jobs,
+            broken,
+        );
     }
 
     fn takes_turns(&self) -> bool {
@@ -362,7 +364,7 @@ impl Writer {
             }
             Err(Disproof::Unknown(error)) => {
                 self.note_unreachable(error.as_ref());
-                let rest = self.take_back(Round::after(round.base, self.log.shard()));
+                let rest = self.take_back(Round::after(round.base, &self.log));
                 self.cache.clear();
                 self.head = None;
                 for (job, verdict) in round.decided {

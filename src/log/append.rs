@@ -1,5 +1,6 @@
 //! The append: one statement that moves the head if it stands where expected, and inserts the events with it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keyledger_events::{AccountId, Position, Recorded, Timestamp};
@@ -23,6 +24,8 @@ pub struct Batch {
     recorded_ats: WireArray<time::OffsetDateTime>,
     bodies: WireArray<Vec<u8>>,
     leads_key: WireArray<bool>,
+    /// The events themselves, for those who read along.
+    decoded: Vec<Option<Arc<Recorded>>>,
     /// Data keys that are made with these events, by account.
     keyed_ids: WireArray<Uuid>,
     data_keys: WireArray<Vec<u8>>,
@@ -102,6 +105,14 @@ impl Batch {
         self.leads_key.push(&[u8::from(leads_key)]);
     }
 
+    /// The same, and keeps the event for those who read along.
+    pub fn push_and_keep(&mut self, recorded: Recorded, leads_key: bool) {
+        self.push(&recorded, leads_key);
+        // What is sealed has to be opened first, as when it is read.
+        let open = recorded.sealed.is_none();
+        self.decoded.push(open.then(|| Arc::new(recorded)));
+    }
+
     /// Adds an account's data key, as it is kept. It must have none.
     pub fn push_data_key(&mut self, account: AccountId, stored: &[u8]) {
         self.keyed_ids.push(&account.to_bytes());
@@ -114,6 +125,11 @@ impl Batch {
 
     pub(super) fn first(&self) -> Option<Position> {
         self.first.map(|(position, _)| position)
+    }
+
+    /// Where the events were kept, one for each that is not sealed.
+    pub(super) fn decoded(&self) -> &[Option<Arc<Recorded>>] {
+        &self.decoded
     }
 
     pub(super) fn bodies(&self) -> &WireArray<Vec<u8>> {

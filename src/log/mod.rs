@@ -53,6 +53,7 @@ pub use key_blocks::{EVENTS_A_BLOCK, KeysOfBlock};
 pub use lead::{Candidate, Heard, Lead};
 pub use placed::Placed;
 pub use read::{AccountHistory, Stored};
+pub use recent::AtHand;
 pub use replay_marks::ReplayMark;
 pub use snapshots::Snapshot;
 pub use span::Span;

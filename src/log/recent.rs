@@ -6,9 +6,9 @@
 //! what it had committed, under a process that goes on, is noticed by that process's next append.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use keyledger_events::Position;
+use keyledger_events::{Position, Recorded};
 use tokio::sync::watch;
 
 use super::wire_array::WireArray;
@@ -16,6 +16,9 @@ use super::{Batch, Log, ReadError, Stored};
 
 /// Of canonical bytes: more than a second of a busy log.
 const BYTES_KEPT_MAX: usize = 32 << 20;
+
+/// Of so many appends the events are kept beside their bytes. Who reads along closely need not decode them.
+const APPENDS_DECODED_MAX: usize = 16;
 
 /// The appends of one process to one shard.
 #[derive(Debug)]
@@ -36,6 +39,16 @@ struct Ring {
 struct Append {
     first: Position,
     bodies: WireArray<Vec<u8>>,
+    /// One for each body, or nothing at all.
+    decoded: Vec<Option<Arc<Recorded>>>,
+}
+
+/// An event that was appended a moment ago.
+#[derive(Debug)]
+pub enum AtHand {
+    /// As it was encoded.
+    Decoded(Arc<Recorded>),
+    Stored(Stored),
 }
 
 impl Default for Recent {
@@ -60,12 +73,15 @@ impl Recent {
     }
 
     /// Keeps what is in the log now.
-    pub(super) fn keep(&self, first: Position, bodies: &WireArray<Vec<u8>>) {
+    pub(super) fn keep(&self, first: Position, bodies: &WireArray<Vec<u8>>, decoded: &[Option<Arc<Recorded>>]) {
         if !self.ring().wanted {
             return;
         }
-        let bodies = bodies.clone();
-        let append = Append { first, bodies };
+        let append = Append {
+            first,
+            bodies: bodies.clone(),
+            decoded: decoded.to_vec(),
+        };
         let last = Position(append.end() - 1);
         self.ring().push(append);
         self.end.send_replace(last);
@@ -76,23 +92,38 @@ impl Recent {
         self.ring().forget();
     }
 
-    /// At most `limit` events right after a position. `None`: the first of them is not here.
-    fn after(&self, after: Position, limit: u32) -> Option<Vec<Stored>> {
+    /// At most `limit` events right after a position, each made of its bytes and, where it is still there, of what they were
+    /// encoded from. `None`: the first of them is not here.
+    fn after<E>(
+        &self,
+        after: Position,
+        limit: u32,
+        event: impl Fn(Position, &[u8], Option<&Arc<Recorded>>) -> E,
+    ) -> Option<Vec<E>> {
         let mut ring = self.ring();
         ring.wanted = true;
         let next = after.0.checked_add(1)?;
         let from = ring.appends.partition_point(|append| append.end() <= next);
         let skip = next.checked_sub(ring.appends.get(from)?.first.0)?;
         let appends = ring.appends.range(from..);
-        let bodies = appends.flat_map(|append| append.bodies.iter());
-        let bodies = bodies
+        let events = appends.flat_map(|append| {
+            let decoded = append.decoded.iter().map(Option::as_ref);
+            append.bodies.iter().zip(decoded.chain(std::iter::repeat(None)))
+        });
+        let events = events
             .skip(usize::try_from(skip).ok()?)
             .take(usize::try_from(limit).unwrap_or(usize::MAX));
-        let stored = (next..).zip(bodies).map(|(position, body)| Stored {
-            position: Position(position),
-            body: body.to_vec(),
-        });
-        Some(stored.collect())
+        let made = (next..)
+            .zip(events)
+            .map(|(position, (body, decoded))| event(Position(position), body, decoded));
+        Some(made.collect())
+    }
+}
+
+fn stored(position: Position, body: &[u8]) -> Stored {
+    Stored {
+        position,
+        body: body.to_vec(),
     }
 }
 
@@ -103,6 +134,9 @@ impl Ring {
         }
         self.bytes += append.bodies.bytes();
         self.appends.push_back(append);
+        if let Some(older) = self.appends.iter_mut().rev().nth(APPENDS_DECODED_MAX) {
+            older.decoded = Vec::new();
+        }
         while self.bytes > BYTES_KEPT_MAX
             && let Some(oldest) = self.appends.pop_front()
         {
@@ -128,7 +162,33 @@ impl Log {
 
     /// The same, where nothing has to be asked for. `None`: the log has to be read.
     pub fn at_hand(&self, after: Position, limit: u32) -> Option<Vec<Stored>> {
-        self.recent.after(after, limit).filter(|events| !events.is_empty())
+        let events = self
+            .recent
+            .after(after, limit, |position, body, _| stored(position, body));
+        events.filter(|events| !events.is_empty())
+    }
+
+    /// The same, decoded already where that is at hand too.
+    pub fn at_hand_decoded(&self, after: Position, limit: u32) -> Option<Vec<AtHand>> {
+        let events = self
+            .recent
+            .after(after, limit, |position, body, decoded| match decoded {
+                Some(decoded) => {
+                    debug_assert_eq!(
+                        Recorded::decode_loosely(body).ok().as_ref(),
+                        Some(decoded.as_ref()),
+                        "an event is what its bytes say"
+                    );
+                    AtHand::Decoded(Arc::clone(decoded))
+                }
+                None => AtHand::Stored(stored(position, body)),
+            });
+        events.filter(|events| !events.is_empty())
+    }
+
+    /// Whether somebody reads along.
+    pub fn is_read_along(&self) -> bool {
+        self.recent.ring().wanted
     }
 
     /// The last event that this process appended, and every later one.
@@ -143,7 +203,7 @@ impl Log {
 
     pub(super) fn keep_recent(&self, batch: &Batch) {
         if let Some(first) = batch.first() {
-            self.recent.keep(first, batch.bodies());
+            self.recent.keep(first, batch.bodies(), batch.decoded());
         }
     }
 }
@@ -159,7 +219,7 @@ mod tests {
     }
 
     fn read(recent: &Recent, after: u64, limit: u32) -> Option<Vec<(u64, String)>> {
-        let events = recent.after(Position(after), limit)?;
+        let events = recent.after(Position(after), limit, |position, body, _| stored(position, body))?;
         let text = |event: Stored| (event.position.0, String::from_utf8(event.body).unwrap());
         Some(events.into_iter().map(text).collect())
     }
@@ -171,11 +231,11 @@ mod tests {
     #[test]
     fn what_was_appended_is_read_from_any_place_of_it() {
         let recent = Recent::default();
-        recent.keep(Position(5), &bodies(&["lost"]));
+        recent.keep(Position(5), &bodies(&["lost"]), &[]);
         assert_eq!(read(&recent, 4, 9), None, "nobody had asked");
-        recent.keep(Position(6), &bodies(&["a", "", "c"]));
-        recent.keep(Position(9), &bodies(&["d"]));
-        recent.keep(Position(10), &bodies(&["e", "f"]));
+        recent.keep(Position(6), &bodies(&["a", "", "c"]), &[]);
+        recent.keep(Position(9), &bodies(&["d"]), &[]);
+        recent.keep(Position(10), &bodies(&["e", "f"]), &[]);
         let all = [(6, "a"), (7, ""), (8, "c"), (9, "d"), (10, "e"), (11, "f")];
         for from in 0..all.len() {
             for limit in 0..8 {
@@ -198,8 +258,8 @@ mod tests {
     fn what_does_not_follow_begins_anew() {
         let recent = Recent::default();
         assert_eq!(read(&recent, 0, 1), None);
-        recent.keep(Position(1), &bodies(&["a"]));
-        recent.keep(Position(3), &bodies(&["c"]));
+        recent.keep(Position(1), &bodies(&["a"]), &[]);
+        recent.keep(Position(3), &bodies(&["c"]), &[]);
         assert_eq!(read(&recent, 0, 9), None);
         assert_eq!(read(&recent, 2, 9), expected(&[(3, "c")]));
         recent.forget();
@@ -212,7 +272,7 @@ mod tests {
         assert_eq!(read(&recent, 0, 1), None);
         let megabyte = "x".repeat(1 << 20);
         for first in 1..=100 {
-            recent.keep(Position(first), &bodies(&[megabyte.as_str()]));
+            recent.keep(Position(first), &bodies(&[megabyte.as_str()]), &[]);
         }
         assert!(recent.ring().bytes <= BYTES_KEPT_MAX);
         let kept = recent.ring().appends.len();

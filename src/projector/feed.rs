@@ -22,6 +22,14 @@ use crate::log::Log;
 /// An event that several projections fold.
 pub(super) type Shared = Arc<Recorded>;
 
+/// What follows a projection's place.
+pub(super) struct Following {
+    /// At least one.
+    pub(super) events: Vec<Shared>,
+    /// Whether this is all that is known to follow.
+    pub(super) all: bool,
+}
+
 /// The newest events of one shard. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Feed {
@@ -41,8 +49,8 @@ struct Newest {
 }
 
 /// A projection that is further behind reads the log: some megabytes.
-const EVENTS_KEPT_MAX: usize = 20_000;
-const FOLDED_AT_ONCE_MAX: usize = 10_000;
+const EVENTS_KEPT_MAX: usize = 40_000;
+const FOLDED_AT_ONCE_MAX: usize = 20_000;
 /// Full pages of the log that projections read lately, while they catch up side by side.
 const PAGES_KEPT_MAX: usize = 4;
 /// After a look at the log that found nothing.
@@ -63,18 +71,22 @@ impl Feed {
         feed
     }
 
-    /// Waits for the events right after a position: at least one.
-    pub(super) async fn next(&self, after: Position) -> Result<Vec<Shared>, SourceError> {
+    /// Waits for the events right after a position.
+    pub(super) async fn next(&self, after: Position) -> Result<Following, SourceError> {
         let mut grown = self.grown.subscribe();
         loop {
-            let events = match self.kept(after) {
-                Some(events) if !events.is_empty() => events,
+            let following = match self.kept(after) {
+                Some(kept) if !kept.events.is_empty() => kept,
                 // Level, or ahead of what is known here.
                 Some(_) if tokio::time::timeout(LOOK_EVERY, grown.changed()).await.is_ok() => continue,
-                Some(_) | None => self.page(after).await?,
+                Some(_) | None => {
+                    let events = self.page(after).await?;
+                    let all = !is_full(events.len());
+                    Following { events, all }
+                }
             };
-            if !events.is_empty() {
-                return Ok(events);
+            if !following.events.is_empty() {
+                return Ok(following);
             }
             // The log has nothing: it is not asked again at once, whatever is kept here.
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -94,14 +106,15 @@ impl Feed {
     }
 
     /// What is kept after a position, as much as is folded at once. `None`: it is kept no more.
-    fn kept(&self, after: Position) -> Option<Vec<Shared>> {
+    fn kept(&self, after: Position) -> Option<Following> {
         let newest = self.newest();
-        let Some(missing) = newest.end.0.checked_sub(after.0) else {
-            return Some(Vec::new());
-        };
-        let skip = newest.events.len().checked_sub(usize::try_from(missing).ok()?)?;
+        let missing = usize::try_from(newest.end.0.saturating_sub(after.0)).ok()?;
+        let skip = newest.events.len().checked_sub(missing)?;
         let events = newest.events.range(skip..).take(FOLDED_AT_ONCE_MAX);
-        Some(events.cloned().collect())
+        Some(Following {
+            events: events.cloned().collect(),
+            all: missing <= FOLDED_AT_ONCE_MAX,
+        })
     }
 
     /// One page of the log. Who asks for the same one at the same time waits for it instead of reading it too.
@@ -170,11 +183,11 @@ impl Feed {
     }
 
     /// Adds what is newest. Answers whether something that was added before was doubted since.
-    fn keep(&self, events: Vec<Recorded>) -> bool {
+    fn keep(&self, events: Vec<Shared>) -> bool {
         let (end, doubted) = {
             let mut newest = self.newest();
             newest.end = events.last().map_or(newest.end, |last| last.position);
-            newest.events.extend(shared(events));
+            newest.events.extend(events);
             let over = newest.events.len().saturating_sub(EVENTS_KEPT_MAX);
             newest.events.drain(..over);
             (newest.end, std::mem::take(&mut newest.doubted))
@@ -189,7 +202,7 @@ impl Feed {
     }
 }
 
-fn shared(events: Vec<Recorded>) -> Vec<Shared> {
+pub(super) fn shared(events: Vec<Recorded>) -> Vec<Shared> {
     events.into_iter().map(Arc::new).collect()
 }
 

@@ -4,6 +4,7 @@
 //! The bus is only a wire, and may be the wire of another database: a stream can outlive the log that it was copied
 //! from. So the log is asked whether it holds the last message of what the bus brought; one look-up a batch.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream;
@@ -15,8 +16,9 @@ use keyledger_events::{Position, Recorded};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::feed::{Shared, shared};
 use crate::bus::Bus;
-use crate::log::{Log, ReadError, Stored};
+use crate::log::{AtHand, Log, ReadError, Stored};
 
 /// The next events, from wherever they are to be had.
 pub(super) struct Source {
@@ -96,12 +98,12 @@ impl Source {
     }
 
     /// Waits for the events right after a position: at least one, in order, without a gap.
-    pub(super) async fn next(&mut self, after: Position) -> Result<Vec<Recorded>, SourceError> {
+    pub(super) async fn next(&mut self, after: Position) -> Result<Vec<Shared>, SourceError> {
         // What was written while this process was away is read at once, whatever the bus has.
         if self.looked_at.is_none() {
             let events = self.look(after).await?;
             if !events.is_empty() {
-                return Ok(events);
+                return Ok(shared(events));
             }
         }
         loop {
@@ -134,25 +136,25 @@ impl Source {
                 News::None => self.look(after).await?,
             };
             if !events.is_empty() {
-                return Ok(events);
+                return Ok(shared(events));
             }
         }
     }
 
     /// What this process has appended after a position: Postgres need not be asked for what it was sent a moment ago.
-    async fn own(&mut self, after: Position) -> Result<Vec<Recorded>, SourceError> {
+    async fn own(&mut self, after: Position) -> Result<Vec<Shared>, SourceError> {
         let end = *self.appended.borrow_and_update();
-        let Some(stored) = self.log.at_hand(after, EVENTS_AT_ONCE_MAX) else {
+        let Some(at_hand) = self.log.at_hand_decoded(after, EVENTS_AT_ONCE_MAX) else {
             // There is something, and others have appended before it.
             return if end > after {
-                self.look(after).await
+                self.look(after).await.map(shared)
             } else {
                 Ok(Vec::new())
             };
         };
         self.own_at = Some(Instant::now());
-        self.pass_by(stored.len());
-        decoded(&self.log, stored).await
+        self.pass_by(at_hand.len());
+        opened(&self.log, at_hand).await
     }
 
     /// Events came from elsewhere than from the bus, which has them too.
@@ -312,6 +314,30 @@ impl Source {
 pub(super) async fn read_page(log: &Log, after: Position) -> Result<Vec<Recorded>, SourceError> {
     let stored = log.read(after, EVENTS_AT_ONCE_MAX).await?;
     decoded(log, stored).await
+}
+
+/// As many of these events, in their order, as can be read.
+async fn opened(log: &Log, at_hand: Vec<AtHand>) -> Result<Vec<Shared>, SourceError> {
+    let mut places = Vec::with_capacity(at_hand.len());
+    let mut to_read = Vec::new();
+    for event in at_hand {
+        places.push(match event {
+            AtHand::Decoded(event) => Some(event),
+            AtHand::Stored(stored) => {
+                to_read.push(stored);
+                None
+            }
+        });
+    }
+    let mut read = if to_read.is_empty() {
+        Vec::new().into_iter()
+    } else {
+        decoded(log, to_read).await?.into_iter()
+    };
+    let events = places
+        .into_iter()
+        .map_while(|event| event.or_else(|| read.next().map(Arc::new)));
+    Ok(events.collect())
 }
 
 async fn decoded(log: &Log, stored: Vec<Stored>) -> Result<Vec<Recorded>, SourceError> {

@@ -24,10 +24,23 @@ pub(super) struct Worker<T> {
     tell: watch::Sender<ProjectionStatus>,
     /// No batch begins before.
     next_batch_at: Instant,
+    pace: Pace,
     /// The last turn failed too, so the operator has been told.
     stumbling: bool,
     table: PhantomData<T>,
 }
+
+/// How far apart batches begin. A row that many events change is written once a batch, so where very many come for long, longer
+/// batches write fewer rows.
+#[derive(Default)]
+struct Pace {
+    /// Events of the last batches, each of which was all that there was.
+    lately: [usize; 3],
+}
+
+/// For each so many events, the next batch begins a millisecond later.
+const EVENTS_A_MILLISECOND: u64 = 30;
+const BATCH_EVERY_MAX: Duration = Duration::from_millis(200);
 
 /// What stopped one turn.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +59,20 @@ const PAUSE_AFTER_HALT: Duration = Duration::from_secs(5);
 /// A statement or SQL transaction that takes longer has lost its connection without being told.
 const WRITE_SECONDS_MAX: u64 = 15;
 
+impl Pace {
+    /// Notes a batch, and whether it was all that there was: how long from its beginning to the next one's. One long batch alone
+    /// was a pause of somebody else's. Who catches up does not wait.
+    fn note(&mut self, events: usize, all: bool) -> Duration {
+        self.lately.rotate_left(1);
+        if let Some(latest) = self.lately.last_mut() {
+            *latest = if all { events } else { 0 };
+        }
+        let least = self.lately.iter().min().copied().unwrap_or(0);
+        let milliseconds = u64::try_from(least).unwrap_or(u64::MAX) / EVENTS_A_MILLISECOND;
+        Duration::from_millis(milliseconds).min(BATCH_EVERY_MAX)
+    }
+}
+
 impl<T: Table> Worker<T> {
     pub(super) fn new(pool: PgPool, shard: Shard, feed: Feed, tell: watch::Sender<ProjectionStatus>) -> Worker<T> {
         Worker {
@@ -54,6 +81,7 @@ impl<T: Table> Worker<T> {
             feed,
             tell,
             next_batch_at: Instant::now(),
+            pace: Pace::default(),
             stumbling: false,
             table: PhantomData,
         }
@@ -95,10 +123,10 @@ impl<T: Table> Worker<T> {
             Some(Err(SourceError::Unreadable { position, error })) => {
                 return Err(Stumble::Halt(Halt::at_unreadable(position, &error)));
             }
-            Some(Ok(events)) => events,
+            Some(Ok(following)) => following,
         };
-        self.next_batch_at = Instant::now() + T::BATCH_EVERY;
-        *checkpoint = self.fold(from, &next).await?;
+        self.next_batch_at = Instant::now() + T::BATCH_EVERY.max(self.pace.note(next.events.len(), next.all));
+        *checkpoint = self.fold(from, &next.events).await?;
         Ok(true)
     }
 
@@ -293,4 +321,27 @@ async fn move_checkpoint<T: Table>(
 
 pub(super) fn shard_column(shard: Shard) -> i16 {
     i16::try_from(shard.0).unwrap_or(i16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_grow_longer_only_while_very_many_events_come_for_long() {
+        let after = |pace: &mut Pace, events: usize, all: bool| pace.note(events, all).as_millis();
+        let mut pace = Pace::default();
+        assert_eq!(
+            [(); 2].map(|()| after(&mut pace, 3_000, true)),
+            [0, 0],
+            "a pause is made up for"
+        );
+        assert_eq!(after(&mut pace, 6_000, true), 100);
+        assert_eq!(after(&mut pace, 300, true), 10, "it has become quiet");
+        let mut pace = Pace::default();
+        let catching_up = [(); 5].map(|()| after(&mut pace, 20_000, false));
+        assert_eq!(catching_up, [0; 5], "who is behind does not wait");
+        let flooded = [(); 3].map(|()| after(&mut pace, 20_000, true));
+        assert_eq!(flooded, [0, 0, BATCH_EVERY_MAX.as_millis()]);
+    }
 }
