@@ -20,9 +20,11 @@ pub async fn grown(database_url: &str, settings: &Settings, log_events: u64) -> 
         events: log_events,
     };
     let filled = fill(database_url, filling).await?;
-    // So that what was written before is no part of what is measured.
+    // So that what was written before is no part of what is measured: autovacuum is at work for minutes after ten million rows.
     let owner = open_pool(database_url.parse()?, 1);
-    sqlx::query("checkpoint").execute(&owner).await?;
+    for settle in ["vacuum (analyze) events", "checkpoint"] {
+        sqlx::query(settle).execute(&owner).await?;
+    }
     owner.close().await;
     let bank = Bank::of_filled(database_url, &filled, settings.accounts).await?;
     for customer in bank.customers.iter() {
