@@ -152,6 +152,25 @@ async fn kill_of_nats_and_loss_of_its_store_refills_the_stream() {
 }
 
 #[tokio::test]
+async fn kill_of_nats_while_nothing_happens_keeps_nothing_from_what_comes_next() {
+    let harness = Harness::start().await;
+    let (_directory, nats, bus) = private_nats().await;
+    let ledger = harness.ledger();
+    let customer = Customer::open(&ledger, "1000").await;
+    relay(&harness, &bus, Some(&ledger));
+    for count in [1, 100] {
+        uses(&ledger, &customer, 10).await;
+        stream_equals_log(&harness, &bus).await;
+        // Longer than the server remembers ids: it does not know any more which message was the last.
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        nats.kill_9().await;
+        nats.start_again().await.unwrap();
+        uses(&ledger, &customer, count).await;
+        stream_equals_log(&harness, &bus).await;
+    }
+}
+
+#[tokio::test]
 async fn a_deleted_stream_comes_back_whole() {
     let harness = Harness::start().await;
     let (ledger, bus) = (harness.ledger(), harness.bus().await);

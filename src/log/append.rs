@@ -127,7 +127,7 @@ impl Batch {
         self.first.map(|(position, _)| position)
     }
 
-    /// Where the events were kept, one for each that is not sealed.
+    /// Where events were kept: one for each, and nothing in the place of one that is sealed.
     pub(super) fn decoded(&self) -> &[Option<Arc<Recorded>>] {
         &self.decoded
     }

@@ -113,9 +113,10 @@ impl Recent {
         let events = events
             .skip(usize::try_from(skip).ok()?)
             .take(usize::try_from(limit).unwrap_or(usize::MAX));
-        let made = (next..)
-            .zip(events)
-            .map(|(position, (body, decoded))| event(Position(position), body, decoded));
+        let made = (next..).zip(events).map(|(position, (body, decoded))| {
+            let position = Position(position);
+            event(position, body, decoded.filter(|decoded| decoded.position == position))
+        });
         Some(made.collect())
     }
 }
@@ -210,6 +211,10 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
+    use keyledger_events::{
+        AccountId, Actor, CommandId, Credits, CreditsExpired, Event, EventId, GrantId, Seq, Shard, Timestamp,
+    };
+
     use super::*;
 
     fn bodies(texts: &[&str]) -> WireArray<Vec<u8>> {
@@ -264,6 +269,46 @@ mod tests {
         assert_eq!(read(&recent, 2, 9), expected(&[(3, "c")]));
         recent.forget();
         assert_eq!(read(&recent, 2, 9), None);
+    }
+
+    fn event(position: u64) -> Recorded {
+        let zero = [0; 16];
+        Recorded {
+            id: EventId::from_bytes(zero),
+            shard: Shard(0),
+            position: Position(position),
+            account: AccountId::from_bytes(zero),
+            seq: Seq(position),
+            time: Timestamp::EPOCH,
+            actor: Actor::System,
+            command: CommandId::parse("due").unwrap(),
+            sealed: None,
+            event: Event::CreditsExpired(CreditsExpired {
+                grant: GrantId::from_bytes(zero),
+                amount: Credits::from_micros(1).unwrap(),
+            }),
+        }
+    }
+
+    #[test]
+    fn an_event_is_decoded_only_at_its_own_place_and_for_a_while() {
+        let recent = Recent::default();
+        assert_eq!(read(&recent, 0, 1), None);
+        let texts = bodies(&["a", "b"]);
+        let kept = |position: u64| Some(Arc::new(event(position)));
+        // The second is sealed; of the next append the first is not what its place says.
+        recent.keep(Position(1), &texts, &[kept(1), None]);
+        recent.keep(Position(3), &texts, &[kept(9), kept(4)]);
+        let decoded = |recent: &Recent| {
+            let at_hand = recent.after(Position(0), 4, |_, _, decoded| decoded.is_some());
+            at_hand.unwrap()
+        };
+        assert_eq!(decoded(&recent), [true, false, false, true]);
+        for append in 0..APPENDS_DECODED_MAX {
+            let first = 5 + 2 * u64::try_from(append).unwrap();
+            recent.keep(Position(first), &texts, &[]);
+        }
+        assert_eq!(decoded(&recent), [false; 4], "the bytes are there still");
     }
 
     #[test]

@@ -127,7 +127,8 @@ struct Message {
     body: Bytes,
 }
 
-/// The message of an event, whose bytes it takes. `follows`: the id of the one before, where this session published that; then this one's.
+/// The message of an event, whose bytes it takes. `follows`: the id of the one before, where this session published that; then
+/// this one's.
 fn message(bus: &Bus, shard: Shard, stored: &mut Stored, follows: &mut Option<String>) -> Result<Message, Ended> {
     let label: Label<'_> = serde_json::from_slice(&stored.body)
         .map_err(|error| Ended::Fault(format!("event {} of the log has no label: {error}", stored.position)))?;

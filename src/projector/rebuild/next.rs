@@ -339,7 +339,7 @@ async fn exchange(connection: &mut PgConnection, named: &Named) -> Result<u64, W
     Ok(changed)
 }
 
-/// A live table that has no rows and no indexes.
+/// A live table that has no rows and, but for what somebody else made of them, no indexes.
 struct TakenAway {
     table: &'static str,
     /// How its indexes are made again, that of its key first.
@@ -403,15 +403,22 @@ async fn without_indexes(
     }
     let mut taken = Vec::with_capacity(tables.len());
     for table in tables {
-        // An index of a constraint goes with that. One that tells rows apart and is no key is somebody else's.
+        // Somebody may have put rows into it before it was locked.
+        if !is_to_be_filled(connection, table).await? {
+            continue;
+        }
+        // An index of a constraint goes with that. One that tells rows apart and is no key is somebody else's, and so is what
+        // the definition would not say.
         let rows = sqlx::query(
             "select case when c.oid is null then format('drop index %s', i.indexrelid::regclass)
                     else format('alter table %s drop constraint %I', i.indrelid::regclass, c.conname) end as dropped_by,
                  case when c.oid is null then pg_get_indexdef(i.indexrelid)
                     else format('alter table %s add constraint %I %s', i.indrelid::regclass, c.conname,
                         pg_get_constraintdef(c.oid)) end as made_by
-             from pg_index i left join pg_constraint c on c.conindid = i.indexrelid and c.conrelid = i.indrelid
+             from pg_index i join pg_class made on made.oid = i.indexrelid
+             left join pg_constraint c on c.conindid = i.indexrelid and c.conrelid = i.indrelid
              where i.indrelid = $1::text::regclass and (i.indisprimary or not i.indisunique) and not i.indisreplident
+                 and not i.indisclustered and made.reloptions is null and made.reltablespace = 0
              order by i.indisprimary desc, i.indexrelid",
         )
         .bind(format!("views.{table}"))
