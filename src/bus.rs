@@ -116,9 +116,10 @@ impl Bus {
         format!("{}_checkpoints.{shard}", self.prefix.to_lowercase())
     }
 
-    /// Where commands for a process that leads a shard go: `keyledger_lead.0.3f…`. No subject of a stream.
+    /// Where commands for a process that leads a shard go: `keyledger_lead.0.v2.3f…`. No subject of a stream. The version is
+    /// that of the messages: who writes others finds nobody there, and decides by itself.
     pub fn lead_subject(&self, shard: Shard, process: Uuid) -> String {
-        format!("{}_lead.{shard}.{}", self.prefix.to_lowercase(), process.simple())
+        format!("{}_lead.{shard}.v2.{}", self.prefix.to_lowercase(), process.simple())
     }
 
     /// Every subject of a shard: `keyledger.0.>`.

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::client::{Request, RequestErrorKind};
-use serde_json::value::RawValue;
 
-use super::message::{Answers, Commands};
+use super::message::{Answers, Commands, read, write};
 use super::seal::{Way, open, seal};
 use crate::clock;
 use crate::log::Lead;
@@ -41,7 +40,7 @@ const SIGN_OF_LIFE_WITHIN: Duration = Duration::from_secs(1);
 
 impl Line {
     /// Sends commands and waits for their answers, as long as the leader shows signs of life. `None`: it did nothing.
-    pub(super) async fn ask(&self, commands: Vec<u8>) -> Result<Option<Box<RawValue>>, Silence> {
+    pub(super) async fn ask(&self, commands: &[u8]) -> Result<Option<String>, Silence> {
         tokio::select! {
             answer = self.exchange(commands, ANSWER_WITHIN) => answer,
             () = self.dead() => Err(Silence::Lost),
@@ -52,24 +51,21 @@ impl Line {
     async fn dead(&self) {
         loop {
             tokio::time::sleep(PATIENCE).await;
-            if self.exchange(b"[]".to_vec(), SIGN_OF_LIFE_WITHIN).await.is_err() {
+            if self.exchange(b"[]", SIGN_OF_LIFE_WITHIN).await.is_err() {
                 return;
             }
         }
     }
 
-    async fn exchange(&self, commands: Vec<u8>, within: Duration) -> Result<Option<Box<RawValue>>, Silence> {
-        let text = String::from_utf8(commands).map_err(|_| Silence::Absent)?;
-        let commands = RawValue::from_string(text).map_err(|_| Silence::Absent)?;
+    async fn exchange(&self, commands: &[u8], within: Duration) -> Result<Option<String>, Silence> {
         // Numbers leave in their order: nothing is waited for between here and the sending.
         let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
-        let message = Commands {
+        let line = Commands {
             from: self.from,
             number,
             sent_at_ms: clock::now().ms(),
-            commands: &commands,
         };
-        let message = serde_json::to_vec(&message).map_err(|_| Silence::Absent)?;
+        let message = write(&line, commands).map_err(|_| Silence::Absent)?;
         let secret = &self.lead.leader.secret;
         let request = Request::new()
             .payload(seal(secret, Way::ToLeader, &message).into())
@@ -81,10 +77,10 @@ impl Line {
             | RequestErrorKind::MaxPayloadExceeded => Silence::Absent,
             RequestErrorKind::TimedOut | RequestErrorKind::Other => Silence::Lost,
         })?;
-        let answers = open(secret, Way::FromLeader, &answer.payload)
-            .and_then(|text| serde_json::from_str::<Answers<'_>>(text).ok())
-            .filter(|answers| (answers.to, answers.number) == (self.from, number))
+        let (line, answers) = open(secret, Way::FromLeader, &answer.payload)
+            .and_then(read::<Answers>)
+            .filter(|(line, _)| (line.to, line.number) == (self.from, number))
             .ok_or(Silence::Lost)?;
-        Ok(answers.answers.map(ToOwned::to_owned))
+        Ok(line.taken.then(|| answers.to_owned()))
     }
 }

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use async_nats::{Client, Message, Subscriber};
 use futures_util::StreamExt as _;
-use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::message::{Answers, Commands};
+use super::message::{Answers, Commands, read, write};
 use super::seal::{Way, open, seal};
 use crate::clock;
 use crate::ledger::Ledger;
@@ -86,25 +85,25 @@ impl Receiver {
             }
             return;
         };
-        let (Some(reply_to), Ok(commands)) = (message.reply.clone(), serde_json::from_str::<Commands<'_>>(text)) else {
+        let (Some(reply_to), Some((line, commands))) = (message.reply.clone(), read::<Commands>(text)) else {
             return;
         };
-        let (to, number) = (commands.from, commands.number);
-        let timely = self.is_timely(&commands);
-        let commands: Box<RawValue> = commands.commands.to_owned();
+        let (to, number) = (line.from, line.number);
+        let timely = self.is_timely(&line);
+        let commands = commands.to_owned();
         let (ledger, client, own) = (self.ledger.clone(), client.clone(), Arc::new(self.own.clone()));
         deciding.spawn(async move {
             let answers = if timely {
-                decided(&ledger, commands.get()).await
+                decided(&ledger, &commands).await
             } else {
                 None
             };
-            let answer = Answers {
+            let line = Answers {
                 to,
                 number,
-                answers: answers.as_deref(),
+                taken: answers.is_some(),
             };
-            let Ok(answer) = serde_json::to_vec(&answer) else {
+            let Ok(answer) = write(&line, &answers.unwrap_or_default()) else {
                 return;
             };
             let sealed = seal(&own.secret, Way::FromLeader, &answer);
@@ -115,7 +114,7 @@ impl Receiver {
     }
 
     /// Whether the message is neither a repetition nor an old one.
-    fn is_timely(&mut self, commands: &Commands<'_>) -> bool {
+    fn is_timely(&mut self, commands: &Commands) -> bool {
         if clock::now().ms().abs_diff(commands.sent_at_ms) > AGE_MS_MAX {
             return false;
         }
@@ -129,15 +128,10 @@ impl Receiver {
     }
 }
 
-async fn decided(ledger: &Ledger, commands: &str) -> Option<Box<RawValue>> {
-    match ledger.decide_for_another(commands).await {
-        Ok(answers) => String::from_utf8(answers)
-            .ok()
-            .and_then(|answers| RawValue::from_string(answers).ok()),
-        Err(error) => {
-            // Another version may know commands that this one does not: it decides them itself.
-            tracing::warn!(%error, "another process's commands are not understood");
-            None
-        }
-    }
+async fn decided(ledger: &Ledger, commands: &str) -> Option<Vec<u8>> {
+    let answers = ledger.decide_for_another(commands).await;
+    // Another version may know commands that this one does not: it decides them itself.
+    answers
+        .inspect_err(|error| tracing::warn!(%error, "another process's commands are not understood"))
+        .ok()
 }

@@ -119,9 +119,9 @@ impl Sender {
 
 /// Carries commands to the leader and the answers to their callers.
 async fn send(line: Line, forwarded: Forwarded, commands: Vec<u8>) -> (Lead, Outcome) {
-    let outcome = match line.ask(commands).await {
+    let outcome = match line.ask(&commands).await {
         Ok(Some(answers)) => {
-            forwarded.answered(answers.get());
+            forwarded.answered(&answers);
             Outcome::Answered
         }
         Ok(None) => {

@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use keyledger_events::Position;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use tokio::sync::{mpsc, watch};
 
 use super::Ledger;
@@ -103,10 +102,10 @@ impl Outbox {
 
     /// Waits for commands and gives those that can travel together, with their bytes. `None` when no more will come.
     pub async fn next(&mut self) -> Option<(Forwarded, Vec<u8>)> {
-        let room = COMMANDS_TOGETHER_MAX.saturating_sub(self.left_over.len());
-        if self.left_over.is_empty() && self.queue.recv_many(&mut self.left_over, room).await == 0 {
+        if self.left_over.is_empty() && self.queue.recv_many(&mut self.left_over, COMMANDS_TOGETHER_MAX).await == 0 {
             return None;
         }
+        self.let_more_in().await;
         let mut bytes = Vec::with_capacity(16 << 10);
         let mut jobs = Vec::with_capacity(self.left_over.len());
         let mut waiting = std::mem::take(&mut self.left_over)
@@ -136,6 +135,20 @@ impl Outbox {
         let ledger = self.ledger.clone();
         Some((Forwarded { jobs, ledger }, bytes))
     }
+
+    /// Lets the tasks run that are ready now, as long as they send more: callers who were answered together ask again together.
+    async fn let_more_in(&mut self) {
+        let mut known = 0;
+        while (known + 1..COMMANDS_TOGETHER_MAX).contains(&self.left_over.len()) {
+            known = self.left_over.len();
+            tokio::task::yield_now().await;
+            while self.left_over.len() < COMMANDS_TOGETHER_MAX
+                && let Ok(job) = self.queue.try_recv()
+            {
+                self.left_over.push(job);
+            }
+        }
+    }
 }
 
 impl Drop for Outbox {
@@ -159,11 +172,10 @@ impl Forwarded {
         self.jobs.is_empty()
     }
 
-    /// Tells the callers what the other process answered; decides here what it could not. Answers that are not there are
+    /// Tells the callers what the other process answered, a line for each; decides here what it could not. Answers that are not there are
     /// unknown ones.
     pub fn answered(self, answers: &str) {
-        let answers: Vec<&RawValue> = serde_json::from_str(answers).unwrap_or_default();
-        let mut answers = answers.into_iter();
+        let mut answers = answers.lines();
         let mut seen = Position::START;
         let mut undone = Vec::new();
         for job in self.jobs {
@@ -171,7 +183,7 @@ impl Forwarded {
                 job.fail(SubmitError::OutcomeUnknown);
                 continue;
             };
-            match job.answer_written(answer.get()) {
+            match job.answer_written(answer) {
                 Heard::Told(position) => seen = seen.max(position.unwrap_or_default()),
                 Heard::Undone(job) => undone.push(job),
             }
@@ -253,7 +265,7 @@ commands! {
 }
 
 impl Ledger {
-    /// Decides another process's commands, and gives the bytes that answer them. Nothing is done when one of them is not
+    /// Decides another process's commands, and gives the bytes that answer them, a line for each. Nothing is done when one of them is not
     /// understood. When the future is dropped, they may still happen, each whole.
     pub async fn decide_for_another(&self, commands: &str) -> Result<Vec<u8>, NotUnderstood> {
         let received: Vec<Received> = serde_json::from_str(commands)?;
@@ -269,19 +281,16 @@ impl Ledger {
                 *free = Some(answer);
             }
         }
-        let mut bytes = vec![b'['];
-        for (place, answer) in found.into_iter().enumerate() {
-            if place > 0 {
-                bytes.push(b',');
-            }
+        let mut bytes = Vec::with_capacity(16 << 10);
+        for answer in found {
             let begun = bytes.len();
             let written = answer.is_some_and(|answer| answer.write(&mut bytes).is_ok());
             if !written || bytes.len() > ANSWER_BYTES_MAX {
                 bytes.truncate(begun);
                 bytes.extend_from_slice(b"{\"Err\":\"OutcomeUnknown\"}");
             }
+            bytes.push(b'\n');
         }
-        bytes.push(b']');
         Ok(bytes)
     }
 
