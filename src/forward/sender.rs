@@ -75,7 +75,7 @@ impl Sender {
                 Some((lead, outcome)) = under_way.next() => self.note(lead, outcome),
                 next = outbox.next(), if under_way.len() < MESSAGES_UNDER_WAY_MAX => match next {
                     None => break,
-                    Some((forwarded, _)) if forwarded.is_empty() => {}
+                    Some((forwarded, commands)) if forwarded.is_empty() || commands.is_empty() => forwarded.decide_here(),
                     Some((forwarded, commands)) => match self.leader() {
                         None => forwarded.decide_here(),
                         Some(lead) => under_way.push(send(self.line(lead), forwarded, commands)),

@@ -30,6 +30,8 @@ use super::work::{Heard, Job, Sheet, Work};
 const COMMANDS_TOGETHER_MAX: usize = 100;
 /// And their bytes.
 const BYTES_TOGETHER_MAX: usize = 256 << 10;
+/// So often the tasks that are ready may run before a message leaves. Each time is short, and the first command waits.
+const LET_IN_TIMES_MAX: usize = 3;
 /// The answers' bytes. Beyond it a caller is told that the outcome is unknown, rather than nobody being told anything.
 const ANSWER_BYTES_MAX: usize = 1_000_000;
 
@@ -100,7 +102,8 @@ impl Outbox {
         self.elsewhere.wished.store(so, Ordering::Release);
     }
 
-    /// Waits for commands and gives those that can travel together, with their bytes. `None` when no more will come.
+    /// Waits for commands and gives those that can travel together, with their bytes, if there are any. `None` when no more will
+    /// come.
     pub async fn next(&mut self) -> Option<(Forwarded, Vec<u8>)> {
         if self.left_over.is_empty() && self.queue.recv_many(&mut self.left_over, COMMANDS_TOGETHER_MAX).await == 0 {
             return None;
@@ -131,21 +134,25 @@ impl Outbox {
             }
         }
         self.left_over = waiting.collect();
-        bytes.push(b']');
+        if !bytes.is_empty() {
+            bytes.push(b']');
+        }
         let ledger = self.ledger.clone();
         Some((Forwarded { jobs, ledger }, bytes))
     }
 
     /// Lets the tasks run that are ready now, as long as they send more: callers who were answered together ask again together.
     async fn let_more_in(&mut self) {
-        let mut known = 0;
-        while (known + 1..COMMANDS_TOGETHER_MAX).contains(&self.left_over.len()) {
-            known = self.left_over.len();
+        for _ in 0..LET_IN_TIMES_MAX {
+            let known = self.left_over.len();
             tokio::task::yield_now().await;
             while self.left_over.len() < COMMANDS_TOGETHER_MAX
                 && let Ok(job) = self.queue.try_recv()
             {
                 self.left_over.push(job);
+            }
+            if self.left_over.len() == known {
+                return;
             }
         }
     }
