@@ -15,8 +15,8 @@ pub struct Bus {
     client: Client,
     jetstream: jetstream::Context,
     prefix: String,
-    /// The same in lower case, which subjects begin with.
-    subjects: String,
+    /// The same in lower case.
+    subject_prefix: String,
 }
 
 /// The bus cannot be used as it was described.
@@ -66,7 +66,7 @@ impl Bus {
             client,
             jetstream,
             prefix: prefix.to_owned(),
-            subjects: prefix.to_lowercase(),
+            subject_prefix: prefix.to_lowercase(),
         })
     }
 
@@ -74,7 +74,7 @@ impl Bus {
     pub fn with_prefix(&self, prefix: &str) -> Bus {
         Bus {
             prefix: prefix.to_owned(),
-            subjects: prefix.to_lowercase(),
+            subject_prefix: prefix.to_lowercase(),
             ..self.clone()
         }
     }
@@ -112,29 +112,29 @@ impl Bus {
     }
 
     pub fn checkpoint_subjects(&self) -> String {
-        format!("{}_checkpoints.*", self.subjects)
+        format!("{}_checkpoints.*", self.subject_prefix)
     }
 
     /// `keyledger_checkpoints.0`.
     pub fn checkpoint_subject(&self, shard: Shard) -> String {
-        format!("{}_checkpoints.{shard}", self.subjects)
+        format!("{}_checkpoints.{shard}", self.subject_prefix)
     }
 
     /// Where commands for a process that leads a shard go: `keyledger_lead.0.v2.3f…`. No subject of a stream. The version is
     /// that of the messages: who writes others finds nobody there, and decides by itself.
     pub fn lead_subject(&self, shard: Shard, process: Uuid) -> String {
-        format!("{}_lead.{shard}.v2.{}", self.subjects, process.simple())
+        format!("{}_lead.{shard}.v2.{}", self.subject_prefix, process.simple())
     }
 
     /// Every subject of a shard: `keyledger.0.>`.
     pub fn subjects(&self, shard: Shard) -> String {
-        format!("{}.{shard}.>", self.subjects)
+        format!("{}.{shard}.>", self.subject_prefix)
     }
 
     /// `keyledger.0.acct_01J….CreditsReserved`, of an event's subject and type; `None` when they would make another shape.
     pub fn subject(&self, shard: Shard, account: &str, type_name: &str) -> Option<String> {
         let (name, _version) = type_name.strip_prefix("keyledger.")?.rsplit_once(".v")?;
         let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        (is_word(account) && is_word(name)).then(|| format!("{}.{shard}.{account}.{name}", self.subjects))
+        (is_word(account) && is_word(name)).then(|| format!("{}.{shard}.{account}.{name}", self.subject_prefix))
     }
 }

@@ -23,7 +23,7 @@ use super::rules::{
     LimitSpending, NoteDenied, OpenAccount, PublishPrices, RefundCharge, ReleaseReservation, RenameKey, ReserveCredits,
     RevokeToken, RotateKey, SetThresholds, SettleDue, StartPlan,
 };
-use super::work::{Heard, Job, Sheet, Work};
+use super::work::{Heard, Job, Sheet, Work, take_waiting};
 
 /// Commands that travel together. The longest answer, about a key that is limited to as many endpoints as can be and whose
 /// clients keep hanging up, has some 8 KiB: the answers to so many fit into the 1 MiB that a NATS server takes as one message.
@@ -146,11 +146,7 @@ impl Outbox {
         for _ in 0..LET_IN_TIMES_MAX {
             let known = self.left_over.len();
             tokio::task::yield_now().await;
-            while self.left_over.len() < COMMANDS_TOGETHER_MAX
-                && let Ok(job) = self.queue.try_recv()
-            {
-                self.left_over.push(job);
-            }
+            take_waiting(&mut self.queue, &mut self.left_over, COMMANDS_TOGETHER_MAX);
             if self.left_over.len() == known {
                 return;
             }
@@ -163,9 +159,7 @@ impl Drop for Outbox {
     fn drop(&mut self) {
         self.send_elsewhere(false);
         self.queue.close();
-        while let Ok(job) = self.queue.try_recv() {
-            self.left_over.push(job);
-        }
+        take_waiting(&mut self.queue, &mut self.left_over, usize::MAX);
         self.ledger.decide_here(std::mem::take(&mut self.left_over));
     }
 }

@@ -28,6 +28,15 @@ pub(super) trait Work: Send {
     fn answer_written(self: Box<Self>, written: &str) -> Heard;
 }
 
+/// Takes what waits in a queue at this moment, as long as there are fewer than so many.
+pub(super) fn take_waiting(queue: &mut mpsc::Receiver<Box<dyn Work>>, taken: &mut Vec<Box<dyn Work>>, most: usize) {
+    while taken.len() < most
+        && let Ok(job) = queue.try_recv()
+    {
+        taken.push(job);
+    }
+}
+
 /// What an answer of another process comes to.
 pub(super) enum Heard {
     /// The caller is told. With the position at which it is true, where there is one.

@@ -40,7 +40,7 @@ use super::load::Loaded;
 use super::loading::{Loading, Read, Wanted, read};
 use super::opener::Opener;
 use super::round::{Round, Verdict};
-use super::work::Work;
+use super::work::{Work, take_waiting};
 use crate::log::{Head, Log, ReadError};
 
 /// Commands decided together: enough to share a commit, few enough that a batch stays well under 100 ms.
@@ -300,11 +300,7 @@ impl Writer {
             return;
         }
         let room = COMMANDS_A_ROUND_MAX.saturating_sub(self.decided());
-        while self.waiting.len() < room
-            && let Ok(job) = queue.try_recv()
-        {
-            self.waiting.push(job);
-        }
+        take_waiting(queue, &mut self.waiting, room);
         self.take_on().await;
     }
 
