@@ -4,6 +4,7 @@ pub mod customer;
 mod faults;
 mod forwarded;
 mod history;
+mod loading;
 mod log;
 mod once;
 pub mod priced;

@@ -27,8 +27,6 @@ pub struct StartBench {
     /// For its files while it runs.
     pub directory: PathBuf,
     pub filling: Filling,
-    /// Ends the load when each account was asked for once. Otherwise it begins again with the first.
-    pub each_account_once: bool,
     pub callers: usize,
     pub each: Duration,
 }
@@ -37,8 +35,21 @@ const STARTS: usize = 3;
 const HISTORIES: u64 = 200;
 const HISTORY_PAGE: u32 = 50;
 
-/// One operation is a key verified and credits held, over HTTP; what it took is among the settings. `p50_us` and
-/// `p99_us` are the times from a start until the service is ready.
+/// Accounts that are asked for again and again, once they are in memory.
+const WARM: u64 = 1_000;
+
+/// Who is asked for, one after the other.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    from: u64,
+    accounts: u64,
+    /// Ends when each was asked for once. Otherwise it begins again with the first.
+    once: bool,
+}
+
+/// One operation is a key verified and credits held, over HTTP, for an account that is not in memory; what it took is among the
+/// settings, and what the same is for accounts in memory, by itself (`warm_…`) and while others are read (`beside_…`). `p50_us`
+/// and `p99_us` are the times from a start until the service is ready.
 pub async fn start(options: &StartBench) -> anyhow::Result<Figure> {
     let begin = Instant::now();
     let filled = fill(&options.database_url, options.filling).await?;
@@ -59,7 +70,27 @@ pub async fn start(options: &StartBench) -> anyhow::Result<Figure> {
     let served = Served::start(&serving).await?;
     readies.push(served.ready_after);
     let idle_kib = served.memory_peak_kib()?;
-    let loaded = load(options, &served, filled).await?;
+    let (accounts, callers) = (filled.accounts, options.callers.max(2));
+    let all = Asked {
+        from: 0,
+        accounts: accounts / 2,
+        once: true,
+    };
+    let some = Asked {
+        accounts: WARM.min(accounts / 2),
+        once: false,
+        ..all
+    };
+    let others = Asked {
+        from: accounts / 2,
+        ..all
+    };
+    let loaded = load(options, &served, filled, all, callers).await?;
+    let warm = load(options, &served, filled, some, callers).await?;
+    let (beside, _) = tokio::try_join!(
+        load(options, &served, filled, some, callers / 2),
+        load(options, &served, filled, others, callers / 2)
+    )?;
     let peak_kib = served.memory_peak_kib()?;
     served.stop().await?;
     let ready = Figure::of("start", readies, loaded.refused, Duration::ZERO);
@@ -74,7 +105,13 @@ pub async fn start(options: &StartBench) -> anyhow::Result<Figure> {
         .with("key_history_us", histories.p50_us)
         .with("key_history_p99_us", histories.p99_us)
         .with("command_p50_us", p50_us)
-        .with("command_p99_us", p99_us);
+        .with("command_p99_us", p99_us)
+        .with("warm_per_s", warm.per_s)
+        .with("warm_p50_us", warm.p50_us)
+        .with("warm_p99_us", warm.p99_us)
+        .with("beside_per_s", beside.per_s)
+        .with("beside_p50_us", beside.p50_us)
+        .with("beside_p99_us", beside.p99_us);
     (figure.p50_us, figure.p99_us) = (ready.p50_us, ready.p99_us);
     Ok(figure.of_events(2))
 }
@@ -99,19 +136,26 @@ async fn histories(database_url: &str, filled: &Filled) -> anyhow::Result<Figure
 }
 
 /// Each caller asks for accounts of its own, one after the other.
-async fn load(options: &StartBench, served: &Served, filled: Filled) -> anyhow::Result<Figure> {
+async fn load(
+    options: &StartBench,
+    served: &Served,
+    filled: Filled,
+    asked_for: Asked,
+    callers: usize,
+) -> anyhow::Result<Figure> {
     let token = Arc::new(let_in(&options.database_url).await?);
-    let (api, callers, once) = (served.api, options.callers.max(1), options.each_account_once);
+    let api = served.api;
+    let Asked { from, accounts, once } = asked_for;
     run("start", callers, options.each, |worker, end| {
         let token = Arc::clone(&token);
         async move {
             let mut wire = Wire::open(api).await?;
             let mut seen = Seen::default();
             for number in (u64::try_from(worker)?..).step_by(callers) {
-                if Instant::now() >= end || (once && number >= filled.accounts) {
+                if Instant::now() >= end || (once && number >= accounts) {
                     break;
                 }
-                let key = filled.key_text(number % filled.accounts);
+                let key = filled.key_text(from + number % accounts.max(1));
                 seen.note(&mut wire, asked(&token, asking(&key))?, StatusCode::CREATED)
                     .await?;
             }

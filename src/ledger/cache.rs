@@ -18,12 +18,20 @@ pub(super) struct Cache {
     openers: HashMap<Opener, AccountId>,
     weight: usize,
     weight_max: usize,
+    era: Era,
 }
+
+/// Times between which accounts are read from the log. An account that the log got events of is kept in memory for as long as
+/// a reading is under way that began before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Era(u64);
 
 #[derive(Debug)]
 struct Entry {
     account: Account,
     weight: usize,
+    /// When the log last took events of it from here.
+    appended: Era,
     /// How far the last snapshot reaches.
     snapshot_seq: Seq,
     /// What its events say of people is sealed with. `None`: it has no key yet.
@@ -44,7 +52,14 @@ impl Cache {
             openers: HashMap::new(),
             weight: 0,
             weight_max,
+            era: Era(0),
         }
+    }
+
+    /// A reading begins.
+    pub(super) fn next_era(&mut self) -> Era {
+        self.era.0 += 1;
+        self.era
     }
 
     pub(super) fn contains(&self, account: AccountId) -> bool {
@@ -100,6 +115,7 @@ impl Cache {
             Entry {
                 account,
                 weight,
+                appended: Era(0),
                 snapshot_seq,
                 data_key: None,
                 keys_of_block: KeysOfBlock::default(),
@@ -191,15 +207,22 @@ impl Cache {
         Some(entry.account.clone())
     }
 
+    /// Notes that the log took events of an account.
+    pub(super) fn note_appended(&mut self, account: AccountId) {
+        if let Some(entry) = self.accounts.peek_mut(&account) {
+            entry.appended = self.era;
+        }
+    }
+
     /// Drops the least used until the rest fits, or until one may not be dropped: it was used just now, so the others
-    /// were too. The last one stays, however heavy: somebody is using it.
-    pub(super) fn shrink(&mut self, keep: impl Fn(&AccountId) -> bool) {
+    /// were too. The last one stays, however heavy: somebody is using it. `reading_since`: the oldest reading under way.
+    pub(super) fn shrink(&mut self, reading_since: Option<Era>, keep: impl Fn(&AccountId) -> bool) {
         while self.weight > self.weight_max && self.accounts.len() > 1 {
-            let Some((id, _)) = self.accounts.peek_lru() else {
+            let Some((id, entry)) = self.accounts.peek_lru() else {
                 return;
             };
             let id = *id;
-            if keep(&id) {
+            if keep(&id) || reading_since.is_some_and(|since| entry.appended >= since) {
                 return;
             }
             self.drop_account(id);
@@ -266,7 +289,7 @@ mod tests {
         }
         assert!(cache.get(account(0).id).is_some());
         cache.insert(account(3), Seq::START);
-        cache.shrink(|_| false);
+        cache.shrink(None, |_| false);
         assert_eq!(cache.len(), 3);
         assert!(!cache.contains(account(1).id), "the least used is gone");
         assert!(cache.contains(account(0).id));

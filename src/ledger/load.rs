@@ -20,14 +20,14 @@ pub(super) struct Loaded {
     late: HashSet<AccountId>,
 }
 
-/// Loads these accounts; one without a history is in neither list.
-pub(super) async fn load(log: &Log, wanted: &[AccountId]) -> Result<Loaded, ReadError> {
-    let mut loaded = load_from(log, wanted, true).await?;
+/// Loads these accounts; one without a history is in neither list. Of those that were loaded `before`, only what came since.
+pub(super) async fn load(log: &Log, wanted: &[AccountId], before: Vec<(Account, Seq)>) -> Result<Loaded, ReadError> {
+    let mut loaded = load_from(log, wanted, true, before).await?;
     if !loaded.late.is_empty() {
         let late = std::mem::take(&mut loaded.late);
         loaded.accounts.retain(|(account, _)| !late.contains(&account.id));
         let late: Vec<AccountId> = late.into_iter().collect();
-        let again = load_from(log, &late, true).await?;
+        let again = load_from(log, &late, true, Vec::new()).await?;
         loaded.accounts.extend(again.accounts);
         loaded.broken.extend(again.broken);
         loaded.keys.extend(again.keys);
@@ -35,7 +35,7 @@ pub(super) async fn load(log: &Log, wanted: &[AccountId]) -> Result<Loaded, Read
     if !loaded.broken.is_empty() {
         // A bad snapshot is no reason to keep a customer out: the events alone decide.
         let again: Vec<AccountId> = loaded.broken.drain().collect();
-        let whole = load_from(log, &again, false).await?;
+        let whole = load_from(log, &again, false, Vec::new()).await?;
         loaded.accounts.extend(whole.accounts);
         loaded.broken = whole.broken;
         loaded.keys.extend(whole.keys);
@@ -43,13 +43,13 @@ pub(super) async fn load(log: &Log, wanted: &[AccountId]) -> Result<Loaded, Read
     Ok(loaded)
 }
 
-async fn load_from(log: &Log, wanted: &[AccountId], with_snapshots: bool) -> Result<Loaded, ReadError> {
-    let keys = log.data_keys(wanted);
-    let (keys, snapshots) = if with_snapshots {
-        tokio::try_join!(keys, log.snapshots(wanted, STATE_FORMAT))?
-    } else {
-        (keys.await?, Vec::new())
-    };
+async fn load_from(
+    log: &Log,
+    wanted: &[AccountId],
+    with_snapshots: bool,
+    before: Vec<(Account, Seq)>,
+) -> Result<Loaded, ReadError> {
+    let (snapshots, keys) = log.shortcuts(wanted, with_snapshots.then_some(STATE_FORMAT)).await?;
     let mut late = HashSet::new();
     let mut states: HashMap<AccountId, (Account, Seq)> = HashMap::new();
     for snapshot in snapshots {
@@ -62,11 +62,16 @@ async fn load_from(log: &Log, wanted: &[AccountId], with_snapshots: bool) -> Res
             }
         }
     }
+    states.extend(
+        before
+            .into_iter()
+            .map(|(account, snapshot)| (account.id, (account, snapshot))),
+    );
     let histories: Vec<AccountHistory> = wanted
         .iter()
-        .map(|account| AccountHistory {
-            account: *account,
-            after: states.get(account).map_or(Seq::START, |(_, seq)| *seq),
+        .map(|id| AccountHistory {
+            account: *id,
+            after: states.get(id).map_or(Seq::START, |(account, _)| account.seq),
         })
         .collect();
     let mut broken = HashSet::new();

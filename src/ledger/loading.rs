@@ -1,15 +1,21 @@
-//! Commands whose accounts are not in memory, while those are read from the log.
+//! Commands whose accounts are not in memory, while those are read from the log: a few readings at once, so that an account
+//! with a long history, or keys that nobody has, keep only those waiting who ask for them.
+//!
+//! Promise: what a reading brings is true of the log up to where this process believes it to end. When others' events have moved
+//! that end meanwhile, what was read is read on from there; and an account that this process changed meanwhile stays in memory,
+//! where it is newer than what was read.
 
 use std::collections::HashSet;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use keyledger_events::{AccountId, KeyDigest, Seq};
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::account::Account;
-use super::cache::Cache;
+use super::cache::{Cache, Era};
 use super::command::Target;
 use super::load::{Loaded, load};
 use super::opener::Opener;
@@ -17,10 +23,39 @@ use super::work::Work;
 use crate::clock;
 use crate::log::{Head, Log, ReadError};
 
-/// Completes when the accounts are read.
-pub(super) struct Loading {
+/// Readings at once. Each takes a connection beside the one that appends.
+const AT_ONCE_MAX: usize = 3;
+/// The commands that come during a reading share the next one, which is cheaper for all; but nobody waits for somebody's long
+/// history: then theirs begins beside it.
+const LONG: Duration = Duration::from_millis(5);
+
+/// The readings under way, and the commands that wait for one.
+#[derive(Default)]
+pub(super) struct Loadings {
+    under_way: Vec<Loading>,
+    /// Commands that nothing is read for yet.
+    unplaced: Vec<Box<dyn Work>>,
+}
+
+/// What some commands need and memory has not, on its way from the log.
+struct Loading {
+    jobs: Vec<Box<dyn Work>>,
+    wanted: Wanted,
+    began: Era,
+    long_at: Instant,
+    /// The log has others' events that this process did not know of when it began.
+    outdated: bool,
+    /// Goes on while the writer waits for something else.
+    read: AbortOnDropHandle<Result<Read, ReadError>>,
+}
+
+/// A reading that has ended, and the commands that waited for it.
+pub(super) struct Loadable {
     pub jobs: Vec<Box<dyn Work>>,
-    read: BoxFuture<'static, Result<Read, ReadError>>,
+    pub wanted: Wanted,
+    /// To be read on before anything is decided on it.
+    pub outdated: bool,
+    pub read: Result<Read, ReadError>,
 }
 
 pub(super) struct Read {
@@ -29,76 +64,215 @@ pub(super) struct Read {
     pub loaded: Loaded,
 }
 
-/// What has to be read for some commands.
+/// What one command needs and memory has not.
 #[derive(Debug, Default)]
+pub(super) struct Missing {
+    head: bool,
+    system: bool,
+    account: Option<AccountId>,
+    digest: Option<KeyDigest>,
+    opener: Option<Opener>,
+}
+
+/// What has to be read for some commands.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Wanted {
-    pub head: bool,
+    head: bool,
     system: bool,
     accounts: HashSet<AccountId>,
     digests: HashSet<KeyDigest>,
     openers: HashSet<Opener>,
 }
 
-impl Wanted {
-    /// Adds what a command needs and memory has not. Says whether that is anything.
-    pub(super) fn add(&mut self, target: Target, cache: &Cache) -> bool {
-        match target {
+impl Missing {
+    /// Without a head, nothing in memory counts.
+    pub(super) fn of(job: &dyn Work, cache: &Cache, head_known: bool) -> Missing {
+        let mut missing = Missing {
+            head: !head_known,
+            // Whatever brings a price needs to know whose book holds.
+            system: job.priced_by().is_some() && !cache.contains(AccountId::SYSTEM),
+            opener: opening(job).filter(|opener| !is_known(*opener, cache)),
+            ..Missing::default()
+        };
+        match job.target() {
             Target::Account(account) | Target::New(account) => {
-                let absent = !cache.contains(account);
-                if absent {
-                    self.accounts.insert(account);
-                }
-                absent
+                missing.account = (!cache.contains(account)).then_some(account);
             }
-            Target::System => {
-                let absent = !cache.contains(AccountId::SYSTEM);
-                self.system |= absent;
-                absent
-            }
+            Target::System => missing.system |= !cache.contains(AccountId::SYSTEM),
             // Who owns a key is known for accounts in memory only.
-            Target::KeyOwner(digest) => {
-                let absent = cache.owner(digest).is_none();
-                if absent {
-                    self.digests.insert(digest);
-                }
-                absent
-            }
+            Target::KeyOwner(digest) => missing.digest = cache.owner(digest).is_none().then_some(digest),
         }
+        missing
+    }
+
+    pub(super) fn is_nothing(&self) -> bool {
+        !self.head && !self.system && self.account.is_none() && self.digest.is_none() && self.opener.is_none()
     }
 }
 
 impl Wanted {
-    /// Adds the account that was opened under an idempotency key, if one was. Whether there is none can only the log say.
-    /// One that is forgotten within a minute is none already: it may be by the time of the decision.
-    pub(super) fn add_opener(&mut self, opener: Opener, cache: &Cache) -> bool {
-        let absent = cache.opened_by(opener, clock::now().plus_seconds(60)).is_none();
-        if absent {
-            self.openers.insert(opener);
-        }
-        absent
+    /// Accounts that others may have opened in the meantime under these idempotency keys, as far as memory does not know.
+    pub(super) fn openers(openers: Vec<Opener>, cache: &Cache) -> Option<Wanted> {
+        let openers: HashSet<Opener> = openers.into_iter().filter(|opener| !is_known(*opener, cache)).collect();
+        let any = !openers.is_empty();
+        any.then(|| Wanted {
+            openers,
+            ..Wanted::default()
+        })
+    }
+
+    fn add(&mut self, missing: &Missing) {
+        self.head |= missing.head;
+        self.system |= missing.system;
+        self.accounts.extend(missing.account);
+        self.digests.extend(missing.digest);
+        self.openers.extend(missing.opener);
+    }
+
+    /// Whether what is missing will not be missed when this was read.
+    pub(super) fn has(&self, missing: &Missing) -> bool {
+        (self.head || !missing.head)
+            && (self.system || !missing.system)
+            && missing.account.is_none_or(|account| self.accounts.contains(&account))
+            && missing.digest.is_none_or(|digest| self.digests.contains(&digest))
+            && missing.opener.is_none_or(|opener| self.openers.contains(&opener))
     }
 }
 
-impl Loading {
-    pub(super) fn start(log: Log, jobs: Vec<Box<dyn Work>>, wanted: Wanted) -> Loading {
-        Loading {
+impl Loadings {
+    pub(super) fn is_empty(&self) -> bool {
+        self.under_way.is_empty() && self.unplaced.is_empty()
+    }
+
+    /// Commands that wait.
+    pub(super) fn len(&self) -> usize {
+        self.under_way.iter().map(|loading| loading.jobs.len()).sum::<usize>() + self.unplaced.len()
+    }
+
+    /// Since when the oldest reading is under way, if any is.
+    pub(super) fn oldest(&self) -> Option<Era> {
+        self.under_way.iter().map(|loading| loading.began).min()
+    }
+
+    /// A command waits for what is read already, or for a reading of its own.
+    pub(super) fn push(&mut self, job: Box<dyn Work>, missing: &Missing) {
+        match self.under_way.iter_mut().find(|loading| loading.wanted.has(missing)) {
+            Some(loading) => loading.jobs.push(job),
+            None => self.unplaced.push(job),
+        }
+    }
+
+    /// From when on another reading may begin, if it may at all while these are under way.
+    fn place_at(&self) -> Option<Instant> {
+        // Who does not know where the log ends learns it with the first reading.
+        let head_unknown = self.under_way.iter().any(|loading| loading.wanted.head);
+        if self.under_way.len() >= AT_ONCE_MAX || head_unknown {
+            return None;
+        }
+        let last = self.under_way.last();
+        Some(last.map_or_else(Instant::now, |last| last.long_at))
+    }
+
+    /// Begins to read what the unplaced commands need, all at once, if there is a place.
+    pub(super) fn begin(&mut self, log: &Log, cache: &mut Cache, head_known: bool) {
+        if self.unplaced.is_empty() || self.place_at().is_none_or(|at| at > Instant::now()) {
+            return;
+        }
+        let jobs = std::mem::take(&mut self.unplaced);
+        let mut wanted = Wanted::default();
+        for job in &jobs {
+            wanted.add(&Missing::of(job.as_ref(), cache, head_known));
+        }
+        self.under_way.push(Loading {
             jobs,
-            read: async move { read(&log, wanted).await }.boxed(),
+            began: cache.next_era(),
+            long_at: Instant::now() + LONG,
+            outdated: false,
+            read: AbortOnDropHandle::new(tokio::spawn(read(log.clone(), wanted.clone()))),
+            wanted,
+        });
+    }
+
+    /// The log has others' events that this process did not know of: what is being read may be older than they are.
+    pub(super) fn note_others(&mut self) {
+        self.under_way.iter_mut().for_each(|loading| loading.outdated = true);
+    }
+
+    /// Gives the commands back that nothing is read for yet.
+    pub(super) fn take_unplaced(&mut self) -> Vec<Box<dyn Work>> {
+        std::mem::take(&mut self.unplaced)
+    }
+
+    /// Gives all commands back, and forgets what was being read for them.
+    pub(super) fn take_all(&mut self) -> Vec<Box<dyn Work>> {
+        let mut jobs: Vec<_> = self.under_way.drain(..).flat_map(|loading| loading.jobs).collect();
+        jobs.append(&mut self.unplaced);
+        jobs
+    }
+
+    /// Waits for the first reading that ends, or until another one may begin for those who wait: `None`. For ever when there is
+    /// neither.
+    pub(super) async fn next(&mut self) -> Option<Loadable> {
+        let place_at = self.place_at().filter(|_| !self.unplaced.is_empty());
+        let ended = std::future::poll_fn(|context| self.poll_next(context));
+        match place_at {
+            Some(at) => tokio::time::timeout_at(at, ended).await.ok(),
+            None => Some(ended.await),
         }
     }
-}
 
-/// Waits for what was read; the commands stay inside.
-impl Future for Loading {
-    type Output = Result<Read, ReadError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.read.poll_unpin(context)
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Loadable> {
+        for place in 0..self.under_way.len() {
+            let Some(loading) = self.under_way.get_mut(place) else {
+                break;
+            };
+            if let Poll::Ready(read) = Pin::new(&mut loading.read).poll(context) {
+                let read = match read {
+                    Ok(read) => read,
+                    Err(ended) => match ended.try_into_panic() {
+                        // As if the writer had read by itself.
+                        Ok(panic) => std::panic::resume_unwind(panic),
+                        // The runtime ends, and everything with it.
+                        Err(_) => return Poll::Pending,
+                    },
+                };
+                let Loading {
+                    jobs, wanted, outdated, ..
+                } = self.under_way.remove(place);
+                return Poll::Ready(Loadable {
+                    jobs,
+                    wanted,
+                    outdated,
+                    read,
+                });
+            }
+        }
+        Poll::Pending
     }
 }
 
-pub(super) async fn read(log: &Log, mut wanted: Wanted) -> Result<Read, ReadError> {
+/// The key under which a command opens an account, if it does.
+pub(super) fn opening(job: &dyn Work) -> Option<Opener> {
+    match job.target() {
+        Target::New(_) => Opener::of(&job.by().command),
+        Target::Account(_) | Target::KeyOwner(_) | Target::System => None,
+    }
+}
+
+/// Whether the account that was opened under an idempotency key is in memory. Whether there is none can only the log say. One
+/// that is forgotten within a minute is none already: it may be by the time of the decision.
+fn is_known(opener: Opener, cache: &Cache) -> bool {
+    cache.opened_by(opener, clock::now().plus_seconds(60)).is_some()
+}
+
+pub(super) async fn read(log: Log, wanted: Wanted) -> Result<Read, ReadError> {
     let head = if wanted.head { Some(log.head().await?) } else { None };
+    let loaded = read_on(&log, wanted, Loaded::default()).await?;
+    Ok(Read { head, loaded })
+}
+
+/// What was read of this, and what the log has of it since.
+pub(super) async fn read_on(log: &Log, mut wanted: Wanted, before: Loaded) -> Result<Loaded, ReadError> {
     if !wanted.digests.is_empty() {
         let digests: Vec<_> = wanted.digests.into_iter().collect();
         let owners = log.owners(&digests).await?;
@@ -113,7 +287,7 @@ pub(super) async fn read(log: &Log, mut wanted: Wanted) -> Result<Read, ReadErro
     let mut loaded = if accounts.is_empty() {
         Loaded::default()
     } else {
-        load(log, &accounts).await?
+        load(log, &accounts, before.accounts).await?
     };
     let known = |account: &AccountId| loaded.accounts.iter().any(|(there, _)| there.id == *account);
     // Nothing is true for all yet: to know that is to know it.
@@ -121,5 +295,5 @@ pub(super) async fn read(log: &Log, mut wanted: Wanted) -> Result<Read, ReadErro
         let nothing = Account::nobody(AccountId::SYSTEM);
         loaded.accounts.push((nothing, Seq::START));
     }
-    Ok(Read { head, loaded })
+    Ok(loaded)
 }

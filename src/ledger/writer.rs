@@ -13,6 +13,8 @@
 //! A writer that lost a race takes turns with the others for a while: it waits in line for the head, reads what they
 //! wrote, decides, appends and lets go. So none of several busy processes starves.
 //!
+//! Who asks for an account in memory does not wait for the log to be read for others.
+//!
 //! While another process has the lead, this one has no accounts in memory for long, and reads of what is appended only
 //! whose keys ended.
 //!
@@ -33,11 +35,11 @@ use tokio_util::sync::CancellationToken;
 use super::account::Account;
 use super::answers::{answer_all, fail_all};
 use super::cache::Cache;
-use super::command::{Limits, SubmitError, Target};
+use super::command::{Limits, SubmitError};
 use super::flight::{Disproof, Flight};
 use super::forwarded::Elsewhere;
 use super::load::Loaded;
-use super::loading::{Loading, Read, Wanted, read};
+use super::loading::{Loadable, Loadings, Missing, Read, Wanted, opening, read_on};
 use super::opener::Opener;
 use super::round::{Round, Verdict};
 use super::work::{Work, take_waiting};
@@ -74,7 +76,7 @@ pub(super) struct Writer {
     /// Commands that nothing was done for yet.
     waiting: Vec<Box<dyn Work>>,
     /// Commands whose accounts are being read.
-    loading: Option<Loading>,
+    loadings: Loadings,
     /// What is decided and not sent.
     next: Option<Round>,
     /// Commands of the round that was sent last.
@@ -86,7 +88,9 @@ pub(super) struct Writer {
 /// What the writer's loop wakes up for.
 enum Step {
     Landed(Result<Head, Disproof>),
-    Loaded(Result<Read, ReadError>),
+    Loaded(Box<Loadable>),
+    /// Another reading may begin.
+    Place,
     Received,
     /// No command will come any more.
     Ended,
@@ -118,7 +122,7 @@ impl Writer {
             losing_since: None,
             turns_until: None,
             waiting: Vec::new(),
-            loading: None,
+            loadings: Loadings::default(),
             next: None,
             sent_last: 0,
             flight: None,
@@ -138,8 +142,9 @@ impl Writer {
             }
             match self.step(queue, ended, stop).await {
                 Step::Landed(proof) => self.landed(proof).await,
-                Step::Loaded(read) => self.loaded(read).await,
+                Step::Loaded(loadable) => self.loaded(*loadable).await,
                 Step::Received => self.take_on().await,
+                Step::Place => self.begin_reading(),
                 Step::Ended => ended = true,
                 Step::Idle => self.follow().await,
                 Step::Stop => queue.close(),
@@ -149,14 +154,14 @@ impl Writer {
 
     async fn step(&mut self, queue: &mut mpsc::Receiver<Box<dyn Work>>, ended: bool, stop: &CancellationToken) -> Step {
         let idle = self.is_idle();
-        let room = COMMANDS_A_ROUND_MAX.saturating_sub(self.decided());
+        let room = self.room();
         // Who takes turns decides nothing before its turn.
         let waits_for_turn = self.takes_turns() && self.flight.is_some();
-        let open = !ended && room > 0 && self.loading.is_none() && !waits_for_turn;
+        let open = !ended && room > 0 && !waits_for_turn;
         tokio::select! {
             biased;
             proof = when_there(&mut self.flight) => Step::Landed(proof),
-            read = when_there(&mut self.loading), if !waits_for_turn => Step::Loaded(read),
+            loadable = self.loadings.next(), if !waits_for_turn => loadable.map_or(Step::Place, |there| Step::Loaded(Box::new(there))),
             received = queue.recv_many(&mut self.waiting, room), if open => match received {
                 0 => Step::Ended,
                 _ => Step::Received,
@@ -167,50 +172,71 @@ impl Writer {
     }
 
     fn is_idle(&self) -> bool {
-        self.flight.is_none() && self.next.is_none() && self.loading.is_none()
+        self.flight.is_none() && self.next.is_none() && self.loadings.is_empty()
     }
 
     /// Decides the waiting commands whose accounts are in memory; has the others' accounts read.
     async fn take_on(&mut self) {
-        let mut wanted = Wanted::default();
-        wanted.head = self.head.is_none();
-        let mut here = Vec::with_capacity(self.waiting.len());
-        let mut absent = Vec::new();
-        for job in self.waiting.drain(..).filter(|job| !job.abandoned()) {
-            // Whatever brings a price needs to know whose book holds.
-            let prices_absent = job.priced_by().is_some() && wanted.add(Target::System, &self.cache);
-            let opener_absent = opening(job.as_ref()).is_some_and(|opener| wanted.add_opener(opener, &self.cache));
-            if wanted.add(job.target(), &self.cache) || wanted.head || prices_absent || opener_absent {
-                absent.push(job);
-            } else {
-                here.push(job);
-            }
-        }
+        let here = self.sort_waiting();
         self.decide(here, &HashSet::new()).await;
-        if !absent.is_empty() {
-            self.loading = Some(Loading::start(self.log.clone(), absent, wanted));
-        }
+        self.begin_reading();
     }
 
-    async fn loaded(&mut self, read: Result<Read, ReadError>) {
-        let jobs = self.loading.take().map(|loading| loading.jobs).unwrap_or_default();
-        let Read { head, loaded } = match read {
-            Ok(read) => read,
+    fn begin_reading(&mut self) {
+        self.loadings.begin(&self.log, &mut self.cache, self.head.is_some());
+    }
+
+    /// Gives those of the waiting commands whose accounts are in memory; the others wait for a reading.
+    fn sort_waiting(&mut self) -> Vec<Box<dyn Work>> {
+        let mut here = Vec::with_capacity(self.waiting.len());
+        for job in self.waiting.drain(..).filter(|job| !job.abandoned()) {
+            let missing = Missing::of(job.as_ref(), &self.cache, self.head.is_some());
+            if missing.is_nothing() {
+                here.push(job);
+            } else {
+                self.loadings.push(job, &missing);
+            }
+        }
+        here
+    }
+
+    async fn loaded(&mut self, loadable: Loadable) {
+        let Loadable {
+            jobs,
+            wanted,
+            outdated,
+            read,
+        } = loadable;
+        // What nothing is read for yet may be here by now, or have a place.
+        self.waiting.extend(self.loadings.take_unplaced());
+        let known = match read {
+            Ok(read) if outdated => read_on(&self.log, wanted.clone(), read.loaded).await,
+            Ok(Read {
+                head: Some(head),
+                loaded,
+            }) => self.resume(head).await.map(|()| loaded),
+            Ok(Read { head: None, loaded }) => Ok(loaded),
+            Err(error) => Err(error),
+        };
+        let loaded = match known {
+            Ok(loaded) => loaded,
             Err(error) => {
                 self.note_unreachable(&error);
-                return fail_all(jobs, || SubmitError::Unavailable);
+                fail_all(jobs, || SubmitError::Unavailable);
+                return self.take_on().await;
             }
         };
-        if let Some(head) = head
-            && let Err(error) = self.resume(head).await
-        {
-            self.note_unreachable(&error);
-            return fail_all(jobs, || SubmitError::Unavailable);
-        }
         let broken = loaded.broken.clone();
         self.keep(loaded);
-        self.decide(jobs, &broken).await;
+        // What was in memory when a command came may have gone since.
+        let (mut here, others): (Vec<_>, Vec<_>) = jobs
+            .into_iter()
+            .partition(|job| wanted.has(&Missing::of(job.as_ref(), &self.cache, self.head.is_some())));
+        self.waiting.extend(others);
+        here.append(&mut self.sort_waiting());
+        self.decide(here, &broken).await;
         self.shrink();
+        self.begin_reading();
     }
 
     /// Decides commands on top of all that was decided before.
@@ -255,13 +281,8 @@ impl Writer {
     /// Reads accounts that others have opened in the meantime under the same idempotency keys: that they were not there was
     /// true before.
     async fn find(&mut self, openings: Vec<Opener>) -> Result<(), ReadError> {
-        let mut wanted = Wanted::default();
-        let mut any = false;
-        for opener in openings {
-            any |= wanted.add_opener(opener, &self.cache);
-        }
-        if any {
-            let found = read(&self.log, wanted).await?.loaded;
+        if let Some(wanted) = Wanted::openers(openings, &self.cache) {
+            let found = read_on(&self.log, wanted, Loaded::default()).await?;
             self.keep(found);
         }
         Ok(())
@@ -293,13 +314,15 @@ impl Writer {
         self.next.as_ref().map_or(0, |round| round.decided.len())
     }
 
+    /// Commands that may be taken on.
+    fn room(&self) -> usize {
+        COMMANDS_A_ROUND_MAX.saturating_sub(self.decided() + self.loadings.len())
+    }
+
     /// Lets the tasks run that are ready now, and decides what they send.
     async fn let_more_in(&mut self, queue: &mut mpsc::Receiver<Box<dyn Work>>) {
         tokio::task::yield_now().await;
-        if self.loading.is_some() {
-            return;
-        }
-        let room = COMMANDS_A_ROUND_MAX.saturating_sub(self.decided());
+        let room = self.room();
         take_waiting(queue, &mut self.waiting, room);
         self.take_on().await;
     }
@@ -328,6 +351,12 @@ impl Writer {
         match proof {
             Ok(head) => {
                 self.losing_since = None;
+                if !self.loadings.is_empty() {
+                    round
+                        .touched
+                        .iter()
+                        .for_each(|account| self.cache.note_appended(*account));
+                }
                 self.advance(head);
                 // The log need not wait while callers are told.
                 if !self.next_is_small() {
@@ -361,6 +390,7 @@ impl Writer {
             Err(Disproof::Unknown(error)) => {
                 self.note_unreachable(error.as_ref());
                 let rest = self.take_back(Round::after(round.base, &self.log));
+                self.waiting.extend(self.loadings.take_all());
                 self.cache.clear();
                 self.head = None;
                 for (job, verdict) in round.decided {
@@ -375,7 +405,7 @@ impl Writer {
     }
 
     /// Forgets what a round that is not in the log, and the one on top of it, made of their accounts. Gives back their
-    /// commands. What was being read is read again: it may be older than the log will be.
+    /// commands. What is being read of these accounts may be older than what was forgotten.
     fn take_back(&mut self, round: Round) -> Vec<Box<dyn Work>> {
         let mut jobs = Vec::new();
         for round in std::iter::once(round).chain(self.next.take()) {
@@ -384,9 +414,7 @@ impl Writer {
             }
             jobs.extend(round.into_jobs());
         }
-        if let Some(loading) = self.loading.take() {
-            self.waiting.extend(loading.jobs);
-        }
+        self.loadings.note_others();
         jobs
     }
 
@@ -412,7 +440,7 @@ impl Writer {
     fn shrink(&mut self) {
         let flown = self.flight.as_ref().map(|flight| &flight.round.touched);
         let decided = self.next.as_ref().map(|round| &round.touched);
-        self.cache.shrink(|account| {
+        self.cache.shrink(self.loadings.oldest(), |account| {
             let ahead = flown
                 .into_iter()
                 .chain(decided)
@@ -429,14 +457,6 @@ async fn when_there<F: Future + Unpin>(there: &mut Option<F>) -> F::Output {
     match there {
         Some(future) => future.await,
         None => std::future::pending().await,
-    }
-}
-
-/// The key under which a command opens an account, if it does.
-fn opening(job: &dyn Work) -> Option<Opener> {
-    match job.target() {
-        Target::New(_) => Opener::of(&job.by().command),
-        Target::Account(_) | Target::KeyOwner(_) | Target::System => None,
     }
 }
 

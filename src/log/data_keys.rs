@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use keyledger_events::{AccountId, Recorded, Timestamp};
 use lru::LruCache;
 use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::{Log, ReadError, in_time, time_column};
@@ -76,22 +77,28 @@ impl Log {
                     .await?;
             let mut found = HashMap::with_capacity(rows.len());
             for row in &rows {
-                let account = AccountId::from_bytes(row.try_get::<Uuid, _>("account_id")?.into_bytes());
-                let key = match row.try_get::<Option<Vec<u8>>, _>("key")? {
-                    None => DataKeyFound::Erased,
-                    Some(stored) => DataKeyFound::There(DataKey::stored(&stored, account).map_err(|error| {
-                        tracing::error!(%account, %error, "a data key cannot be used");
-                        ReadError::Corrupt {
-                            what: "a data key that cannot be used",
-                        }
-                    })?),
-                };
-                self.data_keys.put(account, key.clone(), asked_at);
+                let (account, key) = self.data_key_in(row, asked_at)?;
                 found.insert(account, key);
             }
             Ok(found)
         })
         .await
+    }
+
+    /// An account's data key, as a row has it that was asked for then.
+    pub(super) fn data_key_in(&self, row: &PgRow, asked_at: Instant) -> Result<(AccountId, DataKeyFound), ReadError> {
+        let account = AccountId::from_bytes(row.try_get::<Uuid, _>("account_id")?.into_bytes());
+        let key = match row.try_get::<Option<Vec<u8>>, _>("key")? {
+            None => DataKeyFound::Erased,
+            Some(stored) => DataKeyFound::There(DataKey::stored(&stored, account).map_err(|error| {
+                tracing::error!(%account, %error, "a data key cannot be used");
+                ReadError::Corrupt {
+                    what: "a data key that cannot be used",
+                }
+            })?),
+        };
+        self.data_keys.put(account, key.clone(), asked_at);
+        Ok((account, key))
     }
 
     /// Puts back what is sealed in events, or says that it is gone. No question for events without anything sealed.

@@ -1,11 +1,14 @@
 //! Snapshots of account state: a shortcut for loading, never a truth.
 
+use std::collections::HashMap;
+use std::time::Instant;
+
 use keyledger_events::{AccountId, Position, Seq};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use super::{Log, ReadError, bigint, in_time, position};
+use super::{DataKeyFound, Log, ReadError, bigint, in_time, position};
 
 /// A cached fold of an account's history up to `seq`.
 #[derive(Debug, Clone)]
@@ -28,23 +31,41 @@ fn snapshot(row: &PgRow) -> Result<Snapshot, ReadError> {
 }
 
 impl Log {
-    /// The snapshots of these accounts that have this form.
-    pub async fn snapshots(&self, accounts: &[AccountId], format: i32) -> Result<Vec<Snapshot>, ReadError> {
+    /// The snapshots of these accounts that have this form, or without one no snapshots, and the data keys of those that ever had one.
+    pub async fn shortcuts(
+        &self,
+        accounts: &[AccountId],
+        format: Option<i32>,
+    ) -> Result<(Vec<Snapshot>, HashMap<AccountId, DataKeyFound>), ReadError> {
         let ids: Vec<Uuid> = accounts
             .iter()
             .map(|account| Uuid::from_bytes(account.to_bytes()))
             .collect();
+        let asked_at = Instant::now();
         in_time(async {
             let rows = sqlx::query(
-                "select account_id, seq, position, state from account_snapshots
-                 where shard = $1 and account_id = any($2::uuid[]) and format = $3",
+                "select wanted.account_id, s.seq, s.position, s.state, k.account_id is not null as keyed, k.key
+                 from unnest($2::uuid[]) as wanted (account_id)
+                 left join account_snapshots s on s.shard = $1 and s.account_id = wanted.account_id and s.format = $3
+                 left join data_keys k on k.shard = $1 and k.account_id = wanted.account_id
+                 where s.account_id is not null or k.account_id is not null",
             )
             .bind(self.shard_column())
             .bind(&ids)
             .bind(format)
             .fetch_all(&self.pool)
             .await?;
-            rows.iter().map(snapshot).collect()
+            let (mut snapshots, mut keys) = (Vec::new(), HashMap::new());
+            for row in &rows {
+                if row.try_get::<Option<i64>, _>("seq")?.is_some() {
+                    snapshots.push(snapshot(row)?);
+                }
+                if row.try_get("keyed")? {
+                    let (account, key) = self.data_key_in(row, asked_at)?;
+                    keys.insert(account, key);
+                }
+            }
+            Ok((snapshots, keys))
         })
         .await
     }

@@ -40,7 +40,7 @@ pub async fn whole_log_as_it_is(log: &Log) -> Vec<Recorded> {
     }
 }
 
-fn replay(events: &[Recorded], customer: &Customer) -> Account {
+pub fn replay(events: &[Recorded], customer: &Customer) -> Account {
     let mut account = Account::nobody(customer.account);
     for recorded in events.iter().filter(|recorded| recorded.account == customer.account) {
         account.evolve(recorded).unwrap();
@@ -49,7 +49,7 @@ fn replay(events: &[Recorded], customer: &Customer) -> Account {
     account
 }
 
-fn is_broke(error: &SubmitError) -> bool {
+pub fn is_broke(error: &SubmitError) -> bool {
     matches!(
         error,
         SubmitError::Refused {

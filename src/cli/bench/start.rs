@@ -62,17 +62,17 @@ pub async fn run(asked: StartArgs) -> anyhow::Result<()> {
 
 /// The large one, with what the small one was among its settings.
 async fn both(ground: &mut Ground, asked: &StartArgs) -> anyhow::Result<Figure> {
-    let small = one(ground, asked, SMALL, false).await?;
+    let small = one(ground, asked, SMALL).await?;
     let large = Filling {
         accounts: asked.accounts,
         keys: asked.keys,
         holds: asked.holds,
         events: asked.events,
     };
-    let mut figure = one(ground, asked, large, true).await?;
+    let mut figure = one(ground, asked, large).await?;
     for (setting, value) in [
-        ("small_per_s", small.per_s),
-        ("small_p50_us", small.p50_us),
+        ("small_per_s", small.setting("warm_per_s")),
+        ("small_p50_us", small.setting("warm_p50_us")),
         ("small_rss_mib", small.setting("rss_mib")),
     ] {
         figure.settings.insert(setting.to_owned(), value);
@@ -80,12 +80,7 @@ async fn both(ground: &mut Ground, asked: &StartArgs) -> anyhow::Result<Figure> 
     Ok(figure)
 }
 
-async fn one(
-    ground: &mut Ground,
-    asked: &StartArgs,
-    filling: Filling,
-    each_account_once: bool,
-) -> anyhow::Result<Figure> {
+async fn one(ground: &mut Ground, asked: &StartArgs, filling: Filling) -> anyhow::Result<Figure> {
     let database_url = ground.database().await?;
     let directory = scratch("bench-start")?;
     let options = StartBench {
@@ -94,7 +89,6 @@ async fn one(
         program: std::env::current_exe()?,
         directory: directory.clone(),
         filling,
-        each_account_once,
         callers: asked.callers.max(1),
         each: Duration::from_secs(asked.seconds.max(1)),
     };

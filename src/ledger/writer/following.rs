@@ -43,8 +43,10 @@ impl Writer {
         }
     }
 
-    /// Reads the events that others appended after our head, page by page, into the accounts in memory.
+    /// Reads the events that others appended after our head, page by page, into the accounts in memory. What is being read for
+    /// commands is outdated then.
     pub(super) async fn catch_up(&mut self) -> Result<(), ReadError> {
+        self.loadings.note_others();
         loop {
             let Some(head) = self.head else {
                 let head = self.log.head().await?;
