@@ -19,10 +19,11 @@ pub(super) struct Cache {
     weight: usize,
     weight_max: usize,
     era: Era,
+    /// When what was forgotten here had changed last.
+    forgotten: Era,
 }
 
-/// Times between which accounts are read from the log. An account that the log got events of is kept in memory for as long as
-/// a reading is under way that began before.
+/// Times between which readings of the log begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Era(u64);
 
@@ -53,6 +54,7 @@ impl Cache {
             weight: 0,
             weight_max,
             era: Era(0),
+            forgotten: Era(0),
         }
     }
 
@@ -60,6 +62,11 @@ impl Cache {
     pub(super) fn next_era(&mut self) -> Era {
         self.era.0 += 1;
         self.era
+    }
+
+    /// Whether an account was forgotten that had changed since: a reading that began then may have it as it was before.
+    pub(super) fn forgot_since(&self, era: Era) -> bool {
+        self.forgotten >= era
     }
 
     pub(super) fn contains(&self, account: AccountId) -> bool {
@@ -134,8 +141,14 @@ impl Cache {
         self.accounts.peek(&account)?.data_key.clone()
     }
 
+    /// Forgets an account whose last events may be on their way to the log.
     pub(super) fn drop_account(&mut self, account: AccountId) {
+        self.forget(account, self.era);
+    }
+
+    fn forget(&mut self, account: AccountId, changed: Era) {
         if let Some(entry) = self.accounts.pop(&account) {
+            self.forgotten = self.forgotten.max(changed);
             self.weight -= entry.weight;
             for key in entry.account.keys.values() {
                 self.owners.remove(&key.digest);
@@ -215,17 +228,17 @@ impl Cache {
     }
 
     /// Drops the least used until the rest fits, or until one may not be dropped: it was used just now, so the others
-    /// were too. The last one stays, however heavy: somebody is using it. `reading_since`: the oldest reading under way.
-    pub(super) fn shrink(&mut self, reading_since: Option<Era>, keep: impl Fn(&AccountId) -> bool) {
+    /// were too. The last one stays, however heavy: somebody is using it.
+    pub(super) fn shrink(&mut self, keep: impl Fn(&AccountId) -> bool) {
         while self.weight > self.weight_max && self.accounts.len() > 1 {
             let Some((id, entry)) = self.accounts.peek_lru() else {
                 return;
             };
-            let id = *id;
-            if keep(&id) || reading_since.is_some_and(|since| entry.appended >= since) {
+            let (id, appended) = (*id, entry.appended);
+            if keep(&id) {
                 return;
             }
-            self.drop_account(id);
+            self.forget(id, appended);
         }
     }
 
@@ -289,9 +302,36 @@ mod tests {
         }
         assert!(cache.get(account(0).id).is_some());
         cache.insert(account(3), Seq::START);
-        cache.shrink(None, |_| false);
+        cache.shrink(|_| false);
         assert_eq!(cache.len(), 3);
         assert!(!cache.contains(account(1).id), "the least used is gone");
         assert!(cache.contains(account(0).id));
+    }
+
+    #[test]
+    fn a_reading_that_began_before_an_account_changed_and_was_forgotten_is_outdated() {
+        let mut cache = Cache::new(1);
+        let before = cache.next_era();
+        for n in 0..2 {
+            cache.insert(account(n), Seq::START);
+        }
+        cache.shrink(|_| false);
+        assert!(!cache.contains(account(0).id));
+        assert!(!cache.forgot_since(before), "what has not changed is read as it was");
+        cache.note_appended(account(1).id);
+        cache.insert(account(2), Seq::START);
+        cache.shrink(|_| false);
+        assert!(!cache.contains(account(1).id));
+        assert!(cache.forgot_since(before));
+        let after = cache.next_era();
+        assert!(
+            !cache.forgot_since(after),
+            "whoever begins to read now reads the change too"
+        );
+        cache.drop_account(account(2).id);
+        assert!(
+            cache.forgot_since(after),
+            "what was on its way may be in the log by now"
+        );
     }
 }

@@ -1,9 +1,9 @@
 //! Commands whose accounts are not in memory, while those are read from the log: a few readings at once, so that an account
-//! with a long history, or keys that nobody has, keep only those waiting who ask for them.
+//! with a long history keeps only those waiting who came together with whoever asked for it.
 //!
-//! Promise: what a reading brings is true of the log up to where this process believes it to end. When others' events have moved
-//! that end meanwhile, what was read is read on from there; and an account that this process changed meanwhile stays in memory,
-//! where it is newer than what was read.
+//! Promise: what is decided on is true of the log up to where this process believes it to end. Who is in memory is newer than what
+//! is read. When others' events have moved that end since a reading began, or an account that this process changed since then was
+//! forgotten, what was read is outdated: it is read on from there.
 
 use std::collections::HashSet;
 use std::pin::Pin;
@@ -25,8 +25,8 @@ use crate::log::{Head, Log, ReadError};
 
 /// Readings at once. Each takes a connection beside the one that appends.
 const AT_ONCE_MAX: usize = 3;
-/// The commands that come during a reading share the next one, which is cheaper for all; but nobody waits for somebody's long
-/// history: then theirs begins beside it.
+/// The commands that come during a reading share the next one, which is cheaper for all. When it takes longer than this, theirs
+/// begins beside it.
 const LONG: Duration = Duration::from_millis(5);
 
 /// The readings under way, and the commands that wait for one.
@@ -44,7 +44,9 @@ struct Loading {
     began: Era,
     long_at: Instant,
     /// The log has others' events that this process did not know of when it began.
-    outdated: bool,
+    overtaken: bool,
+    /// It reads on from what was outdated.
+    again: bool,
     /// Goes on while the writer waits for something else.
     read: AbortOnDropHandle<Result<Read, ReadError>>,
 }
@@ -53,9 +55,11 @@ struct Loading {
 pub(super) struct Loadable {
     pub jobs: Vec<Box<dyn Work>>,
     pub wanted: Wanted,
-    /// To be read on before anything is decided on it.
-    pub outdated: bool,
     pub read: Result<Read, ReadError>,
+    /// Whether it read on already: so that it comes to an end, it is not left to itself again.
+    pub again: bool,
+    began: Era,
+    overtaken: bool,
 }
 
 pub(super) struct Read {
@@ -110,15 +114,23 @@ impl Missing {
     }
 }
 
+impl Loadable {
+    pub(super) fn is_outdated(&self, cache: &Cache) -> bool {
+        self.overtaken || cache.forgot_since(self.began)
+    }
+}
+
 impl Wanted {
-    /// Accounts that others may have opened in the meantime under these idempotency keys, as far as memory does not know.
-    pub(super) fn openers(openers: Vec<Opener>, cache: &Cache) -> Option<Wanted> {
-        let openers: HashSet<Opener> = openers.into_iter().filter(|opener| !is_known(*opener, cache)).collect();
-        let any = !openers.is_empty();
-        any.then(|| Wanted {
-            openers,
-            ..Wanted::default()
-        })
+    /// What these commands need and memory has not, if there is anything.
+    pub(super) fn of(jobs: &[Box<dyn Work>], cache: &Cache, head_known: bool) -> Option<Wanted> {
+        let mut wanted = None;
+        for job in jobs {
+            let missing = Missing::of(job.as_ref(), cache, head_known);
+            if !missing.is_nothing() {
+                wanted.get_or_insert_with(Wanted::default).add(&missing);
+            }
+        }
+        wanted
     }
 
     fn add(&mut self, missing: &Missing) {
@@ -149,11 +161,6 @@ impl Loadings {
         self.under_way.iter().map(|loading| loading.jobs.len()).sum::<usize>() + self.unplaced.len()
     }
 
-    /// Since when the oldest reading is under way, if any is.
-    pub(super) fn oldest(&self) -> Option<Era> {
-        self.under_way.iter().map(|loading| loading.began).min()
-    }
-
     /// A command waits for what is read already, or for a reading of its own.
     pub(super) fn push(&mut self, job: Box<dyn Work>, missing: &Missing) {
         match self.under_way.iter_mut().find(|loading| loading.wanted.has(missing)) {
@@ -179,23 +186,47 @@ impl Loadings {
             return;
         }
         let jobs = std::mem::take(&mut self.unplaced);
-        let mut wanted = Wanted::default();
-        for job in &jobs {
-            wanted.add(&Missing::of(job.as_ref(), cache, head_known));
-        }
+        let wanted = Wanted::of(&jobs, cache, head_known).unwrap_or_default();
         self.under_way.push(Loading {
             jobs,
             began: cache.next_era(),
             long_at: Instant::now() + LONG,
-            outdated: false,
+            overtaken: false,
+            again: false,
             read: AbortOnDropHandle::new(tokio::spawn(read(log.clone(), wanted.clone()))),
+            wanted,
+        });
+    }
+
+    /// What was read is outdated: it is read on.
+    pub(super) fn read_on(
+        &mut self,
+        log: &Log,
+        cache: &mut Cache,
+        jobs: Vec<Box<dyn Work>>,
+        wanted: Wanted,
+        before: Read,
+    ) {
+        let (log, needed) = (log.clone(), wanted.clone());
+        let read = async move {
+            let loaded = read_on(&log, needed, before.loaded).await?;
+            let head = before.head;
+            Ok(Read { head, loaded })
+        };
+        self.under_way.push(Loading {
+            jobs,
+            began: cache.next_era(),
+            long_at: Instant::now(),
+            overtaken: false,
+            again: true,
+            read: AbortOnDropHandle::new(tokio::spawn(read)),
             wanted,
         });
     }
 
     /// The log has others' events that this process did not know of: what is being read may be older than they are.
     pub(super) fn note_others(&mut self) {
-        self.under_way.iter_mut().for_each(|loading| loading.outdated = true);
+        self.under_way.iter_mut().for_each(|loading| loading.overtaken = true);
     }
 
     /// Gives the commands back that nothing is read for yet.
@@ -236,14 +267,14 @@ impl Loadings {
                         Err(_) => return Poll::Pending,
                     },
                 };
-                let Loading {
-                    jobs, wanted, outdated, ..
-                } = self.under_way.remove(place);
+                let loading = self.under_way.remove(place);
                 return Poll::Ready(Loadable {
-                    jobs,
-                    wanted,
-                    outdated,
+                    jobs: loading.jobs,
+                    wanted: loading.wanted,
                     read,
+                    again: loading.again,
+                    began: loading.began,
+                    overtaken: loading.overtaken,
                 });
             }
         }
@@ -252,7 +283,7 @@ impl Loadings {
 }
 
 /// The key under which a command opens an account, if it does.
-pub(super) fn opening(job: &dyn Work) -> Option<Opener> {
+fn opening(job: &dyn Work) -> Option<Opener> {
     match job.target() {
         Target::New(_) => Opener::of(&job.by().command),
         Target::Account(_) | Target::KeyOwner(_) | Target::System => None,
@@ -265,7 +296,7 @@ fn is_known(opener: Opener, cache: &Cache) -> bool {
     cache.opened_by(opener, clock::now().plus_seconds(60)).is_some()
 }
 
-pub(super) async fn read(log: Log, wanted: Wanted) -> Result<Read, ReadError> {
+async fn read(log: Log, wanted: Wanted) -> Result<Read, ReadError> {
     let head = if wanted.head { Some(log.head().await?) } else { None };
     let loaded = read_on(&log, wanted, Loaded::default()).await?;
     Ok(Read { head, loaded })
@@ -283,6 +314,9 @@ pub(super) async fn read_on(log: &Log, mut wanted: Wanted, before: Loaded) -> Re
         wanted.accounts.extend(log.opened_by(&openers).await?);
     }
     wanted.accounts.extend(wanted.system.then_some(AccountId::SYSTEM));
+    wanted
+        .accounts
+        .extend(before.accounts.iter().map(|(account, _)| account.id));
     let accounts: Vec<AccountId> = wanted.accounts.into_iter().collect();
     let mut loaded = if accounts.is_empty() {
         Loaded::default()

@@ -13,13 +13,13 @@
 //! A writer that lost a race takes turns with the others for a while: it waits in line for the head, reads what they
 //! wrote, decides, appends and lets go. So none of several busy processes starves.
 //!
-//! Who asks for an account in memory does not wait for the log to be read for others.
+//! Who asks for an account in memory does not wait for the log to be read for others, unless 2,000 commands wait for that.
 //!
 //! While another process has the lead, this one has no accounts in memory for long, and reads of what is appended only
 //! whose keys ended.
 //!
-//! Round trips: one an append; a load more for accounts that are not in memory; a look at the head for a round that
-//! wrote nothing; three more, and a read, for a turn.
+//! Round trips: one an append; a reading more for accounts that are not in memory, two where others appended meanwhile; a look at
+//! the head for a round that wrote nothing; three more, and a read, for a turn.
 
 mod following;
 
@@ -39,8 +39,7 @@ use super::command::{Limits, SubmitError};
 use super::flight::{Disproof, Flight};
 use super::forwarded::Elsewhere;
 use super::load::Loaded;
-use super::loading::{Loadable, Loadings, Missing, Read, Wanted, opening, read_on};
-use super::opener::Opener;
+use super::loading::{Loadable, Loadings, Missing, Read, Wanted, read_on};
 use super::round::{Round, Verdict};
 use super::work::{Work, take_waiting};
 use crate::log::{Head, Log, ReadError};
@@ -178,7 +177,7 @@ impl Writer {
     /// Decides the waiting commands whose accounts are in memory; has the others' accounts read.
     async fn take_on(&mut self) {
         let here = self.sort_waiting();
-        self.decide(here, &HashSet::new()).await;
+        self.decide(here, HashSet::new()).await;
         self.begin_reading();
     }
 
@@ -201,15 +200,21 @@ impl Writer {
     }
 
     async fn loaded(&mut self, loadable: Loadable) {
+        let outdated = loadable.is_outdated(&self.cache);
         let Loadable {
             jobs,
             wanted,
-            outdated,
             read,
+            again,
+            ..
         } = loadable;
         // What nothing is read for yet may be here by now, or have a place.
         self.waiting.extend(self.loadings.take_unplaced());
         let known = match read {
+            Ok(read) if outdated && !again => {
+                self.loadings.read_on(&self.log, &mut self.cache, jobs, wanted, read);
+                return self.take_on().await;
+            }
             Ok(read) if outdated => read_on(&self.log, wanted.clone(), read.loaded).await,
             Ok(Read {
                 head: Some(head),
@@ -234,22 +239,35 @@ impl Writer {
             .partition(|job| wanted.has(&Missing::of(job.as_ref(), &self.cache, self.head.is_some())));
         self.waiting.extend(others);
         here.append(&mut self.sort_waiting());
-        self.decide(here, &broken).await;
+        self.decide(here, broken).await;
         self.shrink();
         self.begin_reading();
     }
 
-    /// Decides commands on top of all that was decided before.
-    async fn decide(&mut self, jobs: Vec<Box<dyn Work>>, broken: &HashSet<AccountId>) {
+    /// Decides commands on top of all that was decided before. `broken`: accounts whose histories cannot be folded.
+    async fn decide(&mut self, jobs: Vec<Box<dyn Work>>, mut broken: HashSet<AccountId>) {
         if jobs.is_empty() {
             return;
         }
-        if self.takes_turns()
-            && let Err(error) = self.take_turn(openings(&jobs)).await
-        {
-            self.log.leave_turn().await;
-            self.note_unreachable(&error);
-            return fail_all(jobs, || SubmitError::Unavailable);
+        if self.takes_turns() {
+            let taken = self.take_turn().await;
+            // What they need and was not there, or has gone since, is looked for once more.
+            let found = match taken {
+                Ok(false) => Ok(HashSet::new()),
+                Ok(true) => {
+                    let wanted = Wanted::of(&jobs, &self.cache, true);
+                    self.find(wanted).await
+                }
+                Err(error) => Err(error),
+            };
+            match found {
+                Ok(found_broken) => broken.extend(found_broken),
+                Err(error) => {
+                    self.log.leave_turn().await;
+                    self.note_unreachable(&error);
+                    return fail_all(jobs, || SubmitError::Unavailable);
+                }
+            }
         }
         let Some(head) = self.head else {
             return fail_all(jobs, || SubmitError::Unavailable);
@@ -259,7 +277,7 @@ impl Writer {
             &mut self.cache,
             &self.limits,
             jobs,
-            broken,
+            &broken,
         );
     }
 
@@ -267,25 +285,26 @@ impl Writer {
         self.turns_until.is_some_and(|end| Instant::now() < end)
     }
 
-    /// Holds the head, and reads what others wrote before.
-    async fn take_turn(&mut self, openings: Vec<Opener>) -> Result<(), ReadError> {
+    /// Holds the head, and reads what others wrote before, if they wrote anything.
+    async fn take_turn(&mut self) -> Result<bool, ReadError> {
         let head = self.log.take_turn().await?;
-        if self.head.is_none_or(|known| known.position != head.position) {
+        let moved = self.head.is_none_or(|known| known.position != head.position);
+        if moved {
             self.turns_until = Some(Instant::now() + TURNS_FOR);
             self.catch_up().await?;
-            self.find(openings).await?;
         }
-        Ok(())
+        Ok(moved)
     }
 
-    /// Reads accounts that others have opened in the meantime under the same idempotency keys: that they were not there was
-    /// true before.
-    async fn find(&mut self, openings: Vec<Opener>) -> Result<(), ReadError> {
-        if let Some(wanted) = Wanted::openers(openings, &self.cache) {
-            let found = read_on(&self.log, wanted, Loaded::default()).await?;
-            self.keep(found);
-        }
-        Ok(())
+    /// Reads accounts while the head is held. Tells whose histories cannot be folded.
+    async fn find(&mut self, wanted: Option<Wanted>) -> Result<HashSet<AccountId>, ReadError> {
+        let Some(wanted) = wanted else {
+            return Ok(HashSet::new());
+        };
+        let mut found = read_on(&self.log, wanted, Loaded::default()).await?;
+        let broken = std::mem::take(&mut found.broken);
+        self.keep(found);
+        Ok(broken)
     }
 
     /// Keeps accounts that were read in memory. One that is here already may be ahead of the log by what is on its way there.
@@ -405,7 +424,7 @@ impl Writer {
     }
 
     /// Forgets what a round that is not in the log, and the one on top of it, made of their accounts. Gives back their
-    /// commands. What is being read of these accounts may be older than what was forgotten.
+    /// commands.
     fn take_back(&mut self, round: Round) -> Vec<Box<dyn Work>> {
         let mut jobs = Vec::new();
         for round in std::iter::once(round).chain(self.next.take()) {
@@ -414,7 +433,6 @@ impl Writer {
             }
             jobs.extend(round.into_jobs());
         }
-        self.loadings.note_others();
         jobs
     }
 
@@ -440,12 +458,12 @@ impl Writer {
     fn shrink(&mut self) {
         let flown = self.flight.as_ref().map(|flight| &flight.round.touched);
         let decided = self.next.as_ref().map(|round| &round.touched);
-        self.cache.shrink(self.loadings.oldest(), |account| {
+        self.cache.shrink(|account| {
             let ahead = flown
                 .into_iter()
                 .chain(decided)
                 .any(|touched| touched.contains(account));
-            // Commands whose own accounts are being read were told that it is here.
+            // Most commands need the book that holds.
             ahead || *account == AccountId::SYSTEM
         });
         metrics::gauge!("keyledger_accounts_in_memory").set(u32::try_from(self.cache.len()).unwrap_or(u32::MAX));
@@ -458,8 +476,4 @@ async fn when_there<F: Future + Unpin>(there: &mut Option<F>) -> F::Output {
         Some(future) => future.await,
         None => std::future::pending().await,
     }
-}
-
-fn openings(jobs: &[Box<dyn Work>]) -> Vec<Opener> {
-    jobs.iter().filter_map(|job| opening(job.as_ref())).collect()
 }

@@ -134,8 +134,9 @@ pub struct Service {
     _projector: Option<ProjectorHandle>,
 }
 
-/// Connections: the writer needs one and a few for loading, the queries more, and slow queries must not starve appends.
-const WRITER_CONNECTIONS_MAX: u32 = 4;
+/// Connections: the writer needs two and those who read accounts and write snapshots for it some four, and as many again while
+/// what they gave up is not ended; the queries more, and slow queries must not starve appends.
+const WRITER_CONNECTIONS_MAX: u32 = 10;
 const QUERY_CONNECTIONS_MAX: u32 = 16;
 const PROJECTOR_CONNECTIONS_MAX: u32 = 8;
 const WEBHOOK_CONNECTIONS_MAX: u32 = 3;

@@ -1,6 +1,7 @@
 //! Accounts that are not in memory: who waits for them, and that what was read is never older than what is decided on it.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use keyledger::clock;
 use keyledger::ledger::{Ledger, LedgerOptions, Payer, ReserveCredits, SubmitError};
@@ -34,8 +35,8 @@ async fn who_is_in_memory_does_not_wait_for_who_is_read() {
     for customer in cold.iter().chain(&cold) {
         let (customer, ledger) = (customer.clone(), ledger.clone());
         waiting.push(tokio::spawn(async move { customer.reserve_fresh(&ledger).await }));
-        // One after the other, so that they are more than are read at once.
-        tokio::task::yield_now().await;
+        // So far apart that another reading begins for each, and that they are more than are read at once.
+        tokio::time::sleep(Duration::from_millis(8)).await;
     }
     for _ in 0..20 {
         hot.reserve_fresh(&ledger).await.unwrap();
@@ -53,16 +54,19 @@ async fn who_is_in_memory_does_not_wait_for_who_is_read() {
 /// are read while they change.
 #[tokio::test(flavor = "multi_thread")]
 async fn load_on_accounts_that_are_read_while_they_change_loses_and_doubles_nothing() {
-    const ACCOUNTS: usize = 8;
+    const ACCOUNTS: usize = 4;
+    const BEFORE: usize = 400;
     for processes in 1..=2 {
         let harness = Harness::start().await;
-        let ledgers: Vec<Ledger> = (0..processes).map(|_| forgetful(&harness)).collect();
-        let mut customers = Vec::new();
+        keep_no_snapshots(&harness).await;
+        let (earlier, mut customers) = (harness.ledger(), Vec::new());
         for _ in 0..ACCOUNTS {
-            let customer = Customer::open(&ledgers[0], "60").await;
-            let (_, second) = create_key(&ledgers[0], customer.account).await;
+            let customer = Customer::open(&earlier, "230").await;
+            let (_, second) = create_key(&earlier, customer.account).await;
+            pay_often(&earlier, &customer, BEFORE).await;
             customers.push((customer, second));
         }
+        let ledgers: Vec<Ledger> = (0..processes).map(|_| forgetful(&harness)).collect();
         let callers: Vec<_> = (0..ACCOUNTS * 9)
             .map(|n| {
                 let ledger = ledgers[n % ledgers.len()].clone();
@@ -90,60 +94,105 @@ async fn load_on_accounts_that_are_read_while_they_change_loses_and_doubles_noth
                 }
             })
             .collect();
-        assert_eq!(held, in_log, "what was told is what is there");
-        assert_eq!(held.len(), ACCOUNTS * 120);
+        assert!(held.is_subset(&in_log), "what was told is there");
+        assert_eq!(held.len(), ACCOUNTS * 60);
+        assert_eq!(in_log.len(), ACCOUNTS * (BEFORE + 60));
         for (customer, _) in &customers {
             assert_eq!(replay(&events, customer).available(), credits("0"));
         }
     }
 }
 
-/// One process reads an account with a long history again and again, while it is busy with another one; the other process
-/// appends to it all the time.
+/// A process reads an account with a long history, while it is busy with another one; another process appends to it all the time.
 #[tokio::test(flavor = "multi_thread")]
 async fn load_on_an_account_that_another_process_changes_while_it_is_read() {
-    const BEFORE: usize = 1_500;
+    const BEFORE: usize = 1_000;
+    const READERS: usize = 20;
     let harness = Harness::start().await;
-    let (reader, other) = (forgetful(&harness), harness.ledger());
+    keep_no_snapshots(&harness).await;
+    let other = harness.ledger();
     let long = Customer::open(&other, "100000").await;
-    for _ in 0..BEFORE / 500 {
-        for paid in futures_util::future::join_all((0..500).map(|_| pay(&other, &long))).await {
-            paid.unwrap();
-        }
-    }
+    pay_often(&other, &long, BEFORE).await;
     let hot = Customer::open(&other, "100000").await;
     let stop = CancellationToken::new();
-    let busy = [(&other, &long), (&reader, &hot)].map(|(ledger, customer)| {
-        let (ledger, customer, stop) = (ledger.clone(), customer.clone(), stop.clone());
+    let busy = {
+        let (other, long, stop) = (other.clone(), long.clone(), stop.clone());
         tokio::spawn(async move {
             let mut times = 0;
             while !stop.is_cancelled() {
-                pay(&ledger, &customer).await.unwrap();
+                pay(&other, &long).await;
                 times += 1;
+                // Now and then nothing is appended for as long as a turn takes.
+                tokio::time::sleep(Duration::from_millis(4)).await;
             }
             times
         })
-    });
-    let mut owner = harness.owner().await;
-    for _ in 0..20 {
-        owner.execute("delete from account_snapshots").await.unwrap();
-        pay(&reader, &long).await.unwrap();
+    };
+    let (mut of_long, mut of_hot) = (BEFORE, 0);
+    for _ in 0..READERS {
+        let reader = harness.ledger();
+        pay(&reader, &hot).await;
+        let mut reading = std::pin::pin!(pay(&reader, &long));
+        loop {
+            of_hot += 1;
+            tokio::select! {
+                () = &mut reading => break,
+                () = pay(&reader, &hot) => {}
+            }
+        }
+        of_long += 1;
     }
     stop.cancel();
-    let [of_long, of_hot] = busy;
-    let times = BEFORE + 20 + of_long.await.unwrap();
+    of_long += busy.await.unwrap();
     let events = whole_log(&harness.log()).await;
-    for (customer, times) in [(long, times), (hot, of_hot.await.unwrap())] {
-        let paid = credits("0.5").times(u64::try_from(times).unwrap()).unwrap();
-        let left = credits("100000").minus(paid).unwrap();
-        assert_eq!(replay(&events, &customer).available(), left);
+    let paid = |times: usize| credits("0.5").times(u64::try_from(times).unwrap()).unwrap();
+    assert_eq!(
+        replay(&events, &long).available(),
+        credits("100000").minus(paid(of_long)).unwrap()
+    );
+    assert!(replay(&events, &hot).available() < credits("100000").minus(paid(READERS)).unwrap());
+    assert!(of_hot > READERS, "the other one was served meanwhile");
+}
+
+/// So that each reading has to read an account's whole history.
+async fn keep_no_snapshots(harness: &Harness) {
+    let mut owner = harness.owner().await;
+    owner
+        .execute(
+            "create function keep_nothing() returns trigger language plpgsql as 'begin return null; end';
+             create trigger keep_nothing before insert on account_snapshots for each row execute function keep_nothing()",
+        )
+        .await
+        .unwrap();
+}
+
+async fn pay_often(ledger: &Ledger, customer: &Customer, times: usize) {
+    // An account has so many open holds at most.
+    for begin in (0..times).step_by(500) {
+        let these = begin..times.min(begin + 500);
+        futures_util::future::join_all(these.map(|_| pay(ledger, customer))).await;
     }
 }
 
-async fn pay(ledger: &Ledger, customer: &Customer) -> Result<(), SubmitError> {
-    let held = customer.reserve_fresh(ledger).await?;
-    customer.charge(ledger, held.reply.reservation).await?;
-    Ok(())
+/// Holds and charges. Two processes take turns, and somebody may have waited for too long.
+async fn pay(ledger: &Ledger, customer: &Customer) {
+    loop {
+        match customer.reserve_fresh(ledger).await {
+            Ok(held) => return charge(ledger, customer, held.reply.reservation).await,
+            Err(SubmitError::Busy) => continue,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+async fn charge(ledger: &Ledger, customer: &Customer, reservation: ReservationId) {
+    loop {
+        match customer.charge(ledger, reservation).await {
+            Ok(_) => return,
+            Err(SubmitError::Busy) => continue,
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 fn forgetful(harness: &Harness) -> Ledger {
@@ -172,7 +221,7 @@ async fn spend(ledger: &Ledger, customer: &Customer, payer: Payer) -> Vec<Reserv
             Err(error) => panic!("{error}"),
         }
         if held.len() % 2 == 1 {
-            customer.charge(ledger, reservation).await.unwrap();
+            charge(ledger, customer, reservation).await;
         }
     }
 }
