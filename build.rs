@@ -20,10 +20,11 @@ fn main() -> io::Result<()> {
         let (version, description) = named(file).ok_or_else(|| {
             io::Error::other(format!("{} is not named as `0001_what_it_does.sql` is", file.display()))
         })?;
+        // Found from where it is compiled: a checkout that was moved with its target directory still builds.
+        let name = file.file_name().unwrap_or_default().display();
         writeln!(
             list,
-            "({version}, {description:?}, include_str!({:?})),",
-            file.display().to_string()
+            "({version}, {description:?}, include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/migrations/{name}\"))),"
         )
         .map_err(io::Error::other)?;
     }

@@ -1,6 +1,6 @@
 //! A fresh database for every test, cloned from one migrated template, on the servers that `make test` started.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use keyledger::audit::tree::{TileStore, Tree};
@@ -41,6 +41,16 @@ fn with_database(server_url: &str, database: &str) -> String {
 /// A name that no other test has.
 pub fn unique(prefix: &str) -> String {
     format!("{prefix}{:020x}", keyledger::clock::random_id_bits() >> 48)
+}
+
+/// An address at which nobody listens, now or later, but whom this test starts there: every test is a process and has a
+/// loopback address of its own. At 127.0.0.1 the port could be drawn by another test a moment later.
+pub fn nobody() -> SocketAddr {
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    // A process id has at most 22 bits; the first of the octets keeps this apart from 127.0.0.1.
+    let own = Ipv4Addr::new(127, 64 | high, middle, low);
+    let listener = TcpListener::bind((own, 0)).expect("all of 127.0.0.0/8 is this machine");
+    listener.local_addr().expect("it is bound")
 }
 
 impl Harness {

@@ -1,6 +1,6 @@
 //! Segments in an S3-compatible store that is none of ours: s3rver, which lets in whoever has its key.
 
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use super::{archive, bytes, log_of_uses, rows, said};
-use crate::harness::{Harness, until};
+use crate::harness::{Harness, nobody, until};
 
 const S3RVER: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -19,7 +19,7 @@ const S3RVER: &str = concat!(
 /// A running store with one bucket, `log`.
 struct Bucket {
     directory: TempDir,
-    port: u16,
+    address: SocketAddr,
     server: Child,
 }
 
@@ -27,11 +27,11 @@ impl Bucket {
     async fn start() -> Bucket {
         assert!(Path::new(S3RVER).exists(), "this test needs s3rver: run `tools/setup`");
         let directory = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = serve(directory.path(), port);
+        let address = nobody();
+        let server = serve(directory.path(), address);
         let bucket = Bucket {
             directory,
-            port,
+            address,
             server,
         };
         bucket.listens().await;
@@ -40,13 +40,13 @@ impl Bucket {
 
     async fn listens(&self) {
         until("the store listens", async || {
-            tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_ok()
+            tokio::net::TcpStream::connect(self.address).await.is_ok()
         })
         .await;
     }
 
     fn place(&self) -> String {
-        format!("s3://log/live?endpoint=http://127.0.0.1:{}&region=here", self.port)
+        format!("s3://log/live?endpoint=http://{}&region=here", self.address)
     }
 
     /// Where the store itself keeps what it was given.
@@ -60,10 +60,16 @@ impl Bucket {
     }
 }
 
-fn serve(directory: &Path, port: u16) -> Child {
+fn serve(directory: &Path, address: SocketAddr) -> Child {
     Command::new("node")
-        .args([S3RVER, "--silent", "--no-vhost-buckets", "--address", "127.0.0.1"])
-        .args(["--configure-bucket", "log", "--port", &port.to_string(), "--directory"])
+        .args([S3RVER, "--silent", "--no-vhost-buckets"])
+        .args([
+            "--address",
+            &address.ip().to_string(),
+            "--port",
+            &address.port().to_string(),
+        ])
+        .args(["--configure-bucket", "log", "--directory"])
         .arg(directory)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -138,7 +144,7 @@ async fn segments_in_a_bucket_are_put_read_in_parts_checked_and_said_to_be_gone_
     assert!(away.to_string().contains("cannot be reached"), "{away}");
     let waiting = tokio::spawn(async move { fresh.read(keyledger_events::Position::START, 1).await });
     tokio::time::sleep(Duration::from_millis(50)).await;
-    bucket.server = serve(bucket.directory.path(), bucket.port);
+    bucket.server = serve(bucket.directory.path(), bucket.address);
     bucket.listens().await;
     match waiting.await.unwrap() {
         Ok(events) => assert_eq!(events[0].body, before[0]),

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
 
 use super::raw::{Stub, connect};
 use super::stage::{Stage, charged, released};
+use crate::harness::nobody;
 use crate::ledger::customer::by_system;
 use keyledger::ledger::{CloseAccount, DeleteKey, NewText, RotateKey, SettleDue};
 use keyledger_events::{DeleteReason, KeyDigest, Reason};
@@ -44,7 +44,7 @@ async fn an_answer_without_data_is_free() {
 
 #[tokio::test]
 async fn an_upstream_that_is_not_there_or_late_is_free() {
-    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let gone = nobody();
     let stage = Stage::in_front_of(gone).await;
     let answer = stage.get("/serp").await;
     assert_eq!((answer.status, answer.code().as_str()), (502, "upstream-unreachable"));

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 
 use super::raw::Stub;
 use super::stage::{Stage, charged, demo_data_api, released};
+use crate::harness::nobody;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const REPORTS: &str =
@@ -17,11 +18,6 @@ const REPORTS: &str =
 
 fn gateway(usual: &str, reports: &str, more: &str) -> String {
     format!("upstream = \"{usual}\"\n[[gateway.upstreams]]\nname = \"reports\"\nurl = \"{reports}\"\n{more}")
-}
-
-/// An address at which nobody listens.
-async fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
 #[tokio::test]
@@ -94,7 +90,7 @@ async fn upstreams_that_break_off_after_the_request_are_never_asked_again() {
 
 #[tokio::test]
 async fn upstreams_that_cannot_be_reached_are_left_alone_for_a_moment_and_come_back() {
-    let address = nobody().await;
+    let address = nobody();
     let stage = Stage::configured(&format!("upstream = \"http://{address}\""), "").await;
     for _ in 0..5 {
         let answer = stage.get("/serp").await;

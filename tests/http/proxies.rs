@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 
 use super::client::{Answer, Client};
 use super::stage::{Stage, id_of, secret_of};
-use crate::harness::until;
+use crate::harness::{nobody, until};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Server {
@@ -44,10 +44,6 @@ fn binary(name: &str) -> PathBuf {
     found
         .find(|path| path.exists())
         .unwrap_or_else(|| panic!("this test needs {name}: run `make setup`"))
-}
-
-async fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
 async fn demo_data_api() -> SocketAddr {
@@ -113,7 +109,7 @@ impl Site {
         let (account, made) = stage.customer(credits).await;
         let (_, right) = stage.tokens.create(Role::Metering, "proxy").await.unwrap();
         let token = token.unwrap_or_else(|| right.expose_text_to_its_maker().to_owned());
-        let (listen, upstream) = (free_address().await, demo_data_api().await);
+        let (listen, upstream) = (nobody(), demo_data_api().await);
         let directory = tempfile::tempdir().unwrap();
         let running = server.start(directory.path(), listen, stage.address, upstream, &token);
         until("the proxy listens", async || TcpStream::connect(listen).await.is_ok()).await;

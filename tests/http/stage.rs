@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::client::Client;
-use crate::harness::{EarlierTokens, Harness};
+use crate::harness::{EarlierTokens, Harness, nobody};
 
 pub struct Stage {
     pub harness: Harness,
@@ -168,7 +168,7 @@ impl Stage {
             health: Arc::new(Ready(ready)),
             metrics: metrics(),
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(nobody()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = harness.stop.child_token();
         let pages = PagesOptions {
