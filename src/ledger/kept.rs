@@ -47,7 +47,7 @@ async fn is_right(log: &Log, snapshot: &Snapshot) -> Result<bool, ReadError> {
         after: Seq::START,
     };
     let keys = log.data_keys(&[snapshot.account]).await?;
-    log.read_accounts(&[whole], |stored| {
+    log.read_accounts(&[whole], |_, stored| {
         if follows && folded.seq < snapshot.seq {
             follows = match stored.decode() {
                 Ok(mut event) => {

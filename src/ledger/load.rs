@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use keyledger_events::{AccountId, Seq};
+use keyledger_events::{AccountId, KeyDigest, Seq};
 
 use super::account::{Account, STATE_FORMAT};
 use crate::log::{AccountHistory, DataKeyFound, Log, ReadError, opened};
@@ -12,12 +12,26 @@ use crate::log::{AccountHistory, DataKeyFound, Log, ReadError, opened};
 pub(super) struct Loaded {
     /// Accounts with a history, and how far each one's snapshot reached.
     pub accounts: Vec<(Account, Seq)>,
-    /// Accounts whose events cannot follow each other.
-    pub broken: HashSet<AccountId>,
+    pub broken: Broken,
     /// Data keys of those that have one.
     pub keys: HashMap<AccountId, DataKeyFound>,
     /// Accounts whose data key was made while they were read.
     late: HashSet<AccountId>,
+}
+
+/// Accounts that cannot be in memory: one of their events cannot be read, or cannot follow the one before it.
+#[derive(Debug, Default)]
+pub(super) struct Broken {
+    pub accounts: HashSet<AccountId>,
+    /// Of their keys, those that were asked for. They are not unknown keys.
+    pub keys: HashSet<KeyDigest>,
+}
+
+impl Broken {
+    pub(super) fn extend(&mut self, more: Broken) {
+        self.accounts.extend(more.accounts);
+        self.keys.extend(more.keys);
+    }
 }
 
 /// Loads these accounts; one without a history is in neither list. Of those that were loaded `before`, only what came since.
@@ -32,9 +46,9 @@ pub(super) async fn load(log: &Log, wanted: &[AccountId], before: Vec<(Account, 
         loaded.broken.extend(again.broken);
         loaded.keys.extend(again.keys);
     }
-    if !loaded.broken.is_empty() {
+    if !loaded.broken.accounts.is_empty() {
         // A bad snapshot is no reason to keep a customer out: the events alone decide.
-        let again: Vec<AccountId> = loaded.broken.drain().collect();
+        let again: Vec<AccountId> = loaded.broken.accounts.drain().collect();
         let whole = load_from(log, &again, false, Vec::new()).await?;
         loaded.accounts.extend(whole.accounts);
         loaded.broken = whole.broken;
@@ -74,38 +88,35 @@ async fn load_from(
             after: states.get(id).map_or(Seq::START, |(account, _)| account.seq),
         })
         .collect();
-    let mut broken = HashSet::new();
-    log.read_accounts(&histories, |stored| {
+    let mut broken = Broken::default();
+    log.read_accounts(&histories, |id, stored| {
+        if broken.accounts.contains(&id) {
+            return Ok(());
+        }
         let mut recorded = match stored.decode() {
             Ok(recorded) => recorded,
             Err(error) => {
-                tracing::error!(position = %stored.position, %error, "an event cannot be read");
-                return Err(ReadError::Corrupt {
-                    what: "an event that cannot be read",
-                });
+                tracing::error!(account = %id, position = %stored.position, %error, "an event cannot be read");
+                broken.accounts.insert(id);
+                return Ok(());
             }
         };
-        if broken.contains(&recorded.account) {
-            return Ok(());
-        }
-        let key = keys.get(&recorded.account);
+        let key = keys.get(&id);
         if recorded.sealed.is_some() && key.is_none() {
-            late.insert(recorded.account);
+            late.insert(id);
         }
         opened(&mut recorded, key)?;
-        let (account, _) = states
-            .entry(recorded.account)
-            .or_insert_with(|| (Account::nobody(recorded.account), Seq::START));
+        let (account, _) = states.entry(id).or_insert_with(|| (Account::nobody(id), Seq::START));
         if let Err(inconsistent) = account.evolve(&recorded) {
             tracing::error!(%inconsistent, "an account's history cannot be folded");
-            broken.insert(recorded.account);
+            broken.accounts.insert(id);
         }
         Ok(())
     })
     .await?;
     let accounts = states
         .into_values()
-        .filter(|(account, _)| !broken.contains(&account.id))
+        .filter(|(account, _)| !broken.accounts.contains(&account.id))
         .collect();
     Ok(Loaded {
         accounts,

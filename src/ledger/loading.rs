@@ -304,10 +304,11 @@ async fn read(log: Log, wanted: Wanted) -> Result<Read, ReadError> {
 
 /// What was read of this, and what the log has of it since.
 pub(super) async fn read_on(log: &Log, mut wanted: Wanted, before: Loaded) -> Result<Loaded, ReadError> {
+    let mut owners = Vec::new();
     if !wanted.digests.is_empty() {
         let digests: Vec<_> = wanted.digests.into_iter().collect();
-        let owners = log.owners(&digests).await?;
-        wanted.accounts.extend(owners.into_iter().map(|(_, account)| account));
+        owners = log.owners(&digests).await?;
+        wanted.accounts.extend(owners.iter().map(|(_, account)| account));
     }
     if !wanted.openers.is_empty() {
         let openers: Vec<&str> = wanted.openers.iter().map(Opener::as_str).collect();
@@ -323,9 +324,12 @@ pub(super) async fn read_on(log: &Log, mut wanted: Wanted, before: Loaded) -> Re
     } else {
         load(log, &accounts, before.accounts).await?
     };
+    let broken = &mut loaded.broken;
+    let of_broken = owners.iter().filter(|(_, owner)| broken.accounts.contains(owner));
+    broken.keys.extend(of_broken.map(|(key, _)| *key));
     let known = |account: &AccountId| loaded.accounts.iter().any(|(there, _)| there.id == *account);
     // Nothing is true for all yet: to know that is to know it.
-    if wanted.system && !known(&AccountId::SYSTEM) && !loaded.broken.contains(&AccountId::SYSTEM) {
+    if wanted.system && !known(&AccountId::SYSTEM) && !loaded.broken.accounts.contains(&AccountId::SYSTEM) {
         let nothing = Account::nobody(AccountId::SYSTEM);
         loaded.accounts.push((nothing, Seq::START));
     }

@@ -7,6 +7,7 @@ use keyledger_events::{AccountId, Actor, CommandId, Event, EventId, KeyId, Posit
 use super::account::{Account, Inconsistent};
 use super::cache::Cache;
 use super::command::{Limits, Target};
+use super::load::Broken;
 use super::opener::Opener;
 use super::refusal::Refusal;
 use super::rules;
@@ -46,8 +47,8 @@ pub(super) enum Verdict {
 struct Desk<'a> {
     cache: &'a mut Cache,
     limits: &'a Limits,
-    /// Accounts that are not in memory because something is wrong with them.
-    broken: &'a HashSet<AccountId>,
+    /// What is not in memory because something is wrong with it.
+    broken: &'a Broken,
 }
 
 impl Round {
@@ -68,13 +69,7 @@ impl Round {
 
     /// Decides every command against the accounts in memory, which take the events at once: the next command sees
     /// them. If the batch is not appended, the touched accounts must be forgotten.
-    pub(super) fn decide(
-        &mut self,
-        cache: &mut Cache,
-        limits: &Limits,
-        jobs: Vec<Box<dyn Work>>,
-        broken: &HashSet<AccountId>,
-    ) {
+    pub(super) fn decide(&mut self, cache: &mut Cache, limits: &Limits, jobs: Vec<Box<dyn Work>>, broken: &Broken) {
         // The clock, but never before the last event.
         self.now = clock::now().max(self.now);
         // Whichever book holds is asked for by most commands: it stays in memory before any account.
@@ -94,11 +89,12 @@ impl Round {
             Target::New(account) => opened_before(desk.cache, &job.by().command, self.now).unwrap_or(account),
             Target::KeyOwner(digest) => match desk.cache.owner(digest) {
                 Some(account) => account,
+                None if desk.broken.keys.contains(&digest) => return Verdict::Broken,
                 None => return Verdict::Refused(Refusal::KeyInvalid),
             },
             Target::System => AccountId::SYSTEM,
         };
-        if desk.broken.contains(&id) {
+        if desk.broken.accounts.contains(&id) {
             return Verdict::Broken;
         }
         if !desk.cache.contains(id) {

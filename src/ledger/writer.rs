@@ -23,7 +23,6 @@
 
 mod following;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +37,7 @@ use super::cache::Cache;
 use super::command::{Limits, SubmitError};
 use super::flight::{Disproof, Flight};
 use super::forwarded::Elsewhere;
-use super::load::Loaded;
+use super::load::{Broken, Loaded};
 use super::loading::{Loadable, Loadings, Missing, Read, Wanted, read_on};
 use super::round::{Round, Verdict};
 use super::work::{Work, take_waiting};
@@ -177,7 +176,7 @@ impl Writer {
     /// Decides the waiting commands whose accounts are in memory; has the others' accounts read.
     async fn take_on(&mut self) {
         let here = self.sort_waiting();
-        self.decide(here, HashSet::new()).await;
+        self.decide(here, Broken::default()).await;
         self.begin_reading();
     }
 
@@ -223,7 +222,7 @@ impl Writer {
             Ok(Read { head: None, loaded }) => Ok(loaded),
             Err(error) => Err(error),
         };
-        let loaded = match known {
+        let mut loaded = match known {
             Ok(loaded) => loaded,
             Err(error) => {
                 self.note_unreachable(&error);
@@ -231,7 +230,7 @@ impl Writer {
                 return self.take_on().await;
             }
         };
-        let broken = loaded.broken.clone();
+        let broken = std::mem::take(&mut loaded.broken);
         self.keep(loaded);
         // What was in memory when a command came may have gone since.
         let (mut here, others): (Vec<_>, Vec<_>) = jobs
@@ -244,8 +243,8 @@ impl Writer {
         self.begin_reading();
     }
 
-    /// Decides commands on top of all that was decided before. `broken`: accounts whose histories cannot be folded.
-    async fn decide(&mut self, jobs: Vec<Box<dyn Work>>, mut broken: HashSet<AccountId>) {
+    /// Decides commands on top of all that was decided before, but none on what is broken.
+    async fn decide(&mut self, jobs: Vec<Box<dyn Work>>, mut broken: Broken) {
         if jobs.is_empty() {
             return;
         }
@@ -253,7 +252,7 @@ impl Writer {
             let taken = self.take_turn().await;
             // What they need and was not there, or has gone since, is looked for once more.
             let found = match taken {
-                Ok(false) => Ok(HashSet::new()),
+                Ok(false) => Ok(Broken::default()),
                 Ok(true) => {
                     let wanted = Wanted::of(&jobs, &self.cache, true);
                     self.find(wanted).await
@@ -296,10 +295,10 @@ impl Writer {
         Ok(moved)
     }
 
-    /// Reads accounts while the head is held. Tells whose histories cannot be folded.
-    async fn find(&mut self, wanted: Option<Wanted>) -> Result<HashSet<AccountId>, ReadError> {
+    /// Reads accounts while the head is held. Tells which are broken.
+    async fn find(&mut self, wanted: Option<Wanted>) -> Result<Broken, ReadError> {
         let Some(wanted) = wanted else {
-            return Ok(HashSet::new());
+            return Ok(Broken::default());
         };
         let mut found = read_on(&self.log, wanted, Loaded::default()).await?;
         let broken = std::mem::take(&mut found.broken);

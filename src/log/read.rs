@@ -80,11 +80,11 @@ impl Log {
     }
 
     /// Hands every later event of the accounts to `each`, account by account, in order, one at a time: a long history
-    /// needs no memory of its length.
+    /// needs no memory of its length. Whose event it is does not have to be read from its bytes.
     pub async fn read_accounts(
         &self,
         accounts: &[AccountHistory],
-        mut each: impl FnMut(Stored) -> Result<(), ReadError>,
+        mut each: impl FnMut(AccountId, Stored) -> Result<(), ReadError>,
     ) -> Result<(), ReadError> {
         let ids: Vec<Uuid> = accounts
             .iter()
@@ -110,10 +110,11 @@ impl Log {
         .bind(&afters)
         .fetch(&self.pool);
         while let Some(row) = in_time(async { Ok(rows.try_next().await?) }).await? {
+            let account = AccountId::from_bytes(row.try_get::<Uuid, _>("account_id")?.into_bytes());
             match row.try_get::<Option<i64>, _>("position")? {
-                Some(_) => each(stored(&row)?)?,
+                Some(_) => each(account, stored(&row)?)?,
                 None => archived.push(AccountHistory {
-                    account: AccountId::from_bytes(row.try_get::<Uuid, _>("account_id")?.into_bytes()),
+                    account,
                     after: Seq(position(row.try_get("after")?)?.0),
                 }),
             }
@@ -123,7 +124,7 @@ impl Log {
             loop {
                 let page = self.account_events(account, after, EVENTS_A_PAGE).await?;
                 let read = u64::try_from(page.len()).unwrap_or(0);
-                page.into_iter().try_for_each(&mut each)?;
+                page.into_iter().try_for_each(|stored| each(account, stored))?;
                 after = Seq(after.0.saturating_add(read));
                 if read < u64::from(EVENTS_A_PAGE) {
                     break;

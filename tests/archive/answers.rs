@@ -145,7 +145,7 @@ impl Asked {
         let other = *self.accounts.iter().rfind(|other| **other != account).unwrap();
         let wanted = [(account, after), (other, Seq(30))].map(|(account, after)| AccountHistory { account, after });
         let mut read: BTreeMap<AccountId, Vec<Stored>> = BTreeMap::new();
-        log.read_accounts(&wanted, |stored| {
+        log.read_accounts(&wanted, |_, stored| {
             let account = stored.decode().unwrap().account;
             read.entry(account).or_default().push(stored);
             Ok(())

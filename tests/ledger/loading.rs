@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use keyledger::clock;
-use keyledger::ledger::{Ledger, LedgerOptions, Payer, ReserveCredits, SubmitError};
+use keyledger::ledger::{Ledger, LedgerOptions, Payer, Refusal, ReserveCredits, SubmitError};
 use keyledger::log::Log;
-use keyledger_events::{Event, ReservationId, Shard};
+use keyledger_events::{Event, KeyDigest, ReservationId, Shard};
 use sqlx::Executor as _;
 use tokio_util::sync::CancellationToken;
 
@@ -223,5 +223,59 @@ async fn spend(ledger: &Ledger, customer: &Customer, payer: Payer) -> Vec<Reserv
         if held.len() % 2 == 1 {
             charge(ledger, customer, reservation).await;
         }
+    }
+}
+
+/// Whoever is read together with an account that nobody can read is served, and its keys are not said to be wrong.
+#[tokio::test]
+async fn an_account_that_cannot_be_read_is_an_error_for_its_own_keys_alone() {
+    const DAMAGES: [&str; 2] = [
+        "replace(convert_from(body, 'UTF8'), '\"data\":', '\"date\":')",
+        "regexp_replace(convert_from(body, 'UTF8'), '\"accountseq\":[0-9]+', '\"accountseq\":9999')",
+    ];
+    let harness = Harness::start().await;
+    let before = harness.ledger();
+    let (first, sound) = (Customer::open(&before, "10").await, Customer::open(&before, "10").await);
+    for damage in DAMAGES {
+        let broken = Customer::open(&before, "10").await;
+        let mut owner = harness.owner().await;
+        owner.execute("set session_replication_role = replica").await.unwrap();
+        let change = format!("update events set body = convert_to({damage}, 'UTF8') where account_id = $1 and seq = 2");
+        let changed = sqlx::query(sqlx::AssertSqlSafe(change))
+            .bind(uuid::Uuid::from_bytes(broken.account.to_bytes()))
+            .execute(&mut owner)
+            .await
+            .unwrap();
+        assert_eq!(changed.rows_affected(), 1);
+
+        let ledger = harness.ledger();
+        owner
+            .execute("begin; lock table account_snapshots in access exclusive mode")
+            .await
+            .unwrap();
+        let ask = |payer| {
+            let (command, ledger) = (sound.reserve(clock::fresh_reservation_id()), ledger.clone());
+            tokio::spawn(async move { ledger.submit(ReserveCredits { payer, ..command }, by_system()).await })
+        };
+        // The first begins to be read, and the others share the next reading.
+        let read_first = ask(Payer::Key(first.digest));
+        tokio::task::yield_now().await;
+        let by_key = ask(Payer::Key(broken.digest));
+        let by_account = ask(Payer::Account(broken.account));
+        let of_another = ask(Payer::Key(sound.digest));
+        let unknown = ask(Payer::Key(KeyDigest::from_bytes([7; 32])));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        owner.execute("rollback").await.unwrap();
+        read_first.await.unwrap().unwrap();
+        of_another.await.unwrap().unwrap();
+        for answer in [by_key, by_account] {
+            let answer = answer.await.unwrap();
+            assert!(matches!(answer, Err(SubmitError::Broken)), "{damage}: {answer:?}");
+        }
+        let unknown = unknown.await.unwrap();
+        let Err(SubmitError::Refused { refusal, .. }) = unknown else {
+            panic!("{unknown:?}")
+        };
+        assert_eq!(refusal, Refusal::KeyInvalid);
     }
 }
