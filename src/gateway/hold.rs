@@ -133,8 +133,9 @@ impl Settler {
             match self.reserve(&reserve, false).await {
                 Ok(hold) => return hold.settle(Settlement::Release(ReleaseCause::Error)),
                 Err(SubmitError::Refused { .. }) => return,
-                Err(SubmitError::Busy | SubmitError::Unavailable | SubmitError::OutcomeUnknown) => {}
-                Err(SubmitError::Broken) => break,
+                Err(
+                    SubmitError::Busy | SubmitError::Unavailable | SubmitError::OutcomeUnknown | SubmitError::Broken,
+                ) => {}
             }
         }
         tracing::warn!(reservation = %reserve.reservation, "a reservation's outcome stays unknown; it expires by itself");

@@ -1,11 +1,14 @@
 //! Account states in memory: bounded by weight, the least used go first. A cache of folds; losing it loses nothing.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use keyledger_events::{AccountId, Event, KeyDigest, Recorded, Seq, Timestamp};
 use lru::LruCache;
+use tokio::time::Instant;
 
 use super::account::{Account, Inconsistent};
+use super::load::Broken;
 use super::opener::Opener;
 use super::remembered::is_forgotten;
 use crate::log::{DataKeyFound, KeysOfBlock};
@@ -21,6 +24,9 @@ pub(super) struct Cache {
     era: Era,
     /// When what was forgotten here had changed last.
     forgotten: Era,
+    broken: Broken,
+    /// When that is doubted.
+    broken_until: Option<Instant>,
 }
 
 /// Times between which readings of the log begin.
@@ -45,6 +51,9 @@ struct Entry {
 /// results: writing it then costs each event a small and constant share.
 const EVENTS_BETWEEN_SNAPSHOTS_MIN: usize = 500;
 
+/// So long nothing of what is broken is read again, however often it is asked for: histories may be long.
+const BROKEN_FOR: Duration = Duration::from_secs(1);
+
 impl Cache {
     pub(super) fn new(weight_max: usize) -> Cache {
         Cache {
@@ -55,6 +64,29 @@ impl Cache {
             weight_max,
             era: Era(0),
             forgotten: Era(0),
+            broken: Broken::default(),
+            broken_until: None,
+        }
+    }
+
+    /// These cannot be here.
+    pub(super) fn note_broken(&mut self, broken: Broken, now: Instant) {
+        if !broken.is_empty() {
+            self.broken_until.get_or_insert(now + BROKEN_FOR);
+            self.broken.extend(broken);
+        }
+    }
+
+    pub(super) fn broken(&self) -> &Broken {
+        &self.broken
+    }
+
+    /// What is broken may have been repaired. Not between looking for what a command needs and its decision, which would find
+    /// nobody there.
+    pub(super) fn doubt_broken(&mut self, now: Instant) {
+        if self.broken_until.is_some_and(|until| until <= now) {
+            self.broken_until = None;
+            self.broken = Broken::default();
         }
     }
 
@@ -166,6 +198,8 @@ impl Cache {
         self.owners.clear();
         self.openers.clear();
         self.weight = 0;
+        self.broken_until = None;
+        self.broken = Broken::default();
     }
 
     /// Folds an event into an account that is here. Wrong history is no state: the account is dropped. Tells whether the event
@@ -253,6 +287,8 @@ fn opener(account: &Account) -> Option<Opener> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use keyledger_events::{AccountName, Credits};
 
     use super::*;
@@ -274,6 +310,41 @@ mod tests {
             opener: Opener::of(&command),
         });
         account
+    }
+
+    #[test]
+    fn what_is_broken_is_so_for_a_second() {
+        let (id, key) = (account(1).id, KeyDigest::from_bytes([7; 32]));
+        let broken = || Broken {
+            accounts: [id].into(),
+            keys: [key].into(),
+            openers: HashSet::new(),
+        };
+        let is_noted = |cache: &Cache| match (
+            cache.broken().accounts.contains(&id),
+            cache.broken().keys.contains(&key),
+        ) {
+            (true, true) => true,
+            (false, false) => false,
+            half => panic!("{half:?}"),
+        };
+        let mut cache = Cache::new(usize::MAX);
+        let begin = Instant::now();
+        cache.note_broken(Broken::default(), begin);
+        for from in [begin + BROKEN_FOR / 2, begin + BROKEN_FOR * 3] {
+            cache.doubt_broken(from);
+            assert!(!is_noted(&cache));
+            cache.note_broken(broken(), from);
+            cache.doubt_broken(from + BROKEN_FOR / 2);
+            // Asked for again, it is no longer so than it was.
+            cache.note_broken(broken(), from + BROKEN_FOR / 2);
+            assert!(is_noted(&cache));
+            cache.doubt_broken(from + BROKEN_FOR);
+            assert!(!is_noted(&cache));
+        }
+        cache.note_broken(broken(), begin);
+        cache.clear();
+        assert!(!is_noted(&cache));
     }
 
     #[test]

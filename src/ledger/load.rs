@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use keyledger_events::{AccountId, KeyDigest, Seq};
 
 use super::account::{Account, STATE_FORMAT};
+use super::opener::Opener;
 use crate::log::{AccountHistory, DataKeyFound, Log, ReadError, opened};
 
 /// What loading found.
@@ -25,36 +26,57 @@ pub(super) struct Broken {
     pub accounts: HashSet<AccountId>,
     /// Of their keys, those that were asked for. They are not unknown keys.
     pub keys: HashSet<KeyDigest>,
+    /// Under which they were opened, of those that were asked for. Nothing is opened under them again.
+    pub openers: HashSet<Opener>,
 }
 
 impl Broken {
+    pub(super) fn is_empty(&self) -> bool {
+        self.accounts.is_empty()
+    }
+
     pub(super) fn extend(&mut self, more: Broken) {
         self.accounts.extend(more.accounts);
         self.keys.extend(more.keys);
+        self.openers.extend(more.openers);
     }
 }
 
 /// Loads these accounts; one without a history is in neither list. Of those that were loaded `before`, only what came since.
 pub(super) async fn load(log: &Log, wanted: &[AccountId], before: Vec<(Account, Seq)>) -> Result<Loaded, ReadError> {
-    let mut loaded = load_from(log, wanted, true, before).await?;
+    let mut loaded = load_with_keys(log, wanted, true, before).await?;
+    if !loaded.broken.is_empty() {
+        // A bad snapshot is no reason to keep a customer out: the events alone decide.
+        let again: Vec<AccountId> = loaded.broken.accounts.drain().collect();
+        loaded.extend(load_with_keys(log, &again, false, Vec::new()).await?);
+    }
+    Ok(loaded)
+}
+
+/// The same, without a second look at what is broken: an account whose data key was made while it was read is read again.
+async fn load_with_keys(
+    log: &Log,
+    wanted: &[AccountId],
+    with_snapshots: bool,
+    before: Vec<(Account, Seq)>,
+) -> Result<Loaded, ReadError> {
+    let mut loaded = load_from(log, wanted, with_snapshots, before).await?;
     if !loaded.late.is_empty() {
         let late = std::mem::take(&mut loaded.late);
         loaded.accounts.retain(|(account, _)| !late.contains(&account.id));
+        loaded.broken.accounts.retain(|account| !late.contains(account));
         let late: Vec<AccountId> = late.into_iter().collect();
-        let again = load_from(log, &late, true, Vec::new()).await?;
-        loaded.accounts.extend(again.accounts);
-        loaded.broken.extend(again.broken);
-        loaded.keys.extend(again.keys);
-    }
-    if !loaded.broken.accounts.is_empty() {
-        // A bad snapshot is no reason to keep a customer out: the events alone decide.
-        let again: Vec<AccountId> = loaded.broken.accounts.drain().collect();
-        let whole = load_from(log, &again, false, Vec::new()).await?;
-        loaded.accounts.extend(whole.accounts);
-        loaded.broken = whole.broken;
-        loaded.keys.extend(whole.keys);
+        loaded.extend(load_from(log, &late, with_snapshots, Vec::new()).await?);
     }
     Ok(loaded)
+}
+
+impl Loaded {
+    fn extend(&mut self, more: Loaded) {
+        self.accounts.extend(more.accounts);
+        self.broken.extend(more.broken);
+        self.keys.extend(more.keys);
+    }
 }
 
 async fn load_from(

@@ -91,20 +91,25 @@ pub(super) struct Wanted {
 impl Missing {
     /// Without a head, nothing in memory counts.
     pub(super) fn of(job: &dyn Work, cache: &Cache, head_known: bool) -> Missing {
+        let broken = cache.broken();
+        let is_missing = |account| !cache.contains(account) && !broken.accounts.contains(&account);
         let mut missing = Missing {
             head: !head_known,
             // Whatever brings a price needs to know whose book holds.
-            system: job.priced_by().is_some() && !cache.contains(AccountId::SYSTEM),
-            opener: opening(job).filter(|opener| !is_known(*opener, cache)),
+            system: job.priced_by().is_some() && is_missing(AccountId::SYSTEM),
+            opener: opening(job).filter(|opener| !is_known(*opener, cache) && !broken.openers.contains(opener)),
             ..Missing::default()
         };
         match job.target() {
             Target::Account(account) | Target::New(account) => {
-                missing.account = (!cache.contains(account)).then_some(account);
+                missing.account = is_missing(account).then_some(account);
             }
-            Target::System => missing.system |= !cache.contains(AccountId::SYSTEM),
+            Target::System => missing.system |= is_missing(AccountId::SYSTEM),
             // Who owns a key is known for accounts in memory only.
-            Target::KeyOwner(digest) => missing.digest = cache.owner(digest).is_none().then_some(digest),
+            Target::KeyOwner(digest) => {
+                let unknown = cache.owner(digest).is_none() && !broken.keys.contains(&digest);
+                missing.digest = unknown.then_some(digest);
+            }
         }
         missing
     }
@@ -310,9 +315,11 @@ pub(super) async fn read_on(log: &Log, mut wanted: Wanted, before: Loaded) -> Re
         owners = log.owners(&digests).await?;
         wanted.accounts.extend(owners.iter().map(|(_, account)| account));
     }
+    let mut opened = Vec::new();
     if !wanted.openers.is_empty() {
         let openers: Vec<&str> = wanted.openers.iter().map(Opener::as_str).collect();
-        wanted.accounts.extend(log.opened_by(&openers).await?);
+        opened = log.opened_by(&openers).await?;
+        wanted.accounts.extend(&opened);
     }
     wanted.accounts.extend(wanted.system.then_some(AccountId::SYSTEM));
     wanted
@@ -327,6 +334,14 @@ pub(super) async fn read_on(log: &Log, mut wanted: Wanted, before: Loaded) -> Re
     let broken = &mut loaded.broken;
     let of_broken = owners.iter().filter(|(_, owner)| broken.accounts.contains(owner));
     broken.keys.extend(of_broken.map(|(key, _)| *key));
+    if opened.iter().any(|account| broken.accounts.contains(account)) {
+        for opener in wanted.openers {
+            let opened = log.opened_by(&[opener.as_str()]).await?;
+            if opened.iter().any(|account| broken.accounts.contains(account)) {
+                broken.openers.insert(opener);
+            }
+        }
+    }
     let known = |account: &AccountId| loaded.accounts.iter().any(|(there, _)| there.id == *account);
     // Nothing is true for all yet: to know that is to know it.
     if wanted.system && !known(&AccountId::SYSTEM) && !loaded.broken.accounts.contains(&AccountId::SYSTEM) {

@@ -7,7 +7,6 @@ use keyledger_events::{AccountId, Actor, CommandId, Event, EventId, KeyId, Posit
 use super::account::{Account, Inconsistent};
 use super::cache::Cache;
 use super::command::{Limits, Target};
-use super::load::Broken;
 use super::opener::Opener;
 use super::refusal::Refusal;
 use super::rules;
@@ -47,8 +46,6 @@ pub(super) enum Verdict {
 struct Desk<'a> {
     cache: &'a mut Cache,
     limits: &'a Limits,
-    /// What is not in memory because something is wrong with it.
-    broken: &'a Broken,
 }
 
 impl Round {
@@ -69,12 +66,12 @@ impl Round {
 
     /// Decides every command against the accounts in memory, which take the events at once: the next command sees
     /// them. If the batch is not appended, the touched accounts must be forgotten.
-    pub(super) fn decide(&mut self, cache: &mut Cache, limits: &Limits, jobs: Vec<Box<dyn Work>>, broken: &Broken) {
+    pub(super) fn decide(&mut self, cache: &mut Cache, limits: &Limits, jobs: Vec<Box<dyn Work>>) {
         // The clock, but never before the last event.
         self.now = clock::now().max(self.now);
         // Whichever book holds is asked for by most commands: it stays in memory before any account.
         cache.get(AccountId::SYSTEM);
-        let mut desk = Desk { cache, limits, broken };
+        let mut desk = Desk { cache, limits };
         self.decided.reserve(jobs.len());
         for mut job in jobs {
             let verdict = self.decide_one(&mut desk, job.as_mut());
@@ -86,19 +83,21 @@ impl Round {
         let target = job.target();
         let id = match target {
             Target::Account(account) => account,
-            Target::New(account) => opened_before(desk.cache, &job.by().command, self.now).unwrap_or(account),
+            Target::New(account) => match opened_before(desk.cache, &job.by().command, self.now) {
+                Some(before) => before,
+                None if opened_broken(desk.cache, &job.by().command) => return Verdict::Broken,
+                None => account,
+            },
             Target::KeyOwner(digest) => match desk.cache.owner(digest) {
                 Some(account) => account,
-                None if desk.broken.keys.contains(&digest) => return Verdict::Broken,
+                None if desk.cache.broken().keys.contains(&digest) => return Verdict::Broken,
                 None => return Verdict::Refused(Refusal::KeyInvalid),
             },
             Target::System => AccountId::SYSTEM,
         };
-        if desk.broken.accounts.contains(&id) {
-            return Verdict::Broken;
-        }
         if !desk.cache.contains(id) {
             match target {
+                _ if desk.cache.broken().accounts.contains(&id) => return Verdict::Broken,
                 Target::New(_) => desk.cache.insert(Account::nobody(id), Seq::START),
                 Target::Account(_) | Target::KeyOwner(_) => return Verdict::Refused(nobody_there(target)),
                 Target::System => return Verdict::Broken,
@@ -294,6 +293,11 @@ fn opened_before(cache: &Cache, command: &CommandId, now: Timestamp) -> Option<A
     let account = cache.opened_by(Opener::of(command)?, now)?;
     let forgotten = matches!(account.remembered.made_by(command), Ok(None));
     (!forgotten).then_some(account.id)
+}
+
+/// Whether the account that was opened under this command's key is one that cannot be in memory.
+fn opened_broken(cache: &Cache, command: &CommandId) -> bool {
+    Opener::of(command).is_some_and(|opener| cache.broken().openers.contains(&opener))
 }
 
 /// What a command without an account is refused with.

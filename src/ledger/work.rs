@@ -187,9 +187,9 @@ impl<C: Command> Work for Job<C> {
         let position = match &told {
             Ok(answer) => Some(answer.position),
             Err(SubmitError::Refused { position, .. }) => Some(*position),
-            // It stops, or does not reach the log. This one may.
-            Err(SubmitError::Unavailable) => return Heard::Undone(self),
-            Err(SubmitError::Busy | SubmitError::OutcomeUnknown | SubmitError::Broken) => None,
+            // It stops, or does not reach the log, or is too old for what is in it. This one may not be.
+            Err(SubmitError::Unavailable | SubmitError::Broken) => return Heard::Undone(self),
+            Err(SubmitError::Busy | SubmitError::OutcomeUnknown) => None,
         };
         self.tell.tell(told);
         Heard::Told(position)

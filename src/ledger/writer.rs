@@ -37,7 +37,7 @@ use super::cache::Cache;
 use super::command::{Limits, SubmitError};
 use super::flight::{Disproof, Flight};
 use super::forwarded::Elsewhere;
-use super::load::{Broken, Loaded};
+use super::load::Loaded;
 use super::loading::{Loadable, Loadings, Missing, Read, Wanted, read_on};
 use super::round::{Round, Verdict};
 use super::work::{Work, take_waiting};
@@ -138,7 +138,9 @@ impl Writer {
             if ended && self.is_idle() {
                 return;
             }
-            match self.step(queue, ended, stop).await {
+            let step = self.step(queue, ended, stop).await;
+            self.cache.doubt_broken(Instant::now());
+            match step {
                 Step::Landed(proof) => self.landed(proof).await,
                 Step::Loaded(loadable) => self.loaded(*loadable).await,
                 Step::Received => self.take_on().await,
@@ -176,7 +178,7 @@ impl Writer {
     /// Decides the waiting commands whose accounts are in memory; has the others' accounts read.
     async fn take_on(&mut self) {
         let here = self.sort_waiting();
-        self.decide(here, Broken::default()).await;
+        self.decide(here).await;
         self.begin_reading();
     }
 
@@ -222,7 +224,7 @@ impl Writer {
             Ok(Read { head: None, loaded }) => Ok(loaded),
             Err(error) => Err(error),
         };
-        let mut loaded = match known {
+        let loaded = match known {
             Ok(loaded) => loaded,
             Err(error) => {
                 self.note_unreachable(&error);
@@ -230,7 +232,6 @@ impl Writer {
                 return self.take_on().await;
             }
         };
-        let broken = std::mem::take(&mut loaded.broken);
         self.keep(loaded);
         // What was in memory when a command came may have gone since.
         let (mut here, others): (Vec<_>, Vec<_>) = jobs
@@ -238,46 +239,39 @@ impl Writer {
             .partition(|job| wanted.has(&Missing::of(job.as_ref(), &self.cache, self.head.is_some())));
         self.waiting.extend(others);
         here.append(&mut self.sort_waiting());
-        self.decide(here, broken).await;
+        self.decide(here).await;
         self.shrink();
         self.begin_reading();
     }
 
-    /// Decides commands on top of all that was decided before, but none on what is broken.
-    async fn decide(&mut self, jobs: Vec<Box<dyn Work>>, mut broken: Broken) {
+    /// Decides commands on top of all that was decided before.
+    async fn decide(&mut self, jobs: Vec<Box<dyn Work>>) {
         if jobs.is_empty() {
             return;
         }
         if self.takes_turns() {
-            let taken = self.take_turn().await;
-            // What they need and was not there, or has gone since, is looked for once more.
-            let found = match taken {
-                Ok(false) => Ok(Broken::default()),
+            let found = match self.take_turn().await {
+                Ok(false) => Ok(()),
+                // What they need and was not there, or has gone since, is looked for once more.
                 Ok(true) => {
                     let wanted = Wanted::of(&jobs, &self.cache, true);
                     self.find(wanted).await
                 }
                 Err(error) => Err(error),
             };
-            match found {
-                Ok(found_broken) => broken.extend(found_broken),
-                Err(error) => {
-                    self.log.leave_turn().await;
-                    self.note_unreachable(&error);
-                    return fail_all(jobs, || SubmitError::Unavailable);
-                }
+            if let Err(error) = found {
+                self.log.leave_turn().await;
+                self.note_unreachable(&error);
+                return fail_all(jobs, || SubmitError::Unavailable);
             }
         }
         let Some(head) = self.head else {
             return fail_all(jobs, || SubmitError::Unavailable);
         };
         let base = self.flight.as_ref().map_or(head, |flight| flight.round.tail);
-        self.next.get_or_insert_with(|| Round::after(base, &self.log)).decide(
-            &mut self.cache,
-            &self.limits,
-            jobs,
-            &broken,
-        );
+        self.next
+            .get_or_insert_with(|| Round::after(base, &self.log))
+            .decide(&mut self.cache, &self.limits, jobs);
     }
 
     fn takes_turns(&self) -> bool {
@@ -295,19 +289,18 @@ impl Writer {
         Ok(moved)
     }
 
-    /// Reads accounts while the head is held. Tells which are broken.
-    async fn find(&mut self, wanted: Option<Wanted>) -> Result<Broken, ReadError> {
-        let Some(wanted) = wanted else {
-            return Ok(Broken::default());
-        };
-        let mut found = read_on(&self.log, wanted, Loaded::default()).await?;
-        let broken = std::mem::take(&mut found.broken);
-        self.keep(found);
-        Ok(broken)
+    /// Reads accounts while the head is held.
+    async fn find(&mut self, wanted: Option<Wanted>) -> Result<(), ReadError> {
+        if let Some(wanted) = wanted {
+            let found = read_on(&self.log, wanted, Loaded::default()).await?;
+            self.keep(found);
+        }
+        Ok(())
     }
 
     /// Keeps accounts that were read in memory. One that is here already may be ahead of the log by what is on its way there.
     fn keep(&mut self, mut loaded: Loaded) {
+        self.cache.note_broken(loaded.broken, Instant::now());
         for (account, snapshot_seq) in loaded.accounts {
             let id = account.id;
             if self.cache.contains(id) {

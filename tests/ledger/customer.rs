@@ -28,18 +28,24 @@ pub fn credits(text: &str) -> Credits {
     text.parse().unwrap()
 }
 
+pub fn open_account(account: AccountId) -> OpenAccount {
+    OpenAccount {
+        account,
+        name: AccountName::parse("Acme").unwrap(),
+        external_ref: None,
+        credit_limit: Credits::ZERO,
+    }
+}
+
 impl Customer {
     /// Opens an account with one key and one grant.
     pub async fn open(ledger: &Ledger, amount: &str) -> Customer {
+        Customer::open_by(ledger, amount, by_system()).await
+    }
+
+    pub async fn open_by(ledger: &Ledger, amount: &str, by: By) -> Customer {
         let account = clock::fresh_account_id();
-        let name = AccountName::parse("Acme").unwrap();
-        let open = OpenAccount {
-            account,
-            name,
-            external_ref: None,
-            credit_limit: Credits::ZERO,
-        };
-        ledger.submit(open, by_system()).await.unwrap();
+        ledger.submit(open_account(account), by).await.unwrap();
         let (key, digest) = create_key(ledger, account).await;
         let grant = GrantCredits {
             account,

@@ -4,13 +4,15 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use keyledger::clock;
-use keyledger::ledger::{Ledger, LedgerOptions, Payer, Refusal, ReserveCredits, SubmitError};
+use keyledger::ledger::{
+    By, Ledger, LedgerOptions, Payer, Refusal, ReserveCredits, SubmitError, idempotent_command_id,
+};
 use keyledger::log::Log;
 use keyledger_events::{Event, KeyDigest, ReservationId, Shard};
 use sqlx::Executor as _;
 use tokio_util::sync::CancellationToken;
 
-use super::customer::{Customer, by_system, create_key, credits};
+use super::customer::{Customer, by_system, create_key, credits, open_account};
 use super::writers::{is_broke, replay, whole_log};
 use crate::harness::Harness;
 
@@ -235,9 +237,15 @@ async fn an_account_that_cannot_be_read_is_an_error_for_its_own_keys_alone() {
     ];
     let harness = Harness::start().await;
     let before = harness.ledger();
-    let (first, sound) = (Customer::open(&before, "10").await, Customer::open(&before, "10").await);
-    for damage in DAMAGES {
-        let broken = Customer::open(&before, "10").await;
+    let first = Customer::open(&before, "10").await;
+    for (damage, digit) in DAMAGES.into_iter().zip(["a", "b"]) {
+        // Each under an idempotency key.
+        let [by_broken, by_sound, by_fresh] = ["1", "2", "3"].map(|last| By {
+            command: idempotent_command_id(&(digit.repeat(39) + last), "f").unwrap(),
+            ..by_system()
+        });
+        let sound = Customer::open_by(&before, "10", by_sound.clone()).await;
+        let broken = Customer::open_by(&before, "10", by_broken.clone()).await;
         let mut owner = harness.owner().await;
         owner.execute("set session_replication_role = replica").await.unwrap();
         let change = format!("update events set body = convert_to({damage}, 'UTF8') where account_id = $1 and seq = 2");
@@ -277,5 +285,15 @@ async fn an_account_that_cannot_be_read_is_an_error_for_its_own_keys_alone() {
             panic!("{unknown:?}")
         };
         assert_eq!(refusal, Refusal::KeyInvalid);
+        // The key that opened it opens no other one. A second time nothing is read.
+        let ledger = harness.ledger();
+        let open = |by| ledger.submit(open_account(clock::fresh_account_id()), by);
+        for _ in 0..2 {
+            let (again, of_another, fresh) =
+                tokio::join!(open(by_broken.clone()), open(by_sound.clone()), open(by_fresh.clone()));
+            assert!(matches!(again, Err(SubmitError::Broken)), "{damage}: {again:?}");
+            assert_eq!(of_another.unwrap().reply.account, sound.account);
+            fresh.unwrap();
+        }
     }
 }

@@ -157,8 +157,8 @@ impl Task {
 /// Whether asking again may bring another answer.
 fn may_change(error: &SubmitError) -> bool {
     match error {
-        SubmitError::Busy | SubmitError::Unavailable | SubmitError::OutcomeUnknown => true,
-        SubmitError::Refused { .. } | SubmitError::Broken => false,
+        SubmitError::Busy | SubmitError::Unavailable | SubmitError::OutcomeUnknown | SubmitError::Broken => true,
+        SubmitError::Refused { .. } => false,
     }
 }
 
