@@ -132,10 +132,8 @@ impl Settler {
             pause = (pause * 2).min(RETRY_LONGEST);
             match self.reserve(&reserve, false).await {
                 Ok(hold) => return hold.settle(Settlement::Release(ReleaseCause::Error)),
-                Err(SubmitError::Refused { .. }) => return,
-                Err(
-                    SubmitError::Busy | SubmitError::Unavailable | SubmitError::OutcomeUnknown | SubmitError::Broken,
-                ) => {}
+                Err(error) if !error.may_change() => return,
+                Err(_) => {}
             }
         }
         tracing::warn!(reservation = %reserve.reservation, "a reservation's outcome stays unknown; it expires by itself");

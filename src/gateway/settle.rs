@@ -62,12 +62,8 @@ impl Settler {
         match answered {
             Ok(Ok(())) => return,
             // Closed already: nothing is owed that a disk could help with. The next try says why.
-            Ok(Err(SubmitError::Refused { .. })) => return self.settle_until(&owed, expires).await,
-            // An account that this process cannot read, a newer one perhaps can.
-            Ok(Err(
-                SubmitError::Busy | SubmitError::Unavailable | SubmitError::OutcomeUnknown | SubmitError::Broken,
-            ))
-            | Err(_) => {}
+            Ok(Err(reason)) if !reason.may_change() => return self.settle_until(&owed, expires).await,
+            Ok(Err(_)) | Err(_) => {}
         }
         metrics::counter!("keyledger_gateway_settlements_journaled_total").increment(1);
         journal.keep(owed.clone()).await;
@@ -95,14 +91,9 @@ impl Settler {
         loop {
             let reason = match self.try_to_settle(owed).await {
                 Ok(()) => return,
-                Err(
-                    reason @ (SubmitError::Busy
-                    | SubmitError::Unavailable
-                    | SubmitError::OutcomeUnknown
-                    | SubmitError::Broken),
-                ) => reason,
+                Err(reason) if reason.may_change() => reason,
                 // The hold is closed already, by time or by a deleted account. Whoever closed it has said what is so.
-                Err(reason @ SubmitError::Refused { .. }) => {
+                Err(reason) => {
                     tracing::warn!(%reservation, outcome, %reason, "a hold could not be settled");
                     return lost("refused");
                 }

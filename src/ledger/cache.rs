@@ -320,31 +320,27 @@ mod tests {
             keys: [key].into(),
             openers: HashSet::new(),
         };
-        let is_noted = |cache: &Cache| match (
-            cache.broken().accounts.contains(&id),
-            cache.broken().keys.contains(&key),
-        ) {
-            (true, true) => true,
-            (false, false) => false,
-            half => panic!("{half:?}"),
+        let noted = |cache: &Cache| {
+            let Broken { accounts, keys, .. } = cache.broken();
+            [accounts.contains(&id), keys.contains(&key)]
         };
         let mut cache = Cache::new(usize::MAX);
         let begin = Instant::now();
         cache.note_broken(Broken::default(), begin);
         for from in [begin + BROKEN_FOR / 2, begin + BROKEN_FOR * 3] {
             cache.doubt_broken(from);
-            assert!(!is_noted(&cache));
+            assert_eq!(noted(&cache), [false; 2]);
             cache.note_broken(broken(), from);
             cache.doubt_broken(from + BROKEN_FOR / 2);
             // Asked for again, it is no longer so than it was.
             cache.note_broken(broken(), from + BROKEN_FOR / 2);
-            assert!(is_noted(&cache));
+            assert_eq!(noted(&cache), [true; 2]);
             cache.doubt_broken(from + BROKEN_FOR);
-            assert!(!is_noted(&cache));
+            assert_eq!(noted(&cache), [false; 2]);
         }
         cache.note_broken(broken(), begin);
         cache.clear();
-        assert!(!is_noted(&cache));
+        assert_eq!(noted(&cache), [false; 2]);
     }
 
     #[test]

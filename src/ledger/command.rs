@@ -149,3 +149,13 @@ pub enum SubmitError {
     #[error("the account's history cannot be read")]
     Broken,
 }
+
+impl SubmitError {
+    /// Whether asking again may bring another answer. An account that this process cannot read, a newer one perhaps can.
+    pub fn may_change(&self) -> bool {
+        match self {
+            SubmitError::Busy | SubmitError::Unavailable | SubmitError::OutcomeUnknown | SubmitError::Broken => true,
+            SubmitError::Refused { .. } => false,
+        }
+    }
+}

@@ -335,6 +335,7 @@ pub(super) async fn read_on(log: &Log, mut wanted: Wanted, before: Loaded) -> Re
     let of_broken = owners.iter().filter(|(_, owner)| broken.accounts.contains(owner));
     broken.keys.extend(of_broken.map(|(key, _)| *key));
     if opened.iter().any(|account| broken.accounts.contains(account)) {
+        // Which of them it is, is asked one by one: this hardly ever happens.
         for opener in wanted.openers {
             let opened = log.opened_by(&[opener.as_str()]).await?;
             if opened.iter().any(|account| broken.accounts.contains(account)) {

@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::raw::{Stub, connect};
 use super::stage::{Stage, charged, demo_data_api, released};
+use crate::harness::{Harness, until};
+use crate::ledger::customer::Customer;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn crash_of_the_log_forwards_nothing_and_charges_later_what_was_delivered() {
@@ -74,6 +76,47 @@ async fn a_client_that_dribbles_its_head_or_its_body_is_cut_off() {
     let _ = tokio::time::timeout(Duration::from_secs(8), head.read_to_end(&mut rest))
         .await
         .expect("it is closed");
+}
+
+/// An account that this process cannot read, until it can: what was delivered meanwhile is charged then.
+#[tokio::test]
+async fn an_account_that_cannot_be_read_is_charged_later_for_what_was_delivered() {
+    let harness = Harness::start().await;
+    let (log, mut owner) = (harness.log(), harness.owner().await);
+    let options = LedgerOptions {
+        account_bytes_max: 1,
+        ..LedgerOptions::default()
+    };
+    let (ledger, _) = Ledger::start(harness.log(), options, harness.stop.child_token());
+    let upstream = demo_data_api().await;
+    let stage = Stage::on(log, ledger.clone(), Some(harness), upstream, "100").await;
+    let other = Customer::open(&ledger, "10").await;
+
+    let under_way = stage.get("/serp?q=a&stream=1&chunks=5&chunk_ms=200");
+    let damaging = async {
+        until("it is held", async || stage.holds().await == 1).await;
+        let account = uuid::Uuid::from_bytes(stage.customer.account.to_bytes());
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+            "set session_replication_role = replica; create table kept as select * from events;
+             update events set body = 'broken' where account_id = '{account}' and seq = 2"
+        )))
+        .execute(&mut owner)
+        .await
+        .unwrap();
+        // A memory that holds one account has only this one now.
+        other.reserve_fresh(&ledger).await.unwrap();
+        other.reserve_fresh(&ledger).await.unwrap();
+    };
+    let (delivered, ()) = tokio::join!(under_way, damaging);
+    assert!(delivered.whole);
+    let next = stage.get("/echo").await;
+    assert_eq!((next.status, next.code().as_str()), (500, "internal"));
+    sqlx::raw_sql("update events e set body = k.body from kept k where k.position = e.position")
+        .execute(&mut owner)
+        .await
+        .unwrap();
+    assert_eq!(stage.settled(1).await, [charged(1, "0.5")]);
+    until("it is read again", async || stage.get("/echo").await.status == 200).await;
 }
 
 /// What this machine's kernel takes from a sender whose peer does not read.

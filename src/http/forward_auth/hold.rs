@@ -80,7 +80,7 @@ impl Task {
         let (charge, again) = match tried {
             Ok(charge) => (charge, false),
             // The hold stands, so the proxy may go on; the charge is sent again until it is known.
-            Err(error) => (None, may_change(&error)),
+            Err(error) => (None, error.may_change()),
         };
         let gone = tell.send(Ok(Holding { held, charge })).is_err();
         match then {
@@ -102,7 +102,7 @@ impl Task {
         while patience.pause().await {
             match self.reserve().await {
                 Ok(held) => return self.settle(&held.reply, Then::Release(ReleaseCause::Error)).await,
-                Err(error) if may_change(&error) => {}
+                Err(error) if error.may_change() => {}
                 Err(_) => return,
             }
         }
@@ -113,7 +113,7 @@ impl Task {
         loop {
             match self.try_to_settle(held, then).await {
                 Ok(_) => return,
-                Err(error) if may_change(&error) => {}
+                Err(error) if error.may_change() => {}
                 Err(error) => {
                     tracing::warn!(reservation = %held.reservation, %error, "a hold of a proxy could not be settled");
                     return;
@@ -151,14 +151,6 @@ impl Task {
                 Ok(None)
             }
         }
-    }
-}
-
-/// Whether asking again may bring another answer.
-fn may_change(error: &SubmitError) -> bool {
-    match error {
-        SubmitError::Busy | SubmitError::Unavailable | SubmitError::OutcomeUnknown | SubmitError::Broken => true,
-        SubmitError::Refused { .. } => false,
     }
 }
 
