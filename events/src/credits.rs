@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::brief::Brief;
+
 /// A count of micro-credits: 1 credit is 1,000,000. May be negative (a balance under a credit limit); the
 /// places where it must not be say so.
 ///
@@ -77,9 +79,15 @@ impl Credits {
     }
 }
 
+impl Credits {
+    pub(crate) fn brief(self) -> Brief {
+        CreditsTotal::from(self).brief()
+    }
+}
+
 impl fmt::Display for Credits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        CreditsTotal::from(*self).fmt(f)
+        f.write_str(self.brief().as_str())
     }
 }
 
@@ -113,6 +121,38 @@ impl CreditsTotal {
     }
 }
 
+impl CreditsTotal {
+    fn brief(self) -> Brief {
+        let sign = Brief::of(if self.0 < 0 { "-" } else { "" });
+        let micros = self.0.unsigned_abs();
+        let micro = u128::from(MICRO.unsigned_abs());
+        // Every single amount is short, and dividing it as an `i128` would take many times as long.
+        let (whole, fraction) = match u64::try_from(micros) {
+            Ok(micros) => (
+                sign.and_number(micros / MICRO.unsigned_abs()),
+                micros % MICRO.unsigned_abs(),
+            ),
+            Err(_) => (
+                sign.and(&(micros / micro).to_string()),
+                u64::try_from(micros % micro).unwrap_or_default(),
+            ),
+        };
+        with_fraction(whole, fraction)
+    }
+}
+
+/// Adds micro-credits as the fraction of a credit, without needless zeros.
+fn with_fraction(whole: Brief, micros: u64) -> Brief {
+    if micros == 0 {
+        return whole;
+    }
+    let (mut digits, mut rest) = (6, micros);
+    while rest % 10 == 0 {
+        (digits, rest) = (digits - 1, rest / 10);
+    }
+    whole.and(".").and_digits(rest, digits)
+}
+
 impl From<Credits> for CreditsTotal {
     fn from(credits: Credits) -> CreditsTotal {
         CreditsTotal(i128::from(credits.0))
@@ -121,22 +161,13 @@ impl From<Credits> for CreditsTotal {
 
 impl fmt::Display for CreditsTotal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.0 < 0 { "-" } else { "" };
-        let micro = u128::from(MICRO.unsigned_abs());
-        let whole = self.0.unsigned_abs() / micro;
-        let fraction = self.0.unsigned_abs() % micro;
-        if fraction == 0 {
-            write!(f, "{sign}{whole}")
-        } else {
-            let digits = format!("{fraction:06}");
-            write!(f, "{sign}{whole}.{}", digits.trim_end_matches('0'))
-        }
+        f.write_str(self.brief().as_str())
     }
 }
 
 impl Serialize for CreditsTotal {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.brief().as_str())
     }
 }
 
@@ -169,9 +200,9 @@ impl FromStr for Credits {
             return Err(CreditsError::OutOfRange);
         }
         let whole: i64 = whole.parse().map_err(|_| CreditsError::OutOfRange)?;
-        let fraction: i64 = format!("{fraction:0<6}")
-            .parse()
-            .map_err(|_| CreditsError::NotDecimal)?;
+        // `.5` is 500,000 millionths: as many zeros as six digits want.
+        let fraction = fraction.bytes().chain(std::iter::repeat(b'0')).take(6);
+        let fraction = fraction.fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
         let micros = whole * MICRO + fraction;
         if negative && micros == 0 {
             return Err(CreditsError::NotDecimal);
@@ -182,7 +213,7 @@ impl FromStr for Credits {
 
 impl Serialize for Credits {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.brief().as_str())
     }
 }
 

@@ -5,13 +5,14 @@
 //! an event cannot depend on who wrote it.
 
 use std::fmt;
-use std::io::Write as _;
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::brief::Brief;
+use crate::busy::{Busy, Desk};
 use crate::event::Event;
 use crate::ids::{AccountId, EventId, KeyId, PortalSessionId, TokenId};
 use crate::personal::Sealed;
@@ -74,14 +75,20 @@ pub enum Actor {
     System,
 }
 
+impl Actor {
+    fn brief(self) -> Brief {
+        match self {
+            Actor::Key(key) => key.brief(),
+            Actor::Token(token) => token.brief(),
+            Actor::Portal(session) => session.brief(),
+            Actor::System => Brief::of("system"),
+        }
+    }
+}
+
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Actor::Key(key) => fmt::Display::fmt(key, f),
-            Actor::Token(token) => fmt::Display::fmt(token, f),
-            Actor::Portal(session) => fmt::Display::fmt(session, f),
-            Actor::System => f.write_str("system"),
-        }
+        f.write_str(self.brief().as_str())
     }
 }
 
@@ -106,7 +113,7 @@ impl FromStr for Actor {
 
 impl Serialize for Actor {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.brief().as_str())
     }
 }
 
@@ -310,30 +317,35 @@ impl Recorded {
 
     /// Writes the canonical bytes after what `out` holds already.
     pub fn encode_into(&self, out: &mut Vec<u8>) {
-        let head = write!(
-            out,
-            "{{\"specversion\":\"1.0\",\"id\":\"{}\",\"source\":\"{SOURCE}{}\",\"type\":\"{}\",\"subject\":\"{}\",\
-             \"time\":\"{}\",\"datacontenttype\":\"application/json\",\"position\":{},\"accountseq\":{},\
-             \"actor\":\"{}\",\"commandid\":\"{}\",",
-            self.id,
-            self.shard,
-            self.event.type_name(),
-            self.account,
-            self.time,
-            self.position,
-            self.seq,
-            self.actor,
-            self.command,
+        let mut put = |before: &str, text: &[u8]| {
+            out.extend_from_slice(before.as_bytes());
+            out.extend_from_slice(text);
+        };
+        put("{\"specversion\":\"1.0\",\"id\":\"", self.id.brief().as_bytes());
+        put("\",\"source\":\"", SOURCE.as_bytes());
+        put("", Brief::number(self.shard.0.into()).as_bytes());
+        put("\",\"type\":\"", self.event.type_name().as_bytes());
+        put("\",\"subject\":\"", self.account.brief().as_bytes());
+        put("\",\"time\":\"", self.time.brief().as_bytes());
+        put(
+            "\",\"datacontenttype\":\"application/json\",\"position\":",
+            Brief::number(self.position.0).as_bytes(),
         );
+        put(",\"accountseq\":", Brief::number(self.seq.0).as_bytes());
+        put(",\"actor\":\"", self.actor.brief().as_bytes());
+        put("\",\"commandid\":\"", self.command.as_str().as_bytes());
         if let Some(sealed) = &self.sealed {
-            out.extend_from_slice(b"\"sealed\":\"");
-            out.extend_from_slice(sealed.as_str().as_bytes());
-            out.extend_from_slice(b"\",");
+            put("\",\"sealed\":\"", sealed.as_str().as_bytes());
         }
-        out.extend_from_slice(b"\"data\":");
+        put("\",\"data\":", b"");
+        let begun = out.len();
+        if Busy::of(&self.event).is_some_and(|busy| busy.write(out)) {
+            return out.push(b'}');
+        }
+        out.truncate(begun);
         let data = self.event.write_data(&mut *out);
         // A Vec takes every byte and our own types always serialize: both are true of the types, not of the values.
-        assert!(head.is_ok() && data.is_ok(), "an event of ours always has bytes");
+        assert!(data.is_ok(), "an event of ours always has bytes");
         out.push(b'}');
     }
 
@@ -341,7 +353,10 @@ impl Recorded {
     ///
     /// Errors: anything that `encode` would not have written, down to a space or another order of members.
     pub fn decode(bytes: &[u8]) -> Result<Recorded, DecodeError> {
-        let recorded = Recorded::decode_loosely(bytes)?;
+        if let Some(recorded) = Recorded::decode_busy(bytes) {
+            return Ok(recorded);
+        }
+        let recorded = Recorded::decode_by_name(bytes)?;
         if recorded.encode() == bytes {
             Ok(recorded)
         } else {
@@ -352,6 +367,36 @@ impl Recorded {
     /// Reads the bytes without the proof that they are canonical: for readers of our own log, whose bytes were
     /// checked when they were written. An auditor uses [`Recorded::decode`].
     pub fn decode_loosely(bytes: &[u8]) -> Result<Recorded, DecodeError> {
+        match Recorded::decode_busy(bytes) {
+            Some(recorded) => Ok(recorded),
+            None => Recorded::decode_by_name(bytes),
+        }
+    }
+
+    /// Reads canonical bytes of the events that there are most of.
+    pub(crate) fn decode_busy(bytes: &[u8]) -> Option<Recorded> {
+        let mut desk = Desk::default();
+        let (head, busy) = desk.read(bytes)?;
+        let sealed = match head.sealed {
+            Some(text) => Some(Sealed::parse(text)?),
+            None => None,
+        };
+        Some(Recorded {
+            id: head.id,
+            shard: head.shard,
+            position: head.position,
+            account: head.account,
+            seq: head.seq,
+            time: head.time,
+            actor: head.actor,
+            command: CommandId::parse(head.command)?,
+            sealed,
+            event: busy.to_event().ok()?,
+        })
+    }
+
+    /// Reads bytes of any event, whatever order their members are in.
+    pub(crate) fn decode_by_name(bytes: &[u8]) -> Result<Recorded, DecodeError> {
         // All of it is text, which is quicker to see at once than name by name.
         let text = std::str::from_utf8(bytes).map_err(|error| DecodeError::Json(serde_json::Error::custom(error)))?;
         let document: Document<'_> = serde_json::from_str(text)?;

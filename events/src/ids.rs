@@ -6,6 +6,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use ulid::Ulid;
 
+use crate::brief::Brief;
+use crate::busy::Scan;
+
 /// The text is not an id of this kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an id of this kind is {prefix:?} and 26 characters of a ULID in upper case")]
@@ -15,13 +18,10 @@ pub struct IdError {
 
 fn parse_ulid(text: &str, prefix: &'static str) -> Result<Ulid, IdError> {
     let tail = text.strip_prefix(prefix).ok_or(IdError { prefix })?;
-    let ulid = Ulid::from_string(tail).map_err(|_| IdError { prefix })?;
-    // The ULID reader takes lower case and look-alike letters; two spellings of one id would be two ids to a cache.
-    if ulid.array_to_str(&mut [0; 26]) == tail {
-        Ok(ulid)
-    } else {
-        Err(IdError { prefix })
-    }
+    // The library's reader takes lower case and look-alike letters; two spellings of one id would be two ids to a cache.
+    let mut scan = Scan::of(tail.as_bytes());
+    let bytes = scan.ulid().filter(|_| scan.is_over());
+    bytes.map(Ulid::from_bytes).ok_or(IdError { prefix })
 }
 
 macro_rules! id {
@@ -46,6 +46,10 @@ macro_rules! id {
                 self.0.to_bytes()
             }
 
+            pub(crate) fn brief(self) -> Brief {
+                Brief::of($prefix).and(self.0.array_to_str(&mut [0; 26]))
+            }
+
             /// The moment that the id carries, in ms since 1970.
             pub const fn ms(self) -> u64 {
                 self.0.timestamp_ms()
@@ -54,8 +58,7 @@ macro_rules! id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str($prefix)?;
-                f.write_str(self.0.array_to_str(&mut [0; 26]))
+                f.write_str(self.brief().as_str())
             }
         }
 
@@ -75,7 +78,7 @@ macro_rules! id {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                serializer.serialize_str(self.brief().as_str())
             }
         }
 

@@ -6,6 +6,8 @@
 //!
 //! Not here: IO, a clock, randomness, floats, and every rule about who may do what.
 
+mod brief;
+pub mod busy;
 mod call_rate;
 mod credits;
 mod envelope;

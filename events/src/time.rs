@@ -7,6 +7,9 @@ use ::time::OffsetDateTime;
 use ::time::format_description::well_known::Rfc3339;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::brief::Brief;
+use crate::busy::Scan;
+
 /// A moment in UTC: microseconds since 1970, from year 1970 to 9999. Text: RFC 3339 with six fraction digits and `Z`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
@@ -62,32 +65,30 @@ impl Timestamp {
     }
 }
 
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let moment = OffsetDateTime::from_unix_timestamp(self.0.div_euclid(1_000_000)).map_err(|_| fmt::Error)?;
-        // Each event has one or two, and the formatter's padding was a quarter of what an event cost to encode.
-        let mut text = *b"0000-00-00T00:00:00.000000Z";
-        let parts = [
-            (0..4, moment.year().unsigned_abs()),
-            (5..7, u8::from(moment.month()).into()),
-            (8..10, moment.day().into()),
-            (11..13, moment.hour().into()),
-            (14..16, moment.minute().into()),
-            (17..19, moment.second().into()),
-            (20..26, u32::try_from(self.0.rem_euclid(1_000_000)).unwrap_or_default()),
-        ];
-        for (place, number) in parts {
-            write_digits(text.get_mut(place).unwrap_or_default(), number);
-        }
-        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+impl Timestamp {
+    pub(crate) fn brief(self) -> Brief {
+        let moment = OffsetDateTime::from_unix_timestamp(self.0 / 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        Brief::EMPTY
+            .and_digits(moment.year().unsigned_abs().into(), 4)
+            .and("-")
+            .and_digits(u8::from(moment.month()).into(), 2)
+            .and("-")
+            .and_digits(moment.day().into(), 2)
+            .and("T")
+            .and_digits(moment.hour().into(), 2)
+            .and(":")
+            .and_digits(moment.minute().into(), 2)
+            .and(":")
+            .and_digits(moment.second().into(), 2)
+            .and(".")
+            .and_digits(self.0.unsigned_abs() % 1_000_000, 6)
+            .and("Z")
     }
 }
 
-/// Fills a place with a number's last digits.
-fn write_digits(place: &mut [u8], mut number: u32) {
-    for digit in place.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
-        number /= 10;
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.brief().as_str())
     }
 }
 
@@ -102,6 +103,11 @@ impl FromStr for Timestamp {
 
     /// Reads any RFC 3339 time with an offset; digits beyond the microsecond are cut off. A leap second is refused.
     fn from_str(text: &str) -> Result<Timestamp, TimeError> {
+        // Our own spelling is nearly all that there is to read.
+        let mut scan = Scan::of(text.as_bytes());
+        if let Some(moment) = scan.time().filter(|_| scan.is_over()) {
+            return Ok(moment);
+        }
         // The parser takes `:60` as `:59.999…`; a moment that never was written down is not ours to invent.
         if text.get(17..19) == Some("60") {
             return Err(TimeError);
@@ -114,7 +120,7 @@ impl FromStr for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.brief().as_str())
     }
 }
 

@@ -204,6 +204,15 @@ pub enum ClientLeft {
     NearEnd,
 }
 
+impl ClientLeft {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ClientLeft::Early => "early",
+            ClientLeft::NearEnd => "near-end",
+        }
+    }
+}
+
 /// Why nothing was charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -43,12 +43,10 @@
 
 mod books;
 mod chain;
-mod envelope;
 mod fact;
 mod lines;
 mod live;
 mod lot;
-mod scan;
 mod told;
 mod verify;
 

@@ -2,7 +2,7 @@
 
 use keyledger_events::{AccountId, Event, GrantId, KeyId, PlanId, ReservationId, Timestamp};
 
-use super::super::fact::{Entry, Fact};
+use super::super::fact::{Busy, Entry, Fact};
 use super::credits::Grant;
 use super::holds::{Hold, Settled};
 use super::keys::Key;
@@ -159,10 +159,10 @@ impl Account {
     pub(super) fn enter(&mut self, entry: &Entry<'_>) -> Entered {
         let at = entry.time;
         match &entry.fact {
-            Fact::Used(used) => self.used(used, at),
-            Fact::Held(held) => self.held(held, at),
-            Fact::Charged(charged) => self.charged(charged, at),
-            Fact::Released(released) => self.released(released, at),
+            Fact::Busy(Busy::Used(used)) => self.used(used, at),
+            Fact::Busy(Busy::Held(held)) => self.held(held, at),
+            Fact::Busy(Busy::Charged(charged)) => self.charged(charged, at),
+            Fact::Busy(Busy::Released(released)) => self.released(released, at),
             Fact::Other(event) => self.other(event, at),
         }
     }

@@ -1,6 +1,8 @@
 //! Holds in the books: nothing is charged or released that was not held, and nothing twice.
 
-use keyledger_events::{Credits, CreditsRefunded, GrantPart, KeyId, ReservationId, Timestamp};
+use keyledger_events::{
+    Credits, CreditsRefunded, Environment, GrantPart, KeyId, ReleaseCause, ReservationId, Timestamp,
+};
 
 use super::super::fact::{Charged, Held, Released, Work};
 use super::account::{Account, add};
@@ -14,7 +16,7 @@ pub(super) struct Hold {
     endpoint: Box<str>,
     unit_price: Credits,
     price_version: u64,
-    test: bool,
+    environment: Environment,
     quantity: u64,
     amount: Credits,
     /// A hold seldom has more than one part, and that one needs no allocation.
@@ -48,7 +50,7 @@ impl Hold {
             endpoint: held.work.endpoint.into(),
             unit_price: held.work.unit_price,
             price_version: held.work.price_version,
-            test: held.work.test,
+            environment: held.work.environment,
             quantity: held.quantity,
             amount: held.amount,
             first,
@@ -64,7 +66,7 @@ impl Hold {
             && *self.endpoint == *work.endpoint
             && self.unit_price == work.unit_price
             && self.price_version == work.price_version
-            && self.test == work.test
+            && self.environment == work.environment
             && self.at == reserved_at
     }
 
@@ -108,7 +110,8 @@ impl Account {
         if held.quantity == 0 || held.work.unit_price.times(held.quantity) != Some(held.amount) {
             return Err("what is held is not the quantity at its price");
         }
-        if held.work.unit_price.is_negative() || (held.work.test && !held.amount.is_zero()) {
+        if held.work.unit_price.is_negative() || (held.work.environment == Environment::Test && !held.amount.is_zero())
+        {
             return Err("a price is below zero, or a trial has one");
         }
         if held.expires_at <= at {
@@ -136,7 +139,7 @@ impl Account {
         if e.work.unit_price.times(e.quantity) != Some(e.charged) {
             return Err("what is charged is not the quantity at its price");
         }
-        is_sum(e.charged, e.spent, e.on_limit)?;
+        is_sum(e.charged, e.spent, e.charged_on_limit)?;
         is_sum(e.returned, e.returned_to, e.returned_to_limit)?;
         match self.open.remove(&e.reservation) {
             Some(hold) => {
@@ -147,7 +150,7 @@ impl Account {
                     return Err("a hold is charged after its end");
                 }
                 let divided = e.charged.plus(e.returned) == Some(hold.amount)
-                    && e.on_limit.plus(e.returned_to_limit) == Some(hold.on_limit)
+                    && e.charged_on_limit.plus(e.returned_to_limit) == Some(hold.on_limit)
                     && e.quantity <= hold.quantity
                     && hold.is_divided(e.spent, e.returned_to);
                 if !divided {
@@ -157,7 +160,7 @@ impl Account {
             None if self.settled.contains_key(&e.reservation) => return Err("a hold is settled twice"),
             None => self.missing(NOT_HELD)?,
         }
-        self.let_go(e.spent, e.returned_to, e.on_limit, e.returned_to_limit)?;
+        self.let_go(e.spent, e.returned_to, e.charged_on_limit, e.returned_to_limit)?;
         let held = e.charged.plus(e.returned).ok_or(super::SUM)?;
         add(&mut self.sums.reserved, -held.micros())?;
         add(&mut self.sums.charged, e.charged.micros())?;
@@ -176,7 +179,7 @@ impl Account {
                 if !hold.is_for(&e.work, e.reserved_at) {
                     return Err(OTHER_WORK);
                 }
-                if e.by_time && at < hold.expires_at {
+                if e.cause == ReleaseCause::Expired && at < hold.expires_at {
                     return Err("a hold is over before its end");
                 }
                 let whole = e.returned == hold.amount

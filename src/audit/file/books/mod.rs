@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use keyledger_events::{AccountId, Event, KeyId, Timestamp};
 use rustc_hash::FxBuildHasher;
 
-use super::fact::{Entry, Fact};
+use super::fact::{Busy, Entry, Fact};
 use account::Account;
 pub(super) use account::Sums;
 use prices::Prices;
@@ -70,9 +70,7 @@ impl Books {
             Fact::Other(Event::PricesPublished(book)) if entry.account == AccountId::SYSTEM => {
                 self.prices.publish(entry, book)
             }
-            Fact::Used(_) | Fact::Held(_) | Fact::Charged(_) | Fact::Released(_) | Fact::Other(_) => {
-                Err("what is brought for its prices publishes none")
-            }
+            Fact::Busy(_) | Fact::Other(_) => Err("what is brought for its prices publishes none"),
         }
     }
 
@@ -111,7 +109,7 @@ impl Books {
         if let Fact::Other(Event::PricesPublished(book)) = entry.fact {
             return self.prices.publish(entry, book);
         }
-        if let Fact::Held(held) = &entry.fact {
+        if let Fact::Busy(Busy::Held(held)) = &entry.fact {
             let top_up = || account.may_be_top_up(held.reservation);
             self.prices.judge(entry, held, top_up)?;
         }

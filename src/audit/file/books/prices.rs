@@ -1,6 +1,6 @@
 //! Price books in the books: that what was asked was the price.
 
-use keyledger_events::{Credits, PricesPublished, Timestamp};
+use keyledger_events::{Credits, Environment, PricesPublished, Timestamp};
 
 use super::super::fact::{Entry, Held};
 use super::{Entered, Fast};
@@ -84,7 +84,7 @@ impl Prices {
             return Ok(());
         };
         let price = held.work.unit_price;
-        let free = price.is_zero() && (held.work.test || held.once);
+        let free = price.is_zero() && (held.work.environment == Environment::Test || held.once.is_some());
         let mut prices = book.prices.get(held.work.endpoint).into_iter().flatten();
         if free || prices.any(|of_book| *of_book == price) {
             Ok(())

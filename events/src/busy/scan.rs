@@ -1,19 +1,20 @@
-//! Reads the bytes of the four events that a busy log is made of, without an allocation.
+//! Canonical bytes, read from left to right: each kind of member that there is.
 //!
-//! In: an event's canonical bytes. Out: its members, borrowed.
-//!
-//! Promise: what is read here [`keyledger_events::Recorded::decode`] reads too, and as the same; nothing that it refuses is
-//! read here. What is not read here (another type, a text with an escape) is no fault: the caller decodes it.
-//!
-//! Not here: whether the bytes are those that were signed, and whether the event may follow.
+//! Promise: what is read is written in the one way in which the vocabulary writes it.
 
 use memchr::memchr;
 
-use keyledger_events::{AccountId, Credits, GrantId, GrantPart, KeyId, ReservationId, Sealed, Timestamp};
+use crate::credits::Credits;
+use crate::envelope::{Actor, Position, Seq, Shard};
+use crate::event::GrantPart;
+use crate::ids::{AccountId, EventId, GrantId, KeyId, PortalSessionId, ReservationId, TokenId};
+use crate::once::OnceMark;
+use crate::personal::Sealed;
+use crate::time::Timestamp;
 
 /// A place in bytes that are read from left to right.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Scan<'a> {
+pub(crate) struct Scan<'a> {
     rest: &'a [u8],
 }
 
@@ -30,24 +31,24 @@ const ULID_VALUES: [u8; 256] = {
 };
 
 impl<'a> Scan<'a> {
-    pub(super) const fn of(bytes: &'a [u8]) -> Scan<'a> {
+    pub(crate) const fn of(bytes: &'a [u8]) -> Scan<'a> {
         Scan { rest: bytes }
     }
 
-    pub(super) const fn is_over(&self) -> bool {
+    pub(crate) const fn is_over(&self) -> bool {
         self.rest.is_empty()
     }
 
     /// Goes on behind these bytes, if they come next. Their number is known where this is compiled, so that they are
     /// compared some at once.
     #[inline]
-    pub(super) fn eat<const N: usize>(&mut self, literal: &[u8; N]) -> Option<()> {
+    pub(crate) fn eat<const N: usize>(&mut self, literal: &[u8; N]) -> Option<()> {
         let (next, rest) = self.rest.split_first_chunk::<N>()?;
         (next == literal).then(|| self.rest = rest)
     }
 
     #[inline]
-    pub(super) fn has<const N: usize>(&mut self, literal: &[u8; N]) -> bool {
+    pub(crate) fn has<const N: usize>(&mut self, literal: &[u8; N]) -> bool {
         self.eat(literal).is_some()
     }
 
@@ -70,7 +71,7 @@ impl<'a> Scan<'a> {
     }
 
     /// 26 characters.
-    pub(super) fn ulid(&mut self) -> Option<[u8; 16]> {
+    pub(crate) fn ulid(&mut self) -> Option<[u8; 16]> {
         let values = self.chunk::<26>()?.map(|byte| ULID_VALUES[usize::from(byte)]);
         let bad = values.iter().fold(0, |bad, value| bad | value);
         let [a, b, rest @ ..] = values;
@@ -85,7 +86,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Digits without a needless zero.
-    pub(super) fn number(&mut self) -> Option<u64> {
+    pub(crate) fn number(&mut self) -> Option<u64> {
         let mut value = 0_u64;
         let mut digits = 0;
         while let Some(byte) = self.rest.get(digits).filter(|byte| byte.is_ascii_digit()) {
@@ -97,7 +98,7 @@ impl<'a> Scan<'a> {
     }
 
     /// `2026-11-24T14:03:07.123456Z`.
-    pub(super) fn time(&mut self) -> Option<Timestamp> {
+    pub(crate) fn time(&mut self) -> Option<Timestamp> {
         let text = self.chunk::<27>()?;
         let marked = [
             (4, b'-'),
@@ -128,7 +129,7 @@ impl<'a> Scan<'a> {
     }
 
     /// `"0.5"`, with its marks: no needless zeros.
-    pub(super) fn credits(&mut self) -> Option<Credits> {
+    pub(crate) fn credits(&mut self) -> Option<Credits> {
         self.eat(b"\"")?;
         let negative = self.has(b"-");
         let whole = i64::try_from(self.number()?)
@@ -157,7 +158,7 @@ impl<'a> Scan<'a> {
     }
 
     /// The name of an endpoint, without its marks.
-    pub(super) fn endpoint(&mut self) -> Option<&'a str> {
+    pub(crate) fn endpoint(&mut self) -> Option<&'a str> {
         let text = self.until_quote()?;
         let first = text.first()?;
         let fits = text.len() <= 64
@@ -169,63 +170,78 @@ impl<'a> Scan<'a> {
     }
 
     /// The name of a command, without its marks.
-    pub(super) fn command(&mut self) -> Option<()> {
+    pub(crate) fn command(&mut self) -> Option<&'a str> {
         let text = self.until_quote()?;
         let fits = (1..=128).contains(&text.len())
             && text
                 .iter()
                 .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-'));
-        fits.then_some(())
+        fits.then(|| std::str::from_utf8(text).ok()).flatten()
     }
 
     /// A text that is sealed, without its marks.
-    pub(super) fn sealed(&mut self) -> Option<()> {
+    pub(crate) fn sealed(&mut self) -> Option<&'a str> {
         let text = std::str::from_utf8(self.until_quote()?).ok()?;
-        Sealed::is_one(text).then_some(())
+        Sealed::is_one(text).then_some(text)
     }
 
     /// A text of printable ASCII that needs no escape, without its marks.
-    pub(super) fn plain_text(&mut self) -> Option<()> {
+    pub(crate) fn plain_text(&mut self) -> Option<&'a str> {
         let text = self.until_quote()?;
-        text.iter()
-            .all(|b| matches!(b, 0x20..=0x7E) && *b != b'\\')
-            .then_some(())
+        let plain = text.iter().all(|b| matches!(b, 0x20..=0x7E) && *b != b'\\');
+        plain.then(|| std::str::from_utf8(text).ok()).flatten()
     }
 
-    pub(super) fn actor(&mut self) -> Option<()> {
-        if self.has(b"system") {
-            return Some(());
+    pub(crate) fn actor(&mut self) -> Option<Actor> {
+        if self.has(b"key_") {
+            return self.ulid().map(|id| Actor::Key(KeyId::from_bytes(id)));
         }
-        if self.has(b"key_") || self.has(b"tok_") || self.has(b"ses_") {
-            return self.ulid().map(|_| ());
+        if self.has(b"tok_") {
+            return self.ulid().map(|id| Actor::Token(TokenId::from_bytes(id)));
         }
-        None
+        if self.has(b"ses_") {
+            return self.ulid().map(|id| Actor::Portal(PortalSessionId::from_bytes(id)));
+        }
+        self.eat(b"system").map(|()| Actor::System)
     }
 
-    pub(super) fn hex(&mut self, count: usize) -> Option<()> {
-        let text = self.take(count)?;
-        text.iter()
-            .all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'))
-            .then_some(())
+    pub(crate) fn once_mark(&mut self) -> Option<OnceMark> {
+        std::str::from_utf8(self.chunk::<32>()?).ok()?.parse().ok()
     }
 
-    pub(super) fn account(&mut self) -> Option<AccountId> {
+    pub(crate) fn shard(&mut self) -> Option<Shard> {
+        u16::try_from(self.number()?).ok().map(Shard)
+    }
+
+    pub(crate) fn position(&mut self) -> Option<Position> {
+        self.number().filter(|number| *number > 0).map(Position)
+    }
+
+    pub(crate) fn seq(&mut self) -> Option<Seq> {
+        self.number().filter(|number| *number > 0).map(Seq)
+    }
+
+    pub(crate) fn event(&mut self) -> Option<EventId> {
+        self.ulid().map(EventId::from_bytes)
+    }
+
+    pub(crate) fn account(&mut self) -> Option<AccountId> {
         self.eat(b"acct_")?;
         self.ulid().map(AccountId::from_bytes)
     }
 
-    pub(super) fn key(&mut self) -> Option<KeyId> {
+    pub(crate) fn key(&mut self) -> Option<KeyId> {
         self.eat(b"key_")?;
         self.ulid().map(KeyId::from_bytes)
     }
 
-    pub(super) fn reservation(&mut self) -> Option<ReservationId> {
+    pub(crate) fn reservation(&mut self) -> Option<ReservationId> {
         self.eat(b"rsv_")?;
         self.ulid().map(ReservationId::from_bytes)
     }
 
     /// `[{"grant":"grant_…","amount":"…"},…]`.
-    pub(super) fn parts(&mut self, into: &mut Vec<GrantPart>) -> Option<()> {
+    pub(crate) fn parts(&mut self, into: &mut Vec<GrantPart>) -> Option<()> {
         into.clear();
         self.eat(b"[")?;
         if self.has(b"]") {
@@ -246,7 +262,7 @@ impl<'a> Scan<'a> {
     }
 
     /// An amount that is not written where it is nothing.
-    pub(super) fn credits_unless_none<const N: usize>(&mut self, member: &[u8; N]) -> Option<Credits> {
+    pub(crate) fn credits_unless_none<const N: usize>(&mut self, member: &[u8; N]) -> Option<Credits> {
         if !self.has(member) {
             return Some(Credits::ZERO);
         }
