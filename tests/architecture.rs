@@ -284,6 +284,7 @@ fn the_pure_crates_depend_on_nothing_that_does_io() {
     let allowed = [
         "crc32fast",
         "keyledger-events",
+        "memchr",
         "proptest",
         "serde",
         "serde_json",

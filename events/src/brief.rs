@@ -21,6 +21,22 @@ impl Brief {
         Brief::EMPTY.and(text)
     }
 
+    /// Of ASCII whose number is known where this is compiled, and fits.
+    pub(crate) fn of_bytes<const N: usize>(text: &[u8; N]) -> Brief {
+        const { assert!(N <= ROOM) };
+        let mut brief = Brief::EMPTY;
+        if let Some(place) = brief.bytes.first_chunk_mut::<N>() {
+            *place = *text;
+            brief.len = N;
+        }
+        brief
+    }
+
+    /// The last two digits of a number.
+    pub(crate) fn two_digits(number: u64) -> [u8; 2] {
+        [number / 10, number].map(|number| b"0123456789"[usize::try_from(number % 10).unwrap_or_default()])
+    }
+
     pub(crate) fn number(number: u64) -> Brief {
         Brief::EMPTY.and_number(number)
     }

@@ -129,11 +129,14 @@ pub struct CommandId(std::sync::Arc<str>);
 
 impl CommandId {
     pub fn parse(text: &str) -> Option<CommandId> {
-        let fits = (1..=128).contains(&text.len())
+        CommandId::is_one(text).then(|| CommandId(text.into()))
+    }
+
+    pub(crate) fn is_one(text: &str) -> bool {
+        (1..=128).contains(&text.len())
             && text
                 .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-'));
-        fits.then(|| CommandId(text.into()))
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-'))
     }
 
     pub fn as_str(&self) -> &str {
@@ -395,7 +398,7 @@ impl Recorded {
         })
     }
 
-    /// Reads bytes of any event, whatever order their members are in.
+    /// Reads any event's bytes, member by member as each is named.
     pub(crate) fn decode_by_name(bytes: &[u8]) -> Result<Recorded, DecodeError> {
         // All of it is text, which is quicker to see at once than name by name.
         let text = std::str::from_utf8(bytes).map_err(|error| DecodeError::Json(serde_json::Error::custom(error)))?;

@@ -125,16 +125,19 @@ pub struct Endpoint(std::sync::Arc<str>);
 
 impl Endpoint {
     pub fn parse(text: &str) -> Result<Endpoint, TextError> {
-        let fits = (1..=64).contains(&text.len())
-            && text.starts_with(|c: char| c.is_ascii_lowercase())
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-' | b'.'));
-        if fits {
+        if Endpoint::is_one(text) {
             Ok(Endpoint(text.into()))
         } else {
             Err(TextError::NotAnEndpoint)
         }
+    }
+
+    pub(crate) fn is_one(text: &str) -> bool {
+        (1..=64).contains(&text.len())
+            && text.starts_with(|c: char| c.is_ascii_lowercase())
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-' | b'.'))
     }
 
     pub fn as_str(&self) -> &str {

@@ -67,22 +67,19 @@ impl Timestamp {
 
 impl Timestamp {
     pub(crate) fn brief(self) -> Brief {
-        let moment = OffsetDateTime::from_unix_timestamp(self.0 / 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-        Brief::EMPTY
-            .and_digits(moment.year().unsigned_abs().into(), 4)
-            .and("-")
-            .and_digits(u8::from(moment.month()).into(), 2)
-            .and("-")
-            .and_digits(moment.day().into(), 2)
-            .and("T")
-            .and_digits(moment.hour().into(), 2)
-            .and(":")
-            .and_digits(moment.minute().into(), 2)
-            .and(":")
-            .and_digits(moment.second().into(), 2)
-            .and(".")
-            .and_digits(self.0.unsigned_abs() % 1_000_000, 6)
-            .and("Z")
+        let (seconds, micros) = (self.0 / 1_000_000, self.0.unsigned_abs() % 1_000_000);
+        let moment = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let (year, month, day) = moment.to_calendar_date();
+        let (hour, minute, second) = moment.to_hms();
+        let year = u64::from(year.unsigned_abs());
+        let two = Brief::two_digits;
+        let ([c, d], [y, e]) = (two(year / 100), two(year % 100));
+        let ([m, n], [f, g]) = (two(u8::from(month).into()), two(day.into()));
+        let ([h, i], [k, l], [s, t]) = (two(hour.into()), two(minute.into()), two(second.into()));
+        let ([p, q], [u, v], [w, x]) = (two(micros / 10_000), two(micros / 100), two(micros));
+        Brief::of_bytes(&[
+            c, d, y, e, b'-', m, n, b'-', f, g, b'T', h, i, b':', k, l, b':', s, t, b'.', p, q, u, v, w, x, b'Z',
+        ])
     }
 }
 

@@ -3,6 +3,7 @@
 //! Promise: the state depends on nothing but the events, so any process that has read them decides the same.
 
 mod credits;
+mod deadlines;
 mod key;
 mod keys;
 mod plans;
@@ -18,6 +19,7 @@ use keyledger_events::{
 use serde::{Deserialize, Serialize};
 
 pub use credits::{Grant, Hold, Outcome, Settled};
+pub use deadlines::Deadlines;
 pub use key::{Key, KeyLimits, Rotated};
 pub use keys::Keys;
 pub use spending::Spending;
@@ -76,7 +78,7 @@ pub struct Account {
     /// Moments that the keys' clients left near the end, all keys together.
     hang_ups_kept: usize,
     /// Open holds by the moment that they end.
-    pub(super) deadlines: BTreeSet<(Timestamp, ReservationId)>,
+    pub(super) deadlines: Deadlines,
     /// Keys that have a successor and still work, by the moment that they stop.
     pub(super) stopping: BTreeSet<(Timestamp, KeyId)>,
     /// Settled ids by the moment that they were settled.
@@ -146,7 +148,7 @@ impl Account {
             owed: Credits::ZERO,
             scopes_named: 0,
             hang_ups_kept: 0,
-            deadlines: BTreeSet::new(),
+            deadlines: Deadlines::default(),
             stopping: BTreeSet::new(),
             settled_order: VecDeque::new(),
         }

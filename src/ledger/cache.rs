@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use keyledger_events::{AccountId, Event, KeyDigest, Recorded, Seq, Timestamp};
 use lru::LruCache;
+use rustc_hash::FxBuildHasher;
 use tokio::time::Instant;
 
 use super::account::{Account, Inconsistent};
@@ -17,7 +18,8 @@ use crate::log::{DataKeyFound, KeysOfBlock};
 #[derive(Debug)]
 pub(super) struct Cache {
     accounts: LruCache<AccountId, Entry>,
-    owners: HashMap<KeyDigest, AccountId>,
+    /// A digest is spread well enough by itself.
+    owners: HashMap<KeyDigest, AccountId, FxBuildHasher>,
     openers: HashMap<Opener, AccountId>,
     weight: usize,
     weight_max: usize,
@@ -58,7 +60,7 @@ impl Cache {
     pub(super) fn new(weight_max: usize) -> Cache {
         Cache {
             accounts: LruCache::unbounded(),
-            owners: HashMap::new(),
+            owners: HashMap::default(),
             openers: HashMap::new(),
             weight: 0,
             weight_max,

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use keyledger_events::{AccountId, Actor, CommandId, Event, EventId, KeyId, Position, Recorded, Seq, Shard, Timestamp};
+use rustc_hash::FxBuildHasher;
 
 use super::account::{Account, Inconsistent};
 use super::cache::Cache;
@@ -12,7 +13,7 @@ use super::refusal::Refusal;
 use super::rules;
 use super::work::Work;
 use crate::clock;
-use crate::log::{Batch, DataKeyFound, Head, Log};
+use crate::log::{Batch, BatchSize, DataKeyFound, Head, Log};
 use crate::personal::{self, DataKey, FreshKey, Locked};
 
 /// What was decided, before it is known whether it can be appended.
@@ -23,7 +24,7 @@ pub(super) struct Round {
     pub tail: Head,
     pub decided: Vec<(Box<dyn Work>, Verdict)>,
     pub batch: Batch,
-    pub touched: HashSet<AccountId>,
+    pub touched: HashSet<AccountId, FxBuildHasher>,
     pub ended_keys: Vec<KeyId>,
     shard: Shard,
     /// Somebody in this process will want the events too.
@@ -49,14 +50,14 @@ struct Desk<'a> {
 }
 
 impl Round {
-    /// A round without commands yet.
-    pub(super) fn after(base: Head, log: &Log) -> Round {
+    /// A round without commands yet, which will be about as large as another one was.
+    pub(super) fn after(base: Head, log: &Log, like: &BatchSize) -> Round {
         Round {
             base,
             tail: base,
             decided: Vec::new(),
-            batch: Batch::default(),
-            touched: HashSet::new(),
+            batch: Batch::with_room_of(like),
+            touched: HashSet::default(),
             ended_keys: Vec::new(),
             shard: log.shard(),
             read_along: log.is_read_along(),
@@ -117,10 +118,6 @@ impl Round {
 
     fn decide_on(&mut self, desk: &mut Desk<'_>, id: AccountId, job: &mut dyn Work) -> Result<Verdict, Inconsistent> {
         let now = self.now;
-        let Some(account) = desk.cache.get(id) else {
-            return Ok(Verdict::Broken);
-        };
-        let by_time = CommandId::parse("due").ok_or_else(|| broken(account, "no command id"))?;
         loop {
             let Some(account) = desk.cache.get(id) else {
                 return Ok(Verdict::Broken);
@@ -129,9 +126,9 @@ impl Round {
             if due.is_empty() {
                 break;
             }
-            self.write(desk, id, due, Actor::System, &by_time)?;
+            self.write_by_time(desk, id, due)?;
         }
-        self.tell_of_crossings(desk, id, &by_time)?;
+        self.tell_of_crossings(desk, id)?;
         let Some(account) = desk.cache.peek(id) else {
             return Ok(Verdict::Broken);
         };
@@ -170,22 +167,27 @@ impl Round {
         if let Some(account) = desk.cache.get(id) {
             job.note_reply(account);
         }
-        self.tell_of_crossings(desk, id, &by_time)?;
+        self.tell_of_crossings(desk, id)?;
         Ok(verdict)
     }
 
     /// Says of a balance that came down that it is low.
-    fn tell_of_crossings(
-        &mut self,
-        desk: &mut Desk<'_>,
-        id: AccountId,
-        by_time: &CommandId,
-    ) -> Result<(), Inconsistent> {
+    fn tell_of_crossings(&mut self, desk: &mut Desk<'_>, id: AccountId) -> Result<(), Inconsistent> {
         let crossed = desk.cache.get(id).map(rules::crossings).unwrap_or_default();
         if crossed.is_empty() {
             return Ok(());
         }
-        self.write(desk, id, crossed, Actor::System, by_time)
+        self.write_by_time(desk, id, crossed)
+    }
+
+    /// What nobody asked for.
+    fn write_by_time(&mut self, desk: &mut Desk<'_>, id: AccountId, events: Vec<Event>) -> Result<(), Inconsistent> {
+        let command = CommandId::parse("due").ok_or(Inconsistent {
+            account: id,
+            position: self.tail.position,
+            why: "no command id",
+        })?;
+        self.write(desk, id, events, Actor::System, &command)
     }
 
     /// Gives events their places, folds them, and adds them to the batch: all of them, or none.
@@ -222,13 +224,12 @@ impl Round {
         for (recorded, _) in &mut placed {
             self.seal(desk, recorded)?;
         }
-        for (recorded, leads_key) in placed {
+        for (recorded, leads_key) in &placed {
             self.ended_keys.extend(ended_key(&recorded.event));
-            if self.read_along {
-                self.batch.push_and_keep(recorded, leads_key);
-            } else {
-                self.batch.push(&recorded, leads_key);
-            }
+            self.batch.push(recorded, *leads_key);
+        }
+        if self.read_along {
+            placed.into_iter().for_each(|(recorded, _)| self.batch.keep(recorded));
         }
         self.touched.insert(id);
         self.tail = Head {
@@ -277,14 +278,6 @@ impl Round {
     /// The commands alone, to be decided again.
     pub(super) fn into_jobs(self) -> Vec<Box<dyn Work>> {
         self.decided.into_iter().map(|(job, _)| job).collect()
-    }
-}
-
-fn broken(account: &Account, why: &'static str) -> Inconsistent {
-    Inconsistent {
-        account: account.id,
-        position: account.position,
-        why,
     }
 }
 

@@ -41,7 +41,7 @@ use super::load::Loaded;
 use super::loading::{Loadable, Loadings, Missing, Read, Wanted, read_on};
 use super::round::{Round, Verdict};
 use super::work::{Work, take_waiting};
-use crate::log::{Head, Log, ReadError};
+use crate::log::{BatchSize, Head, Log, ReadError};
 
 /// Commands decided together: enough to share a commit, few enough that a batch stays well under 100 ms.
 const COMMANDS_A_ROUND_MAX: usize = 2_000;
@@ -79,6 +79,7 @@ pub(super) struct Writer {
     next: Option<Round>,
     /// Commands of the round that was sent last.
     sent_last: usize,
+    size_last: BatchSize,
     /// What is sent and not known to be in the log.
     flight: Option<Flight>,
 }
@@ -123,6 +124,7 @@ impl Writer {
             loadings: Loadings::default(),
             next: None,
             sent_last: 0,
+            size_last: BatchSize::default(),
             flight: None,
         }
     }
@@ -270,7 +272,7 @@ impl Writer {
         };
         let base = self.flight.as_ref().map_or(head, |flight| flight.round.tail);
         self.next
-            .get_or_insert_with(|| Round::after(base, &self.log))
+            .get_or_insert_with(|| Round::after(base, &self.log, &self.size_last))
             .decide(&mut self.cache, &self.limits, jobs);
     }
 
@@ -345,6 +347,7 @@ impl Writer {
         }
         let Some(round) = self.next.take() else { return };
         self.sent_last = round.decided.len();
+        self.size_last = round.batch.size();
         metrics::histogram!("keyledger_round_commands").record(u32::try_from(round.decided.len()).unwrap_or(u32::MAX));
         // The copies are made before the next round changes the accounts.
         let snapshots = round
@@ -400,7 +403,7 @@ impl Writer {
             }
             Err(Disproof::Unknown(error)) => {
                 self.note_unreachable(error.as_ref());
-                let rest = self.take_back(Round::after(round.base, &self.log));
+                let rest = self.take_back(Round::after(round.base, &self.log, &BatchSize::default()));
                 self.waiting.extend(self.loadings.take_all());
                 self.cache.clear();
                 self.head = None;

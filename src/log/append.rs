@@ -31,6 +31,18 @@ pub struct Batch {
     data_keys: WireArray<Vec<u8>>,
 }
 
+/// How much a batch has.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BatchSize {
+    events: usize,
+    body_bytes: usize,
+}
+
+/// What stands before each element of an array.
+const LENGTH_BYTES: usize = 4;
+/// Of a long event type's name.
+const TYPE_BYTES: usize = 32;
+
 /// Why an append did not happen, or may not have.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
@@ -81,6 +93,31 @@ from pen, unnest($5::uuid[], $6::bigint[], $7::uuid[], $8::text[], $9::uuid[], $
     $13::boolean[]) with ordinality as row (account_id, seq, event_id, type, key_id, key_digest, recorded_at, body, leads_key, n)";
 
 impl Batch {
+    /// Empty, with room for as much as another one has: an array that grows is copied each time.
+    pub fn with_room_of(other: &BatchSize) -> Batch {
+        let BatchSize { events, body_bytes } = *other;
+        let of = |bytes: usize| events * (LENGTH_BYTES + bytes);
+        Batch {
+            account_ids: WireArray::with_room(of(16)),
+            seqs: WireArray::with_room(of(8)),
+            event_ids: WireArray::with_room(of(16)),
+            types: WireArray::with_room(of(TYPE_BYTES)),
+            key_ids: WireArray::with_room(of(16)),
+            key_digests: WireArray::with_room(of(0)),
+            recorded_ats: WireArray::with_room(of(8)),
+            bodies: WireArray::with_room(body_bytes),
+            leads_key: WireArray::with_room(of(1)),
+            ..Batch::default()
+        }
+    }
+
+    pub fn size(&self) -> BatchSize {
+        BatchSize {
+            events: self.len(),
+            body_bytes: self.bodies.bytes(),
+        }
+    }
+
     /// Adds the next event. Its position must follow the last one's. Whether it leads to its key, `KeysOfBlock` tells.
     pub fn push(&mut self, recorded: &Recorded, leads_key: bool) {
         debug_assert!(
@@ -105,9 +142,9 @@ impl Batch {
         self.leads_key.push(&[u8::from(leads_key)]);
     }
 
-    /// The same, and keeps the event for those who read along.
-    pub fn push_and_keep(&mut self, recorded: Recorded, leads_key: bool) {
-        self.push(&recorded, leads_key);
+    /// Keeps the event that was added, for those who read along: all of them are kept, in their order, or none.
+    pub fn keep(&mut self, recorded: Recorded) {
+        debug_assert!(self.decoded.len() < self.len(), "what is kept was added");
         // What is sealed has to be opened first, as when it is read.
         let open = recorded.sealed.is_none();
         self.decoded.push(open.then(|| Arc::new(recorded)));

@@ -41,7 +41,7 @@ use turn::Pen;
 
 use crate::archive::{Archive, ArchiveError, Environment};
 
-pub use append::{AppendError, Batch};
+pub use append::{AppendError, Batch, BatchSize};
 pub use archived::entries::SegmentFault;
 pub use archived::moving::{MoveError, Moved, Moving, Stays, Until};
 pub(crate) use archived::with_archived;

@@ -35,6 +35,14 @@ impl<T> Default for WireArray<T> {
 }
 
 impl<T> WireArray<T> {
+    /// Empty, with room for elements of so many bytes together.
+    pub(super) fn with_room(bytes: usize) -> WireArray<T> {
+        WireArray {
+            elements: Vec::with_capacity(bytes),
+            ..WireArray::default()
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         usize::try_from(self.len).unwrap_or_default()
     }

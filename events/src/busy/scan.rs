@@ -5,11 +5,12 @@
 use memchr::memchr;
 
 use crate::credits::Credits;
-use crate::envelope::{Actor, Position, Seq, Shard};
+use crate::envelope::{Actor, CommandId, Position, Seq, Shard};
 use crate::event::GrantPart;
 use crate::ids::{AccountId, EventId, GrantId, KeyId, PortalSessionId, ReservationId, TokenId};
 use crate::once::OnceMark;
 use crate::personal::Sealed;
+use crate::text::Endpoint;
 use crate::time::Timestamp;
 
 /// A place in bytes that are read from left to right.
@@ -159,37 +160,27 @@ impl<'a> Scan<'a> {
 
     /// The name of an endpoint, without its marks.
     pub(crate) fn endpoint(&mut self) -> Option<&'a str> {
-        let text = self.until_quote()?;
-        let first = text.first()?;
-        let fits = text.len() <= 64
-            && first.is_ascii_lowercase()
-            && text
-                .iter()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-' | b'.'));
-        fits.then(|| std::str::from_utf8(text).ok()).flatten()
+        self.text_that(Endpoint::is_one)
     }
 
     /// The name of a command, without its marks.
     pub(crate) fn command(&mut self) -> Option<&'a str> {
-        let text = self.until_quote()?;
-        let fits = (1..=128).contains(&text.len())
-            && text
-                .iter()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-'));
-        fits.then(|| std::str::from_utf8(text).ok()).flatten()
+        self.text_that(CommandId::is_one)
     }
 
     /// A text that is sealed, without its marks.
     pub(crate) fn sealed(&mut self) -> Option<&'a str> {
+        self.text_that(Sealed::is_one)
+    }
+
+    fn text_that(&mut self, fits: impl FnOnce(&str) -> bool) -> Option<&'a str> {
         let text = std::str::from_utf8(self.until_quote()?).ok()?;
-        Sealed::is_one(text).then_some(text)
+        fits(text).then_some(text)
     }
 
     /// A text of printable ASCII that needs no escape, without its marks.
     pub(crate) fn plain_text(&mut self) -> Option<&'a str> {
-        let text = self.until_quote()?;
-        let plain = text.iter().all(|b| matches!(b, 0x20..=0x7E) && *b != b'\\');
-        plain.then(|| std::str::from_utf8(text).ok()).flatten()
+        self.text_that(|text| text.bytes().all(|b| matches!(b, 0x20..=0x7E) && b != b'\\'))
     }
 
     pub(crate) fn actor(&mut self) -> Option<Actor> {

@@ -8,8 +8,8 @@ use crate::ids::ReservationId;
 use crate::key::Environment;
 
 impl Busy<'_> {
-    /// Writes the data's object after what `out` holds already. `false`: not all of it is plain text, and what was written is of no
-    /// use.
+    /// Writes the data's object after what `out` holds already. `false`: not all of it is plain text, and what was written is
+    /// of no use.
     pub(crate) fn write(&self, out: &mut Vec<u8>) -> bool {
         match self {
             Busy::Used(e) => used(out, e),

@@ -1,6 +1,4 @@
 //! An event as the auditor's books take it: what stands in it, borrowed from its bytes or from what was decoded.
-//!
-//! Promise: the members of the busy events are the same whichever way they were read.
 
 pub(super) use keyledger_events::busy::{Busy, Charged, Held, Released, Used, Work};
 
@@ -14,7 +12,7 @@ pub(super) struct Desk {
 }
 
 /// An event, where it says that it stands.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Entry<'a> {
     pub shard: u64,
     pub position: u64,
@@ -24,7 +22,7 @@ pub(super) struct Entry<'a> {
     pub fact: Fact<'a>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Fact<'a> {
     Busy(Busy<'a>),
     Other(&'a Event),

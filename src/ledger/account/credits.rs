@@ -183,7 +183,7 @@ impl Account {
             once: e.once,
             paid: e.once.is_some_and(|mark| self.paid.has(mark, at)),
         };
-        self.deadlines.insert((e.expires_at, e.reservation));
+        self.deadlines.insert(e.expires_at, e.reservation);
         match self.open.insert(e.reservation, hold) {
             None => Ok(()),
             Some(_) => Err("the reservation is open already"),
@@ -237,7 +237,7 @@ impl Account {
     /// Takes an open hold out, with its share of the sums.
     fn close(&mut self, reservation: ReservationId) -> Result<Hold, &'static str> {
         let hold = self.open.remove(&reservation).ok_or("the reservation is not open")?;
-        self.deadlines.remove(&(hold.expires_at, reservation));
+        self.deadlines.remove(hold.expires_at, reservation);
         self.totals.reserved = self
             .totals
             .reserved

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use keyledger_events::{KeyDigest, KeyId, KeyName};
+use rustc_hash::FxBuildHasher;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::Key;
@@ -12,7 +13,8 @@ use super::Key;
 #[serde(from = "BTreeMap<KeyId, Key>")]
 pub struct Keys {
     by_id: BTreeMap<KeyId, Key>,
-    by_digest: HashMap<KeyDigest, KeyId>,
+    /// A digest is spread well enough by itself.
+    by_digest: HashMap<KeyDigest, KeyId, FxBuildHasher>,
 }
 
 impl Keys {

@@ -45,7 +45,7 @@ impl Command for CloseAccount {
         let open = account
             .deadlines
             .iter()
-            .filter_map(|(_, reservation)| Some((*reservation, account.open.get(reservation)?)));
+            .filter_map(|reservation| Some((reservation, account.open.get(&reservation)?)));
         events.extend(open.flat_map(|(reservation, hold)| {
             give_back(account, reservation, hold, ReleaseCause::AccountClosed, given.now)
         }));

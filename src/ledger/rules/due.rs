@@ -25,9 +25,8 @@ pub fn due(account: &Account, now: Timestamp) -> Vec<Event> {
 fn holds_over(account: &Account, now: Timestamp) -> Vec<Event> {
     account
         .deadlines
-        .iter()
-        .take_while(|(end, _)| *end <= now)
-        .filter_map(|(_, reservation)| Some((*reservation, account.open.get(reservation)?)))
+        .over(now)
+        .filter_map(|reservation| Some((reservation, account.open.get(&reservation)?)))
         .flat_map(|(reservation, hold)| give_back(account, reservation, hold, ReleaseCause::Expired, now))
         .collect()
 }
