@@ -1,5 +1,4 @@
-//! Short texts that every event is full of: written on the stack and digit by digit, because the formatter costs five times as
-//! much.
+//! Short texts that every event is full of: written on the stack, digit by digit, without the formatter.
 
 /// A text of ASCII: what an id, a moment or an amount is written as.
 #[derive(Clone, Copy)]
@@ -34,7 +33,7 @@ impl Brief {
 
     /// The last two digits of a number.
     pub(crate) fn two_digits(number: u64) -> [u8; 2] {
-        [number / 10, number].map(|number| b"0123456789"[usize::try_from(number % 10).unwrap_or_default()])
+        [last_digit(number / 10), last_digit(number)]
     }
 
     pub(crate) fn number(number: u64) -> Brief {
@@ -61,7 +60,7 @@ impl Brief {
         debug_assert!(place.is_some(), "{digits} digits have no room");
         if let Some(place) = place {
             for digit in place.iter_mut().rev() {
-                *digit = b"0123456789"[usize::try_from(number % 10).unwrap_or_default()];
+                *digit = last_digit(number);
                 number /= 10;
             }
             self.len += digits;
@@ -76,6 +75,10 @@ impl Brief {
     pub(crate) fn as_str(&self) -> &str {
         std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
+}
+
+fn last_digit(number: u64) -> u8 {
+    b"0123456789"[usize::try_from(number % 10).unwrap_or_default()]
 }
 
 fn decimal_digits(number: u64) -> usize {

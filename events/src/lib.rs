@@ -19,6 +19,7 @@ mod key;
 mod leaf;
 mod once;
 mod personal;
+mod scan;
 mod scopes;
 mod spending;
 mod text;

@@ -8,7 +8,7 @@ use ::time::format_description::well_known::Rfc3339;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::brief::Brief;
-use crate::busy::Scan;
+use crate::scan::Scan;
 
 /// A moment in UTC: microseconds since 1970, from year 1970 to 9999. Text: RFC 3339 with six fraction digits and `Z`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

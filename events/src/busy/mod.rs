@@ -9,13 +9,11 @@
 //! Not here: whether the bytes are those that were signed, and whether the event may follow.
 
 mod read;
-mod scan;
 #[cfg(test)]
 mod tests;
 mod write;
 
 pub use read::Desk;
-pub(crate) use scan::Scan;
 
 use crate::credits::Credits;
 use crate::envelope::{Actor, Position, Seq, Shard};

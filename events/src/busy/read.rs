@@ -1,10 +1,10 @@
 //! Reads the four busy events' bytes from left to right, without an allocation.
 
-use super::scan::Scan;
 use super::{Busy, Charged, Head, Held, Released, Used, Work};
 use crate::event::{Channel, ClientLeft, GrantPart, ReleaseCause};
 use crate::ids::ReservationId;
 use crate::key::Environment;
+use crate::scan::Scan;
 
 /// Room for the parts of grants, that is used again for one event after the other.
 #[derive(Debug, Default)]
