@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::layer::{Filter, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
@@ -22,7 +22,7 @@ const ACCESS: &str = "access";
 pub fn logs() -> anyhow::Result<()> {
     let access = access_log()?;
     let filter = EnvFilter::try_from_env("KEYLEDGER_LOG").unwrap_or_else(|_| EnvFilter::new("info,async_nats=warn"));
-    let filter = filter.and(filter_fn(|metadata| metadata.target() != ACCESS));
+    let filter = without_access(filter);
     let logs = fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
@@ -35,6 +35,13 @@ pub fn logs() -> anyhow::Result<()> {
         .with(access.into_iter().chain([logs]).collect::<Vec<_>>())
         .init();
     Ok(())
+}
+
+/// Says which levels there can be at all. Where that is not known, libraries believe that every line is wanted, and write it:
+/// the SQL of each statement, for one.
+fn without_access(filter: EnvFilter) -> impl Filter<Registry> + Send + Sync {
+    let others = filter_fn(|metadata| metadata.target() != ACCESS);
+    filter.and(others.with_max_level_hint(LevelFilter::TRACE))
 }
 
 /// Access lines are JSON whatever the rest is: they are read by programs. A line is one write, so that a file that is
@@ -58,7 +65,10 @@ fn access_log() -> anyhow::Result<Option<Logs>> {
         .with_level(false)
         .with_target(false)
         .with_writer(writer);
-    let only_access = filter_fn(|metadata| metadata.is_event() && metadata.target() == ACCESS);
+    let only_access = filter_fn(|metadata| {
+        metadata.is_event() && metadata.target() == ACCESS && *metadata.level() <= LevelFilter::INFO
+    });
+    let only_access = only_access.with_max_level_hint(LevelFilter::INFO);
     Ok(Some(lines.with_filter(only_access).boxed()))
 }
 
@@ -82,4 +92,24 @@ pub fn metrics() -> anyhow::Result<PrometheusHandle> {
         )?
         .install_recorder()?;
     Ok(handle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_logged_is_known_not_to_be_wanted() {
+        for (words, most) in [
+            ("info,async_nats=warn", LevelFilter::INFO),
+            ("warn", LevelFilter::WARN),
+            ("warn,sqlx=debug", LevelFilter::DEBUG),
+        ] {
+            assert_eq!(
+                without_access(EnvFilter::new(words)).max_level_hint(),
+                Some(most),
+                "{words}"
+            );
+        }
+    }
 }
