@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use keyledger_events::ReleaseCause;
 
 use super::count::Count;
-use super::delivery::{Delivery, Payment, credits};
+use super::delivery::{Delivery, Payment, tell_credits};
 use super::exchange::Body;
 use super::headers;
 use super::hold::{Hold, Settlement};
@@ -48,7 +48,7 @@ impl Way<'_> {
         };
         let payment = match worth {
             Settlement::Release(cause) => {
-                told.extend(credits(&hold, 0));
+                tell_credits(&mut told, &hold, 0);
                 hold.settle(Settlement::Release(cause));
                 self.ends(tokio::time::sleep(self.upstream.body_timeout));
                 None
@@ -73,7 +73,7 @@ impl Way<'_> {
         hold.delivers(body.size_hint().exact(), count.known().map(|counted| counted.quantity));
         let trailers = count.known().is_none() && self.takes_trailers;
         if let Some(counted) = count.known() {
-            told.extend(credits(&hold, counted));
+            tell_credits(told, &hold, counted);
         }
         if trailers {
             told.remove(CONTENT_LENGTH);

@@ -92,7 +92,11 @@ impl Delivery {
         self.ended = true;
         let mut payment = self.payment.take()?;
         let counted = payment.count.end();
-        let trailers = payment.trailers.then(|| credits(&payment.hold, counted));
+        let trailers = payment.trailers.then(|| {
+            let mut trailers = HeaderMap::new();
+            tell_credits(&mut trailers, &payment.hold, counted);
+            trailers
+        });
         let Counted { quantity, more } = counted;
         let charge = Settlement::Charge { quantity, more };
         match &self.stream {
@@ -130,14 +134,12 @@ impl Drop for Delivery {
     }
 }
 
-/// The headers or trailers that say what an answer costs, its top-up included, and what is left.
-pub(super) fn credits(hold: &Hold, counted: impl Into<Counted>) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+/// Says in headers or trailers what an answer costs, its top-up included, and what is left.
+pub(super) fn tell_credits(headers: &mut HeaderMap, hold: &Hold, counted: impl Into<Counted>) {
     if let Some((charged, remaining)) = hold.after_charge(counted.into()) {
-        set(&mut headers, CREDITS_CHARGED, &charged.to_string());
-        set(&mut headers, CREDITS_REMAINING, &remaining.to_string());
+        set(headers, CREDITS_CHARGED, charged.to_string());
+        set(headers, CREDITS_REMAINING, remaining.to_string());
     }
-    headers
 }
 
 impl Body for Delivery {

@@ -249,22 +249,26 @@ impl Exchange<'_> {
     ) -> Result<(Response<Incoming>, Hold), Problem> {
         let config = &self.shared.config;
         let (upload, fault) = self.upload(body, upstream);
-        let host = &upstream.host;
-        let mut headers = headers::for_upstream(&head.headers, rule, &hold, host, self.client, &self.request_id);
-        self.seen.trace().pass_on(&mut headers);
         let uri = Uri::builder()
             .scheme(upstream.config.scheme.clone())
             .authority(upstream.config.authority.clone())
             .path_and_query(head.uri.path_and_query().map_or("/", |path| path.as_str()))
             .build();
-        let mut request = Request::new(upload);
-        *request.method_mut() = head.method;
-        *request.headers_mut() = headers;
-        *request.uri_mut() = uri.map_err(|_| Problem::new(BAD_REQUEST, "the path cannot be forwarded"))?;
+        let uri = uri.map_err(|_| Problem::new(BAD_REQUEST, "the path cannot be forwarded"))?;
+        let request = |upload| {
+            let (host, client) = (&upstream.host, self.client);
+            let mut headers = headers::for_upstream(&head.headers, rule, hold.held(), host, client, &self.request_id);
+            self.seen.trace().pass_on(&mut headers);
+            let mut request = Request::new(upload);
+            *request.method_mut() = head.method.clone();
+            *request.headers_mut() = headers;
+            *request.uri_mut() = uri.clone();
+            request
+        };
         let answered = tokio::select! {
             biased;
             () = hold.key_deleted() => Err(Problem::from(Refusal::KeyDeleted)),
-            answered = self.ask(upstream, request) => answered,
+            answered = self.ask(upstream, request(upload), || request(Upload::nothing())) => answered,
         };
         match answered {
             Ok(answer) => Ok((answer, hold)),
@@ -285,9 +289,14 @@ impl Exchange<'_> {
     }
 
     /// The upstream's answer, if it comes in time and can be passed on.
-    async fn ask(&self, upstream: &Upstream, request: Request<Upload>) -> Result<Response<Incoming>, Problem> {
+    async fn ask(
+        &self,
+        upstream: &Upstream,
+        request: Request<Upload>,
+        again: impl FnOnce() -> Request<Upload>,
+    ) -> Result<Response<Incoming>, Problem> {
         let patience = upstream.config.upstream_timeout;
-        let answer = match tokio::time::timeout(patience, upstream.send(request)).await {
+        let answer = match tokio::time::timeout(patience, upstream.send(request, again)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
                 let error: &dyn std::error::Error = &error;

@@ -4,12 +4,13 @@
 //! belongs to one connection. Ours are set last, so nothing that a client sends, `Connection` included, can remove or
 //! replace them.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::header::{ACCEPT_ENCODING, CONNECTION, COOKIE, HOST, IF_RANGE, RANGE, TE, TRAILER};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::hold::Hold;
+use crate::ledger::Held;
 use crate::prices::{PriceRule, Quantity};
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -20,6 +21,9 @@ const KEY: HeaderName = HeaderName::from_static("x-keyledger-key");
 const ENVIRONMENT: HeaderName = HeaderName::from_static("x-keyledger-environment");
 const RESERVATION: HeaderName = HeaderName::from_static("x-keyledger-reservation");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// So many are added to those that pass, at most.
+const OURS_MAX: usize = 8;
 
 /// Belong to one connection (RFC 9110 section 7.6.1, and what older peers send).
 const HOP_BY_HOP: &[&str] = &[
@@ -78,7 +82,7 @@ const NOT_IN_TRAILERS_BEGINNINGS: &[&str] = &["access-control-", "content-", "cr
 pub(super) fn for_upstream(
     inbound: &HeaderMap,
     rule: &PriceRule,
-    hold: &Hold,
+    held: &Held,
     host: &HeaderValue,
     client: IpAddr,
     request_id: &str,
@@ -92,14 +96,13 @@ pub(super) fn for_upstream(
     }
     join_cookies(&mut headers);
     headers.insert(HOST, host.clone());
-    let held = hold.held();
-    set(&mut headers, ACCOUNT, &held.account.to_string());
+    set(&mut headers, ACCOUNT, held.account.to_string());
     if let Some(key) = held.key {
-        set(&mut headers, KEY, &key.to_string());
+        set(&mut headers, KEY, key.to_string());
     }
     set(&mut headers, ENVIRONMENT, held.environment.as_str());
-    set(&mut headers, RESERVATION, &held.reservation.to_string());
-    set(&mut headers, FORWARDED_FOR, &client.to_string());
+    set(&mut headers, RESERVATION, held.reservation.to_string());
+    set(&mut headers, FORWARDED_FOR, client.to_string());
     set(&mut headers, REQUEST_ID, request_id);
     headers
 }
@@ -119,9 +122,9 @@ pub(super) fn for_client(upstream: &HeaderMap) -> HeaderMap {
     kept(upstream, passes)
 }
 
-pub(super) fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+pub(super) fn set(headers: &mut HeaderMap, name: HeaderName, value: impl TryInto<HeaderValue>) {
     // Ids, amounts and addresses are visible ASCII, so none is ever left out.
-    if let Ok(value) = HeaderValue::from_str(value) {
+    if let Ok(value) = value.try_into() {
         headers.insert(name, value);
     }
 }
@@ -147,7 +150,7 @@ pub(super) fn announce_trailers(headers: &mut HeaderMap, upstream: &HeaderMap, o
     }
     let names: Vec<&str> = names.iter().map(HeaderName::as_str).collect();
     if !names.is_empty() {
-        set(headers, TRAILER, &names.join(", "));
+        set(headers, TRAILER, names.join(", "));
     }
 }
 
@@ -183,8 +186,11 @@ fn without_spoofed(inbound: &HeaderMap) -> HeaderMap {
     let passes = |name: &HeaderName| {
         let name = name.as_str();
         // Frameworks that map headers to variables cannot tell `x_keyledger_key` from `x-keyledger-key`.
-        let spelled = name.replace('_', "-");
-        let spelled = spelled.as_str();
+        let spelled = match name.contains('_') {
+            true => Cow::Owned(name.replace('_', "-")),
+            false => Cow::Borrowed(name),
+        };
+        let spelled = spelled.as_ref();
         !HOP_BY_HOP.contains(&spelled)
             && !NOT_FORWARDED.contains(&spelled)
             && !NOT_FORWARDED_BEGINNINGS
@@ -196,7 +202,7 @@ fn without_spoofed(inbound: &HeaderMap) -> HeaderMap {
 }
 
 fn kept(headers: &HeaderMap, passes: impl Fn(&HeaderName) -> bool) -> HeaderMap {
-    let mut kept = HeaderMap::with_capacity(headers.len());
+    let mut kept = HeaderMap::with_capacity(headers.len() + OURS_MAX);
     for (name, value) in headers.iter().filter(|(name, _)| passes(name)) {
         kept.append(name.clone(), value.clone());
     }

@@ -50,14 +50,25 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 /// Whether a text shows a key of ours, or the beginning of one, as it is or percent-encoded. For what is kept of a
 /// request although a client may have put its key there.
 pub(super) fn is_shown(prefix: &KeyPrefix, text: &str) -> bool {
-    let (once, prefix) = (decoded(text.as_bytes()), prefix.as_str());
-    let twice = decoded(&once);
-    ["live", "test"].iter().any(|environment| {
-        let beginning = format!("{prefix}_{environment}_").into_bytes();
-        [text.as_bytes(), &once, &twice]
-            .iter()
-            .any(|bytes| bytes.windows(beginning.len()).any(|window| window == beginning))
-    })
+    let text = text.as_bytes();
+    if stands_in(prefix, text) {
+        return true;
+    }
+    // Nothing else hides one.
+    if !text.contains(&b'%') {
+        return false;
+    }
+    let once = decoded(text);
+    stands_in(prefix, &once) || stands_in(prefix, &decoded(&once))
+}
+
+/// Whether the beginning of a key stands in there as it is.
+fn stands_in(prefix: &KeyPrefix, text: &[u8]) -> bool {
+    let begins = |(at, six): (usize, &[u8])| {
+        (six == b"_live_" || six == b"_test_")
+            && text.get(..at).unwrap_or_default().ends_with(prefix.as_str().as_bytes())
+    };
+    text.windows(6).enumerate().any(begins)
 }
 
 /// Longer paths are cut in logs.
@@ -65,11 +76,15 @@ const PATH_CHARS_SHOWN: usize = 1_024;
 
 /// A path for the eyes of an operator: segments that show a key are left out.
 pub(super) fn masked(prefix: &KeyPrefix, path: &str) -> String {
+    let cut = |path: &str| path.chars().take(PATH_CHARS_SHOWN).collect();
+    // A slash ends an escape, so what no whole path shows, none of its segments does.
+    if !is_shown(prefix, path) {
+        return cut(path);
+    }
     let segments = path
         .split('/')
         .map(|segment| if is_shown(prefix, segment) { "[key]" } else { segment });
-    let path = segments.collect::<Vec<_>>().join("/");
-    path.chars().take(PATH_CHARS_SHOWN).collect()
+    cut(&segments.collect::<Vec<_>>().join("/"))
 }
 
 /// Percent-decoding that takes what cannot be decoded as it is.
@@ -121,6 +136,28 @@ mod tests {
             assert_eq!(masked(&prefix, &format!("/a/{shown}/b")), "/a/[key]/b");
         }
         assert_eq!(masked(&prefix, "/serp/100%/b%zz"), "/serp/100%/b%zz");
+        assert_eq!(
+            masked(&prefix, "/a/sk_live_/sk_live_live_/xsk_test_1"),
+            "/a/[key]/[key]/[key]"
+        );
+        for other in [
+            "/a/sk_/live_",
+            "/_live_",
+            "/sk-live-1",
+            "/sk%2Flive_",
+            "/mk_live_1",
+            "/sk_LIVE_1",
+        ] {
+            assert_eq!(masked(&prefix, other), other);
+        }
+    }
+
+    #[test]
+    fn a_prefix_with_itself_in_it_is_found() {
+        let prefix = KeyPrefix::parse("aa").unwrap();
+        assert!(
+            is_shown(&prefix, "aaa_live_x") && is_shown(&prefix, "a_test_aa_test_") && !is_shown(&prefix, "a_live_x")
+        );
     }
 
     #[test]
