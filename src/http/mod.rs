@@ -59,7 +59,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 pub(crate) use checkpoints::inclusion_json;
 pub(crate) use fresh_texts::FreshTexts;
-pub use measure::measure;
+pub use measure::Measure;
 pub(crate) use place::Place;
 
 pub use event_stream::Tail;

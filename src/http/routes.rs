@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::measure::measure;
+use super::measure::Measure;
 use super::openapi::{finish, head};
 use super::{
     App, Served, accounts, balance, batch, charges, checkpoints, corrections, events, forward_auth, grants, health,
@@ -106,7 +106,7 @@ pub fn router(rooms: Served) -> Router {
 /// What is around every route, the first outermost. One layer: each takes boxes of its own for every request.
 fn around<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
     router.layer((
-        axum::middleware::from_fn(measure),
+        Measure::default(),
         SetResponseHeaderLayer::overriding(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         // Answers speak of one caller's customers: nothing between here and there may keep them, unless we say so.
         SetResponseHeaderLayer::if_not_present(CACHE_CONTROL, HeaderValue::from_static("no-store")),

@@ -38,7 +38,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::audit::tree::Tree;
 use crate::config::PagesConfig;
-use crate::http::{Place, measure};
+use crate::http::{Measure, Place};
 use crate::ledger::Ledger;
 use crate::log::Log;
 use crate::sessions::Sessions;
@@ -113,7 +113,7 @@ pub fn router(options: PagesOptions) -> Router {
             Fault::Internal.into_response()
         }))
         .layer(dressed())
-        .layer(axum::middleware::from_fn(measure))
+        .layer(Measure::default())
         .with_state(pages)
 }
 
