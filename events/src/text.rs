@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use unicode_normalization::UnicodeNormalization;
 
 /// Why a text cannot be taken.
@@ -54,9 +54,15 @@ fn misleads(c: char) -> bool {
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $max:expr) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Clone, PartialEq, Eq, Hash, Deserialize)]
+        #[serde(try_from = "String")]
         pub struct $name(String);
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
 
         impl $name {
             pub fn parse(text: &str) -> Result<$name, TextError> {
@@ -119,9 +125,15 @@ name!(
 );
 
 /// The name of a priced endpoint in events, statements and charts: `serp`, `ai_visibility`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Endpoint(std::sync::Arc<str>);
+
+impl Serialize for Endpoint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
 
 impl Endpoint {
     pub fn parse(text: &str) -> Result<Endpoint, TextError> {
@@ -150,12 +162,6 @@ impl TryFrom<String> for Endpoint {
 
     fn try_from(text: String) -> Result<Endpoint, TextError> {
         Endpoint::parse(&text)
-    }
-}
-
-impl From<Endpoint> for String {
-    fn from(endpoint: Endpoint) -> String {
-        endpoint.0.as_ref().to_owned()
     }
 }
 
