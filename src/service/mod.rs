@@ -11,6 +11,7 @@ mod health;
 mod lookout;
 mod sealing;
 mod sweeper;
+mod upkeep;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -211,6 +212,7 @@ impl Service {
                 rest.clone(),
             )
         });
+        upkeep::start(metrics.clone(), rest.clone());
         halts::start(views.clone(), rest.clone());
         denials::start(ledger.clone(), faces.clone());
         if options.roles.projector {
