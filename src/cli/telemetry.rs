@@ -37,8 +37,8 @@ pub fn logs() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Says which levels there can be at all. Where that is not known, libraries believe that every line is wanted, and write it:
-/// the SQL of each statement, for one.
+/// Says which levels there can be at all. Where that is not known, libraries believe that every line is wanted, and put it
+/// together: of each statement its SQL, for one.
 fn without_access(filter: EnvFilter) -> impl Filter<Registry> + Send + Sync {
     let others = filter_fn(|metadata| metadata.target() != ACCESS);
     filter.and(others.with_max_level_hint(LevelFilter::TRACE))

@@ -22,8 +22,8 @@ const ENVIRONMENT: HeaderName = HeaderName::from_static("x-keyledger-environment
 const RESERVATION: HeaderName = HeaderName::from_static("x-keyledger-reservation");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// So many are added to those that pass, at most.
-const OURS_MAX: usize = 8;
+/// Room for what is added to those that pass, the trace's included.
+const OURS_MAX: usize = 9;
 
 /// Belong to one connection (RFC 9110 section 7.6.1, and what older peers send).
 const HOP_BY_HOP: &[&str] = &[

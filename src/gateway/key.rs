@@ -77,7 +77,7 @@ const PATH_CHARS_SHOWN: usize = 1_024;
 /// A path for the eyes of an operator: segments that show a key are left out.
 pub(super) fn masked(prefix: &KeyPrefix, path: &str) -> String {
     let cut = |path: &str| path.chars().take(PATH_CHARS_SHOWN).collect();
-    // A slash ends an escape, so what no whole path shows, none of its segments does.
+    // A slash ends an escape: a key in a segment is seen in the whole path as well.
     if !is_shown(prefix, path) {
         return cut(path);
     }
@@ -93,6 +93,8 @@ fn decoded(text: &[u8]) -> Vec<u8> {
     let mut rest = text;
     while let Some((first, after)) = rest.split_first() {
         let encoded = (*first == b'%').then(|| after.first_chunk::<2>()).flatten();
+        // The reader of numbers takes a sign too.
+        let encoded = encoded.filter(|two| two.iter().all(u8::is_ascii_hexdigit));
         let byte = encoded.and_then(|two| u8::from_str_radix(str::from_utf8(two).ok()?, 16).ok());
         bytes.push(byte.unwrap_or(*first));
         rest = if byte.is_some() {
@@ -150,6 +152,12 @@ mod tests {
         ] {
             assert_eq!(masked(&prefix, other), other);
         }
+    }
+
+    #[test]
+    fn what_is_no_escape_hides_no_key() {
+        let prefix = KeyPrefix::parse("ab").unwrap();
+        assert!(is_shown(&prefix, "%+ab%5Flive%5Fx") && is_shown(&prefix, "%+ab_live_%5F"));
     }
 
     #[test]

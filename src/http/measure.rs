@@ -24,7 +24,7 @@ pub struct Measure {
     figures: Arc<Figures>,
 }
 
-/// The figures of all routes, each looked up once: by its labels, that takes as long as to check who calls.
+/// The figures of all routes, each looked up by its labels once.
 #[derive(Debug, Default)]
 struct Figures {
     by_path: RwLock<FxHashMap<String, Arc<[OfMethod; METHODS.len()]>>>,

@@ -137,11 +137,14 @@ async fn upstreams_whose_connections_hang_count_as_not_reached() {
     assert_eq!(stage.settled(5).await, vec![released("error"); 5]);
 }
 
+/// What came: on which turn of its connection and by which method, and its whole head.
+type Seen = Arc<Mutex<Vec<(String, String)>>>;
+
 /// Answers the first request of each connection, and closes at the second without a word; at a POST always.
-async fn forgetful() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+async fn forgetful() -> (SocketAddr, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let seen = Arc::<Mutex<Vec<String>>>::default();
+    let seen = Seen::default();
     let told = Arc::clone(&seen);
     tokio::spawn(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
@@ -154,7 +157,7 @@ async fn forgetful() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
                     };
                     let text = String::from_utf8_lossy(&piece[..length]).into_owned();
                     let method = text.split(' ').next().unwrap_or_default().to_owned();
-                    told.lock().unwrap().push(format!("{turn} {method}"));
+                    told.lock().unwrap().push((format!("{turn} {method}"), text));
                     if turn == "second" || method == "POST" {
                         return;
                     }
@@ -170,9 +173,21 @@ async fn forgetful() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
 async fn upstreams_that_close_kept_connections_cost_no_get_an_answer_and_get_no_post_twice() {
     let (address, seen) = forgetful().await;
     let stage = Stage::in_front_of(address).await;
-    let closed_on = |what: &str| seen.lock().unwrap().iter().filter(|one| *one == what).count();
+    let closed_on = |what: &str| seen.lock().unwrap().iter().filter(|(one, _)| one == what).count();
     while closed_on("second GET") < 3 {
-        assert_eq!(stage.get("/serp").await.status, 200);
+        assert_eq!(stage.get("/serp?q=a&page=2").await.status, 200);
+    }
+    for pair in seen.lock().unwrap().windows(2) {
+        let [(what, head), (next, again)] = pair else {
+            unreachable!("windows of two")
+        };
+        if what == "second GET" {
+            assert_eq!((next.as_str(), again), ("first GET", head), "it is the same request");
+            assert!(
+                head.starts_with("GET /serp?q=a&page=2 ") && head.contains("x-keyledger-key: key_"),
+                "{head}"
+            );
+        }
     }
     while closed_on("second POST") < 3 {
         assert_eq!(stage.get("/serp").await.status, 200);

@@ -60,7 +60,7 @@ impl Ground {
                     settings: SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
                 };
                 let server = Box::new(PrivatePostgres::start(options).await?);
-                settle(&server.url()).await?;
+                run_in(&server.url()).await?;
                 Postgres::Private { server, directory }
             }
         };
@@ -139,8 +139,8 @@ impl Ground {
 }
 
 /// Brings a new server to where one is that has run for a while: it writes the WAL into segments that were there before. A new one
-/// has to make each, which all appends wait for: up to 20 ms, several times a second.
-async fn settle(url: &str) -> anyhow::Result<()> {
+/// has to make each, which all appends wait for: tens of milliseconds, several times a second.
+async fn run_in(url: &str) -> anyhow::Result<()> {
     let mut connection = PgConnection::connect(url).await?;
     for _ in 0..WAL_SEGMENTS {
         // A segment with nothing in it is not left.
