@@ -13,11 +13,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// A client that takes longer to say what it wants is gone, or holds the connection on purpose.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// So long a client may take nothing at all of what is written to it. One that reads slowly is served.
+const STALL_MAX: Duration = Duration::from_secs(30);
 const HEADERS_MAX: usize = 64;
 const BUFFER_BYTES_MAX: usize = 64 << 10;
 /// Each takes a socket and some buffers; more wait in the kernel's queue.
@@ -44,7 +47,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
         };
         match accepted {
             Ok((socket, peer, place)) => {
-                let connection = serve_connection(socket, peer, router.clone(), stop.clone());
+                let connection = serve_connection(socket, peer, router.clone(), stop.clone(), STALL_MAX);
                 let give_up = give_up.clone();
                 connections.spawn(async move {
                     tokio::select! {
@@ -78,9 +81,13 @@ async fn accept(
     Ok((socket, Peer(peer.ip().to_canonical()), place))
 }
 
-async fn serve_connection(socket: TcpStream, peer: Peer, router: Router, stop: CancellationToken) {
+async fn serve_connection(socket: TcpStream, peer: Peer, router: Router, stop: CancellationToken, stall_max: Duration) {
     // Answers are written whole; waiting to fill a packet would only delay their last one.
     let _ = socket.set_nodelay(true);
+    // The HTTP server would wait for ever, and with it the place of the connection.
+    let mut socket = TimeoutWriter::new(socket);
+    socket.set_timeout(Some(stall_max));
+    let socket = Box::pin(socket);
     let router = TowerToHyperService::new(router);
     let service = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
@@ -107,5 +114,56 @@ async fn serve_connection(socket: TcpStream, peer: Peer, router: Router, stop: C
                 serving.as_mut().graceful_shutdown();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    const BODY_BYTES: usize = 32 << 20;
+
+    /// Serves one connection, whose client asks for more than sockets hold, and gives both.
+    async fn asked(stall_max: Duration) -> (TcpStream, tokio::task::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        let router = Router::new().route("/", get(|| async { vec![b'a'; BODY_BYTES] }));
+        let peer = Peer(Ipv4Addr::LOCALHOST.into());
+        let serving = tokio::spawn(serve_connection(
+            socket,
+            peer,
+            router,
+            CancellationToken::new(),
+            stall_max,
+        ));
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        (client, serving)
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_loses_its_connection() {
+        let (client, serving) = asked(Duration::from_millis(100)).await;
+        let ended = tokio::time::timeout(Duration::from_secs(20), serving).await;
+        assert!(ended.is_ok(), "its place would be gone for ever");
+        drop(client);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_slowly_has_all_of_its_answer() {
+        let stall_max = Duration::from_secs(2);
+        let (mut client, serving) = asked(stall_max).await;
+        let (began, mut read) = (std::time::Instant::now(), 0);
+        let mut piece = vec![0; BODY_BYTES / 128];
+        while read < BODY_BYTES {
+            read += client.read(&mut piece).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(began.elapsed() > stall_max && !serving.is_finished());
     }
 }
