@@ -19,7 +19,8 @@ use tokio_util::task::TaskTracker;
 
 /// A client that takes longer to say what it wants is gone, or holds the connection on purpose.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(5);
-/// So long a client may take nothing at all of what is written to it. One that reads slowly is served.
+/// So long a client may take nothing of what is written to it. The kernel says that it took something once a third of the
+/// socket's buffer is free, which has 4 MB at most: who reads 45 KB/s is served, however large that is.
 const STALL_MAX: Duration = Duration::from_secs(30);
 const HEADERS_MAX: usize = 64;
 const BUFFER_BYTES_MAX: usize = 64 << 10;
