@@ -340,9 +340,13 @@ async fn accounts_with_something_due_are_found() {
     customer.reserve_fresh(&ledger).await.unwrap();
     level(&harness).await;
     let now = keyledger::clock::now();
-    assert!(harness.views().due_accounts(now, 10).await.unwrap().is_empty());
+    assert!(harness.views().due_accounts(now, 10, &[]).await.unwrap().is_empty());
     assert_eq!(
-        harness.views().due_accounts(now.plus_seconds(901), 10).await.unwrap(),
+        harness
+            .views()
+            .due_accounts(now.plus_seconds(901), 10, &[])
+            .await
+            .unwrap(),
         [customer.account]
     );
 }

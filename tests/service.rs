@@ -20,6 +20,7 @@ mod settled;
 mod slow;
 mod stopped;
 mod streams;
+mod swept;
 mod tokens;
 mod told;
 mod two;

@@ -3,13 +3,15 @@
 //! The views say which accounts may have something due; the writer decides. A view that is behind only makes the
 //! sweeper ask for nothing, or a moment later.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use keyledger_events::{Actor, CommandId};
+use keyledger_events::{AccountId, Actor, CommandId};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::ledger::{By, Ledger, SettleDue};
+use crate::ledger::{By, Ledger, SettleDue, SubmitError};
 use crate::tokens::Tokens;
 use crate::views::Views;
 
@@ -17,6 +19,10 @@ use crate::views::Views;
 const EVERY: Duration = Duration::from_secs(1);
 /// Accounts settled in one sweep; the rest comes in the next.
 const ACCOUNTS_MAX: u32 = 500;
+/// So long an account that cannot be read is not asked for again: its whole history may be read each time.
+const SET_ASIDE_FOR: Duration = Duration::from_secs(60);
+/// Accounts set aside at a time. Of more, the others are asked for in each sweep.
+const SET_ASIDE_MAX: usize = 1_000;
 /// Sweeps between looks at revocations: there is something to tell of only after a crash.
 const REVOCATIONS_EVERY: u32 = 5;
 
@@ -24,8 +30,9 @@ const REVOCATIONS_EVERY: u32 = 5;
 pub(super) fn start(ledger: Ledger, views: Views, tokens: Tokens, stop: CancellationToken) {
     tokio::spawn(async move {
         let mut sweeps: u32 = 0;
+        let mut aside = SetAside::default();
         while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
-            sweep(&ledger, &views).await;
+            sweep(&ledger, &views, &mut aside).await;
             if sweeps.is_multiple_of(REVOCATIONS_EVERY)
                 && let Err(error) = tokens.tell_of_revocations(&ledger).await
             {
@@ -36,8 +43,27 @@ pub(super) fn start(ledger: Ledger, views: Views, tokens: Tokens, stop: Cancella
     });
 }
 
-async fn sweep(ledger: &Ledger, views: &Views) {
-    let due = match views.due_accounts(clock::now(), ACCOUNTS_MAX).await {
+/// Accounts that cannot be read. What is due for them stays due, and would hide what is due for others for ever.
+#[derive(Default)]
+struct SetAside(HashMap<AccountId, Instant>);
+
+impl SetAside {
+    /// Those that are not to be asked for by now.
+    fn by(&mut self, now: Instant) -> Vec<AccountId> {
+        self.0.retain(|_, until| *until > now);
+        self.0.keys().copied().collect()
+    }
+
+    fn add(&mut self, account: AccountId, now: Instant) {
+        if self.0.len() < SET_ASIDE_MAX {
+            self.0.insert(account, now + SET_ASIDE_FOR);
+        }
+    }
+}
+
+async fn sweep(ledger: &Ledger, views: &Views, aside: &mut SetAside) {
+    let now = Instant::now();
+    let due = match views.due_accounts(clock::now(), ACCOUNTS_MAX, &aside.by(now)).await {
         Ok(due) => due,
         Err(error) => {
             tracing::debug!(%error, "the views cannot be asked what is due");
@@ -52,12 +78,15 @@ async fn sweep(ledger: &Ledger, views: &Views) {
         command,
     };
     // All at once: the writer settles them in one round.
-    let settling = due
-        .into_iter()
-        .map(|account| ledger.submit(SettleDue { account }, by.clone()));
-    for settled in futures_util::future::join_all(settling).await {
-        if let Err(error) = settled {
-            tracing::debug!(%error, "what is due is settled in a later sweep");
+    let settling = due.into_iter().map(async |account| {
+        let settled = ledger.submit(SettleDue { account }, by.clone()).await;
+        (account, settled)
+    });
+    for (account, settled) in futures_util::future::join_all(settling).await {
+        let Err(error) = settled else { continue };
+        tracing::debug!(%account, %error, "what is due is settled in a later sweep");
+        if matches!(error, SubmitError::Broken) {
+            aside.add(account, now);
         }
     }
 }

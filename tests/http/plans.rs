@@ -133,7 +133,7 @@ async fn the_sweeper_finds_a_plan_when_its_next_period_begins_and_not_before() {
         stage
             .harness
             .views()
-            .due_accounts(clock::now().plus_seconds(seconds), 10)
+            .due_accounts(clock::now().plus_seconds(seconds), 10, &[])
             .await
             .unwrap()
     };
