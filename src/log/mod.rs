@@ -52,7 +52,7 @@ pub use history::{History, HistorySearch, LOOKED_AT_MAX};
 pub use key_blocks::{EVENTS_A_BLOCK, KeysOfBlock};
 pub use lead::{Candidate, Heard, Lead};
 pub use placed::Placed;
-pub use read::{AccountHistory, Stored};
+pub use read::{AccountHistory, Label, Stored};
 pub use recent::AtHand;
 pub use replay_marks::ReplayMark;
 pub use snapshots::Snapshot;

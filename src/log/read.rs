@@ -2,6 +2,7 @@
 
 use futures_util::TryStreamExt as _;
 use keyledger_events::{AccountId, DecodeError, KeyDigest, KeyId, Position, Recorded, Seq};
+use serde::Deserialize;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
@@ -28,6 +29,21 @@ impl Stored {
     pub fn decode(&self) -> Result<Recorded, DecodeError> {
         Recorded::decode_loosely(&self.body)
     }
+
+    /// What it is and whose, also where it is of a type that is not known here.
+    pub fn label(&self) -> Result<Label<'_>, serde_json::Error> {
+        serde_json::from_slice(&self.body)
+    }
+}
+
+/// What every event says of itself, whatever it says beside that.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Label<'a> {
+    pub id: &'a str,
+    #[serde(rename = "type")]
+    pub type_name: &'a str,
+    /// The account.
+    pub subject: &'a str,
 }
 
 /// The part of an account's history to read: everything after `after`.

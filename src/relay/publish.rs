@@ -12,7 +12,6 @@ use async_nats::header::{NATS_EXPECTED_LAST_MESSAGE_ID, NATS_EXPECTED_LAST_SEQUE
 use async_nats::jetstream::context::PublishAckFuture;
 use bytes::Bytes;
 use keyledger_events::{Position, Shard};
-use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -111,26 +110,18 @@ async fn publish_all(
     Ok(last)
 }
 
-/// What a message's subject and id are made of. The event itself is not read: a relay that is older than an event's
-/// type passes it on like any other.
-#[derive(Deserialize)]
-struct Label<'a> {
-    id: &'a str,
-    #[serde(rename = "type")]
-    type_name: &'a str,
-    subject: &'a str,
-}
-
 struct Message {
     subject: String,
     headers: HeaderMap,
     body: Bytes,
 }
 
-/// The message of an event, whose bytes it takes. `follows`: the id of the one before, where this session published that; then
+/// The message of an event, whose bytes it takes. The event itself is not read: a relay that is older than an event's type passes it
+/// on like any other. `follows`: the id of the one before, where this session published that; then
 /// this one's.
 fn message(bus: &Bus, shard: Shard, stored: &mut Stored, follows: &mut Option<String>) -> Result<Message, Ended> {
-    let label: Label<'_> = serde_json::from_slice(&stored.body)
+    let label = stored
+        .label()
         .map_err(|error| Ended::Fault(format!("event {} of the log has no label: {error}", stored.position)))?;
     let subject = bus
         .subject(shard, label.subject, label.type_name)

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::customer::{Customer, by_system, credits};
 use super::writers::whole_log;
+use crate::harness::Harness;
 
 /// What a caller knows of its reservation at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,4 +128,43 @@ async fn call(ledger: &Ledger, customer: &Customer, going: &AtomicBool) -> (Vec<
         }
     }
     (answers, failed)
+}
+
+/// As events of a newer version are, and damaged ones.
+#[tokio::test]
+async fn an_event_of_another_process_that_cannot_be_read_stops_its_own_account_alone() {
+    const REWRITTEN: [&str; 2] = [
+        "replace(convert_from(new.body, 'UTF8'), 'KeyDeleted.v1', 'KeyDeleted.v9')",
+        // It does not even say whose it is.
+        "'no JSON'",
+    ];
+    let harness = Harness::start().await;
+    let [here, there] = [harness.ledger(), harness.ledger()];
+    let sound = Customer::open(&here, "10").await;
+    sound.reserve_fresh(&there).await.unwrap();
+    let mut owner = harness.owner().await;
+    for rewritten in REWRITTEN {
+        let broken = Customer::open(&here, "10").await;
+        broken.reserve_fresh(&there).await.unwrap();
+        let working = there.key_signals().begin(broken.key);
+        let rewrite = format!(
+            "create or replace function rewrite() returns trigger language plpgsql as
+                 $$begin new.body := convert_to({rewritten}, 'UTF8'); return new; end$$;
+             create or replace trigger rewrite before insert on events for each row
+                 when (new.type = 'keyledger.KeyDeleted.v1') execute function rewrite()"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(rewrite))
+            .execute(&mut owner)
+            .await
+            .unwrap();
+        here.submit(broken.delete_key(), by_system()).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(1), working.key_deleted())
+            .await
+            .expect("it hears within 1 s");
+        let refused = broken.reserve_fresh(&there).await;
+        assert!(matches!(refused, Err(SubmitError::Broken)), "{rewritten}: {refused:?}");
+        let held = sound.reserve_fresh(&there).await.unwrap();
+        sound.charge(&here, held.reply.reservation).await.unwrap();
+        sound.reserve_fresh(&there).await.unwrap();
+    }
 }

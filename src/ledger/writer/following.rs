@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Writer;
 use crate::ledger::forwarded::later;
-use crate::log::{Head, Heard, ReadError};
+use crate::log::{Head, Heard, ReadError, Stored};
 
 /// How stale an idle process may be: a key deleted elsewhere stops work under way here within this and a read.
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
@@ -67,16 +67,22 @@ impl Writer {
                 recorded_at: head.recorded_at,
             };
             let mut events = Vec::with_capacity(page.len());
+            let mut all_read = true;
             for stored in &page {
-                let Ok(recorded) = stored.decode() else {
-                    tracing::error!(position = %stored.position, "an event cannot be read");
-                    return Err(ReadError::Corrupt {
-                        what: "an event that cannot be read",
-                    });
-                };
-                events.push(recorded);
+                match stored.decode() {
+                    Ok(recorded) => events.push(recorded),
+                    Err(error) => {
+                        tracing::error!(position = %stored.position, %error, "an event cannot be read");
+                        self.forget_owner_of(stored);
+                        all_read = false;
+                    }
+                }
             }
             self.log.open(&mut events).await?;
+            if !all_read {
+                // It may have ended a key all the same, which its columns say, and no event is before it by the log's clock.
+                now.recorded_at = self.hear_ends(head).await?.recorded_at;
+            }
             for recorded in events {
                 now.recorded_at = now.recorded_at.max(recorded.time);
                 if let Err(inconsistent) = self.cache.follow(&recorded) {
@@ -94,6 +100,15 @@ impl Writer {
             if whole {
                 return Ok(());
             }
+        }
+    }
+
+    /// Drops the account whose event cannot be read, or all of them where it does not say whose it is. Whoever wants one next reads
+    /// its history, and so that one alone turns out to be broken.
+    fn forget_owner_of(&mut self, stored: &Stored) {
+        match stored.label().map(|label| label.subject.parse()) {
+            Ok(Ok(account)) => self.cache.drop_account(account),
+            Ok(Err(_)) | Err(_) => self.cache.clear(),
         }
     }
 
