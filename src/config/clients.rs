@@ -15,7 +15,7 @@ pub struct ClientsConfig {
     /// At once, from one address (IPv6: one /64); more are closed.
     pub connections_per_client_max: usize,
     /// `proxies`: networks of proxies and load balancers, whose addresses stand for many clients and have no bound of
-    /// their own.
+    /// their own, and whose `X-Forwarded-For` is believed.
     pub proxies: Vec<Network>,
     /// `head_seconds`: for a TLS handshake, and from the first byte of a request's head to its last. Also until the
     /// first request of a connection begins.

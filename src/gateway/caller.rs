@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use http::HeaderMap;
 use http::header::USER_AGENT;
 
-use super::headers::REQUEST_ID;
+use super::headers::{FORWARDED_FOR, REQUEST_ID};
 use crate::clock;
+use crate::config::Network;
 use crate::ledger::Usage;
 
 const REQUEST_ID_CHARS_MAX: usize = 128;
@@ -21,6 +22,28 @@ pub(super) fn request_id(headers: &HeaderMap, is_secret: impl Fn(&str) -> bool) 
     sent.filter(fits)
         .filter(|id| !is_secret(id))
         .map_or_else(|| format!("{:032x}", clock::random_id_bits()), str::to_owned)
+}
+
+/// Who asks: whoever is at the other end of the connection, or, where that is a proxy of ours, whom it says it asks for. What is
+/// said before the last address that is not a proxy's is the client's own word, and nobody's to believe.
+pub(super) fn client(proxies: &[Network], peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    let is_proxy = |address: IpAddr| proxies.iter().any(|network| network.contains(address));
+    if !is_proxy(peer) {
+        return peer;
+    }
+    let said = headers.get_all(FORWARDED_FOR).iter().rev();
+    let said = said.flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
+    let mut client = peer;
+    for address in said {
+        let Ok(address) = address.trim().parse::<IpAddr>() else {
+            break;
+        };
+        client = address.to_canonical();
+        if !is_proxy(client) {
+            break;
+        }
+    }
+    client
 }
 
 pub(super) fn usage(headers: &HeaderMap, client: IpAddr, request_id: &str) -> Usage {
@@ -56,6 +79,33 @@ fn network(client: IpAddr) -> String {
 mod tests {
     use super::*;
     use http::HeaderValue;
+
+    #[test]
+    fn whom_a_proxy_asks_for_is_whom_the_last_one_that_is_not_ours_says() {
+        let proxies: Vec<Network> = ["10.0.0.0/8", "2001:db8::/32"].map(|text| text.parse().unwrap()).into();
+        let client = |peer: &str, said: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for said in said {
+                headers.append(FORWARDED_FOR, HeaderValue::from_static(said));
+            }
+            client(&proxies, peer.parse().unwrap(), &headers).to_string()
+        };
+        for (peer, said, expected) in [
+            // Nobody else is believed, whatever they say.
+            ("9.9.9.9", &["1.2.3.4"][..], "9.9.9.9"),
+            ("10.0.0.1", &["1.2.3.4"], "1.2.3.4"),
+            ("10.0.0.1", &["6.6.6.6, 1.2.3.4 ,10.0.0.2"], "1.2.3.4"),
+            ("10.0.0.1", &["6.6.6.6", "1.2.3.4", "2001:db8::7"], "1.2.3.4"),
+            ("2001:db8::1", &["::ffff:1.2.3.4"], "1.2.3.4"),
+            ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+            // Where nothing can be made of it, the nearest that is known.
+            ("10.0.0.1", &[], "10.0.0.1"),
+            ("10.0.0.1", &["unknown"], "10.0.0.1"),
+            ("10.0.0.1", &["1.2.3.4, _hidden, 10.0.0.2"], "10.0.0.2"),
+        ] {
+            assert_eq!(client(peer, said), expected, "{peer} {said:?}");
+        }
+    }
 
     #[test]
     fn an_address_is_kept_as_a_network() {

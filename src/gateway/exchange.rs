@@ -67,11 +67,12 @@ struct Exchange<'a> {
 /// Answers a request. Never fails: what goes wrong is a problem document.
 pub(super) async fn exchange(
     shared: Arc<Shared>,
-    client: IpAddr,
+    peer: IpAddr,
     line: Line,
     under_way: UnderWay,
     request: Request<Incoming>,
 ) -> Response<Body> {
+    let client = caller::client(&shared.config.clients.proxies, peer, request.headers());
     let prefix = &shared.key_prefix;
     let request_id = caller::request_id(request.headers(), |sent| key::is_shown(prefix, sent));
     let trace = Trace::of(request.headers());

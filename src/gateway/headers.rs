@@ -20,7 +20,7 @@ const ACCOUNT: HeaderName = HeaderName::from_static("x-keyledger-account");
 const KEY: HeaderName = HeaderName::from_static("x-keyledger-key");
 const ENVIRONMENT: HeaderName = HeaderName::from_static("x-keyledger-environment");
 const RESERVATION: HeaderName = HeaderName::from_static("x-keyledger-reservation");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Room for what is added to those that pass, the trace's included.
 const OURS_MAX: usize = 9;

@@ -5,7 +5,7 @@ use keyledger::ledger::DeleteKey;
 use keyledger_events::{DeleteReason, base62_secret};
 
 use super::raw::{Answer, send};
-use super::stage::{Stage, charged, generate_key};
+use super::stage::{Stage, charged, demo_data_api, generate_key};
 use crate::ledger::customer::by_system;
 
 async fn with_key(stage: &Stage, key: &str) -> Answer {
@@ -95,6 +95,32 @@ async fn rates_a_flood_of_wrong_keys_is_no_work_for_the_ledger_and_no_harm_to_ri
     assert_eq!(stage.get("/echo").await.status, 200);
     // Texts that cannot be keys count as well, and are told the same.
     assert_eq!(with_key(&stage, "nonsense").await.status, 429);
+}
+
+#[tokio::test]
+async fn rates_behind_a_proxy_each_client_stands_for_itself() {
+    const LIMITS: &str =
+        "proxies = [\"127.0.0.1/32\"]\n[gateway.rate_limits]\nbad_keys_per_second = 1\nbad_keys_burst = 5\n";
+    let stage = Stage::open().await.with(demo_data_api().await, LIMITS).await;
+    let from = async |client: &str, key: &str| {
+        let head = format!(
+            "GET /echo HTTP/1.1\r\nHost: a\r\nX-API-Key: {key}\r\nX-Forwarded-For: 9.9.9.9, {client}\r\n\
+             Connection: close\r\n\r\n"
+        );
+        send(stage.gateway, &head).await
+    };
+    let keys: Vec<String> = (0..40).map(|_| wrong_key()).collect();
+    let answers = futures_util::future::join_all(keys.iter().map(|key| from("6.6.6.6", key))).await;
+    assert!(answers.iter().any(|answer| answer.status == 429));
+    assert_eq!(from("6.6.6.6", &stage.secret).await.status, 429);
+    // Somebody else, behind the same proxy, whose key nobody has seen here yet.
+    let answer = from("1.2.3.4", &stage.secret).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        answer.json()["headers"]["x-forwarded-for"],
+        serde_json::json!(["1.2.3.4"])
+    );
+    assert_eq!(stage.uses().await[0].network.as_deref(), Some("1.2.3.0/24"));
 }
 
 #[tokio::test]

@@ -17,8 +17,9 @@
 //! that another process has created meanwhile: the ledger refuses after it has read all events, and a key's text is
 //! drawn by us and known to nobody before its creation is one of them. A key that is *not known to be right* also takes
 //! from its client's own bucket, and gives it back when it turns out right; so a flood of ever new wrong keys becomes
-//! no more look-ups than that bucket lets through, while right keys from the same address (a proxy, a
-//! load balancer) pass untouched.
+//! no more look-ups than that bucket lets through, while keys from the same address that are known to be right pass
+//! untouched. Others from there are told 429 for as long as the flood lasts: so a proxy's own address must not stand for
+//! its clients (`[gateway] proxies`).
 
 mod bucket;
 mod known;
