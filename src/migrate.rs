@@ -1,5 +1,6 @@
 //! Brings a database to the form that this version works with.
 
+use sqlx::PgPool;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, SqlSafeStr as _};
@@ -29,6 +30,38 @@ fn migrator() -> Migrator {
         )
     });
     Migrator::with_migrations(migrations.collect())
+}
+
+/// How a database stands to this version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schema {
+    /// It has all that this version needs, and may have more.
+    Fits,
+    /// Not all. `None`: it does not even say which it has.
+    Older(Option<i64>),
+}
+
+/// The last migration that this version needs.
+pub fn newest() -> i64 {
+    MIGRATIONS
+        .iter()
+        .map(|&(version, ..)| version)
+        .max()
+        .unwrap_or_default()
+}
+
+/// Asks a database, as anybody who uses it, how it stands. An error: it cannot be asked.
+pub async fn schema(pool: &PgPool) -> Result<Schema, sqlx::Error> {
+    let asked = sqlx::query_scalar::<_, Option<i64>>("select max(version) from _sqlx_migrations where success");
+    match asked.fetch_one(pool).await {
+        Ok(Some(version)) if version >= newest() => Ok(Schema::Fits),
+        Ok(version) => Ok(Schema::Older(version)),
+        // The role may not look, or there is nothing to look at: older than the migration that lets it.
+        Err(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("42501" | "42P01")) => {
+            Ok(Schema::Older(None))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Runs the migrations that the database does not have yet, as its owner. Safe to run at the same time elsewhere.

@@ -12,6 +12,7 @@ mod killed;
 mod led;
 mod outage;
 mod priced;
+mod probed;
 pub mod process;
 mod readme;
 mod repriced;

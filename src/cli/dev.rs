@@ -100,6 +100,7 @@ async fn start(
         config.audit.keys = std::sync::Arc::new(vec![key]);
         config.audit.state_dir = Some(data_dir.to_owned());
     }
+    super::sockets::take_all(&config);
     let service = Service::start(
         ServiceOptions {
             database_url,

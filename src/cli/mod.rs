@@ -13,6 +13,7 @@ pub mod replay;
 pub mod reprice;
 pub mod serve;
 pub mod signals;
+pub mod sockets;
 pub mod telemetry;
 pub mod token;
 pub mod views;

@@ -21,7 +21,7 @@ pub struct Serve {
     /// Where settlements are kept that the ledger does not take at once; over the file's `journal_dir`
     #[arg(long, env = "KEYLEDGER_JOURNAL_DIR")]
     journal_dir: Option<PathBuf>,
-    /// Where the API listens
+    /// Where the API listens; without that role, health and figures of this process
     #[arg(long, env = "KEYLEDGER_LISTEN", default_value = "127.0.0.1:8080")]
     http: SocketAddr,
     /// Where the gateway listens
@@ -33,7 +33,7 @@ pub struct Serve {
     /// Begins the names of JetStream streams
     #[arg(long, env = "KEYLEDGER_STREAM_PREFIX", default_value = "KEYLEDGER")]
     stream_prefix: String,
-    /// Write `{"api","gateway"}` as JSON to this file when both listen
+    /// Write `{"api","gateway","health"}` as JSON to this file when all listen
     #[arg(long)]
     ready_file: Option<PathBuf>,
 }
@@ -50,6 +50,7 @@ pub async fn run(serve: Serve) -> anyhow::Result<()> {
     if let (Some(gateway), Some(directory)) = (&mut config.gateway, serve.journal_dir) {
         gateway.journal_dir = Some(directory);
     }
+    super::sockets::take_all(&config);
     let metrics = super::telemetry::metrics()?;
     let service = Service::start(
         ServiceOptions {
@@ -68,6 +69,9 @@ pub async fn run(serve: Serve) -> anyhow::Result<()> {
     if let Some(api) = service.api {
         tracing::info!(%api, "the API listens");
     }
+    if let (None, Some(health)) = (service.api, service.health) {
+        tracing::info!(%health, "health and figures are served");
+    }
     if let Some(gateway) = service.gateway {
         tracing::info!(%gateway, "the gateway listens");
     }
@@ -75,7 +79,11 @@ pub async fn run(serve: Serve) -> anyhow::Result<()> {
         let url = |address: Option<SocketAddr>| address.map(|address| format!("http://{address}"));
         super::ready_file::write(
             path,
-            &serde_json::json!({ "api": url(service.api), "gateway": url(service.gateway) }),
+            &serde_json::json!({
+                "api": url(service.api),
+                "gateway": url(service.gateway),
+                "health": url(service.health),
+            }),
         )?;
     }
     told.cancelled().await;

@@ -1,5 +1,6 @@
 //! Logs to standard error, the access log, and the recorder behind `/metrics`.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
@@ -21,8 +22,7 @@ const ACCESS: &str = "access";
 /// `KEYLEDGER_ACCESS_LOG` is `off` (unless set), `stderr`, or a file that JSON lines are appended to, one a request.
 pub fn logs() -> anyhow::Result<()> {
     let access = access_log()?;
-    let filter = EnvFilter::try_from_env("KEYLEDGER_LOG").unwrap_or_else(|_| EnvFilter::new("info,async_nats=warn"));
-    let filter = without_access(filter);
+    let filter = without_access(wanted(std::env::var_os("KEYLEDGER_LOG"))?);
     let logs = fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
@@ -35,6 +35,15 @@ pub fn logs() -> anyhow::Result<()> {
         .with(access.into_iter().chain([logs]).collect::<Vec<_>>())
         .init();
     Ok(())
+}
+
+/// The filter that these words are.
+fn wanted(words: Option<OsString>) -> anyhow::Result<EnvFilter> {
+    let words = words.filter(|words| !words.is_empty());
+    let words = words.unwrap_or_else(|| "info,async_nats=warn".into());
+    let words = words.to_str().context("KEYLEDGER_LOG is no text")?;
+    EnvFilter::try_new(words)
+        .with_context(|| format!("KEYLEDGER_LOG: {words:?} is no filter, as \"info,sqlx=debug\" is one"))
 }
 
 /// Says which levels there can be at all. Where that is not known, libraries believe that every line is wanted, and put it
@@ -97,6 +106,17 @@ pub fn metrics() -> anyhow::Result<PrometheusHandle> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_that_are_no_filter_are_told_and_not_passed_over() {
+        for words in [None, Some(""), Some("warn,sqlx=debug")] {
+            assert!(wanted(words.map(OsString::from)).is_ok(), "{words:?}");
+        }
+        for words in ["debug,keyledger=trce", "=,"] {
+            let told = wanted(Some(words.into())).unwrap_err().to_string();
+            assert!(told.contains("KEYLEDGER_LOG"), "{told}");
+        }
+    }
 
     #[test]
     fn what_is_not_logged_is_known_not_to_be_wanted() {

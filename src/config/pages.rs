@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use toml::Value;
+use url::Url;
 
 use super::section::Section;
 use crate::sessions::Lifetimes;
@@ -114,13 +115,13 @@ pub(super) fn read(file: &mut Section<'_>) -> PagesConfig {
     if name.trim().is_empty() || name.chars().count() > 40 || name.chars().any(char::is_control) {
         pages.complain("name", "has 1 to 40 characters");
     }
-    let public_url = pages.text("public_url").map(|url| url.trim_end_matches('/').to_owned());
-    if public_url
-        .as_deref()
-        .is_some_and(|url| !is_web(url) || url.contains(['?', '#']))
-    {
-        pages.complain("public_url", "is http:// or https://, a host, and a path or none");
-    }
+    let public_url = pages.text("public_url").and_then(|text| {
+        let url = public(&text);
+        if url.is_none() {
+            pages.complain("public_url", "is http:// or https://, a host, and a path or none");
+        }
+        url
+    });
     let example_url = link(&mut pages, "example_url").unwrap_or(usual.example_url);
     let docs_url = link(&mut pages, "docs_url");
     let support_url = link(&mut pages, "support_url");
@@ -160,6 +161,15 @@ pub fn is_web(url: &str) -> bool {
             .bytes()
             .all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\'' | b'<' | b'>' | b'\\' | b'@'))
         && url.len() <= 500
+}
+
+/// Where browsers find the pages, as browsers write it in `Origin`: the host in small letters, without the usual port.
+fn public(text: &str) -> Option<String> {
+    if !is_web(text) || text.contains(['?', '#']) {
+        return None;
+    }
+    let url = Url::parse(text).ok()?;
+    Some(url.as_str().trim_end_matches('/').to_owned())
 }
 
 fn link(pages: &mut Section<'_>, name: &str) -> Option<String> {
@@ -275,5 +285,12 @@ mod tests {
         let right = "public_url = 'https://k.example/'\nframe_ancestors = ['https://a.example']\nsupport_url = 'mailto:h@a.example'";
         let config = Config::parse(&format!("[pages]\n{right}")).unwrap().pages;
         assert_eq!(config.public_url.as_deref(), Some("https://k.example"));
+        for (written, meant) in [
+            ("https://Keys.Example.com:443/", "https://keys.example.com"),
+            ("http://k.example:80/Under/", "http://k.example/Under"),
+            ("https://k.example:8443", "https://k.example:8443"),
+        ] {
+            assert_eq!(public(written).as_deref(), Some(meant));
+        }
     }
 }

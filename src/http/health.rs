@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -52,7 +53,11 @@ pub(super) async fn healthz() -> &'static str {
     (status = 503, description = "Not ready: send requests elsewhere.", body = Readiness),
 ))]
 pub(super) async fn readyz(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
-    let readiness = app.health.check().await;
+    readiness(app.health.as_ref()).await
+}
+
+pub(super) async fn readiness(health: &dyn Health) -> (StatusCode, Json<Readiness>) {
+    let readiness = health.check().await;
     let status = if readiness.ready {
         StatusCode::OK
     } else {
@@ -67,6 +72,12 @@ pub(super) async fn readyz(State(app): State<App>) -> (StatusCode, Json<Readines
 #[utoipa::path(get, path = "/metrics", tag = "service", security(()), responses(
     (status = 200, description = "Prometheus text format 0.0.4.", body = String, content_type = "text/plain"),
 ))]
-pub(super) async fn metrics(State(app): State<App>) -> ([(http::HeaderName, &'static str); 1], String) {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render())
+pub(super) async fn metrics(State(app): State<App>) -> Figures {
+    figures(&app.metrics)
+}
+
+type Figures = ([(http::HeaderName, &'static str); 1], String);
+
+pub(super) fn figures(metrics: &PrometheusHandle) -> Figures {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render())
 }

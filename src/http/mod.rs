@@ -22,6 +22,7 @@ mod extract;
 mod forward_auth;
 mod fresh_texts;
 mod grants;
+mod heads;
 mod health;
 mod key_limits;
 mod keys;
@@ -65,7 +66,7 @@ pub(crate) use place::Place;
 pub use event_stream::Tail;
 pub use forward_auth::ForwardAuth;
 pub use health::{Check, Health, Readiness};
-pub use routes::{openapi, router};
+pub use routes::{openapi, probes, router};
 pub use serve::serve;
 
 use crate::audit::tree::Tree;

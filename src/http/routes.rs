@@ -1,10 +1,13 @@
 //! Every address, once: the router and the OpenAPI document come from the same list.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, StatusCode};
+use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::openapi::OpenApi;
@@ -15,9 +18,9 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::measure::Measure;
 use super::openapi::{finish, head};
 use super::{
-    App, Served, accounts, balance, batch, charges, checkpoints, corrections, events, forward_auth, grants, health,
-    keys, leaks, operator_sessions, pages, personal_data, plans, portal_sessions, prices, problems, publish, refunds,
-    reservations, rotations, settlements, statement, thresholds, tlog, tokens, usage, webhooks,
+    App, Health, Served, accounts, balance, batch, charges, checkpoints, corrections, events, forward_auth, grants,
+    health, keys, leaks, operator_sessions, pages, personal_data, plans, portal_sessions, prices, problems, publish,
+    refunds, reservations, rotations, settlements, statement, thresholds, tlog, tokens, usage, webhooks,
 };
 
 fn all() -> OpenApiRouter<App> {
@@ -101,6 +104,21 @@ pub fn router(rooms: Served) -> Router {
         .fallback(|| async { problems::not_found() })
         .method_not_allowed_fallback(|| async { problems::method_not_allowed() });
     around(router).with_state(App::from(rooms))
+}
+
+/// What a process without an API answers: how it is, and its figures.
+pub fn probes(health: Arc<dyn Health>, metrics: PrometheusHandle) -> Router {
+    let readyz = move || {
+        let health = Arc::clone(&health);
+        async move { health::readiness(health.as_ref()).await }
+    };
+    let router = Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(move || std::future::ready(health::figures(&metrics))))
+        .fallback(|| async { problems::not_found() })
+        .method_not_allowed_fallback(|| async { problems::method_not_allowed() });
+    around(router)
 }
 
 /// What is around every route, the first outermost. One layer: each takes boxes of its own for every request.

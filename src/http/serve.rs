@@ -13,15 +13,34 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::MissedTickBehavior;
 use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// A client that takes longer to say what it wants is gone, or holds the connection on purpose.
-const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(5);
-/// So long a client may take nothing of what is written to it. The kernel says that it took something once a third of the
-/// socket's buffer is free, which has 4 MB at most: who reads 45 KB/s is served, however large that is.
-const STALL_MAX: Duration = Duration::from_secs(30);
+use super::heads::{Answer, Heads, Heard};
+
+/// How long a client may take its time.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// From its connection, and then from the first byte of a request, to the end of the head. A client that takes longer is gone,
+    /// or holds the connection on purpose.
+    head: Duration,
+    /// Between an answer and the next head. Longer than the minute that many clients and proxies keep connections for, so that
+    /// mostly they close first: a request that meets a connection on its end is lost.
+    idle: Duration,
+    /// To take something of what is written to it. The kernel says that it took something once a third of the socket's buffer is
+    /// free, which has 4 MB at most: who reads 45 KB/s is served, however large that is.
+    stall: Duration,
+}
+
+const PATIENCE: Patience = Patience {
+    head: Duration::from_secs(5),
+    idle: Duration::from_secs(75),
+    stall: Duration::from_secs(30),
+};
+/// How often it is looked whether a head is overdue, within the time for one. A timer for each head would cost each request.
+const HEAD_LOOKS: u32 = 4;
 const HEADERS_MAX: usize = 64;
 const BUFFER_BYTES_MAX: usize = 64 << 10;
 /// Each takes a socket and some buffers; more wait in the kernel's queue.
@@ -48,7 +67,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
         };
         match accepted {
             Ok((socket, peer, place)) => {
-                let connection = serve_connection(socket, peer, router.clone(), stop.clone(), STALL_MAX);
+                let connection = serve_connection(socket, peer, router.clone(), stop.clone(), PATIENCE);
                 let give_up = give_up.clone();
                 connections.spawn(async move {
                     tokio::select! {
@@ -82,25 +101,40 @@ async fn accept(
     Ok((socket, Peer(peer.ip().to_canonical()), place))
 }
 
-async fn serve_connection(socket: TcpStream, peer: Peer, router: Router, stop: CancellationToken, stall_max: Duration) {
+async fn serve_connection(socket: TcpStream, peer: Peer, router: Router, stop: CancellationToken, patience: Patience) {
     // Answers are written whole; waiting to fill a packet would only delay their last one.
     let _ = socket.set_nodelay(true);
     // The HTTP server would wait for ever, and with it the place of the connection.
     let mut socket = TimeoutWriter::new(socket);
-    socket.set_timeout(Some(stall_max));
-    let socket = Box::pin(socket);
+    socket.set_timeout(Some(patience.stall));
+    let heads = Heads::first();
+    let socket = Heard {
+        socket: Box::pin(socket),
+        heads: Arc::clone(&heads),
+    };
     let router = TowerToHyperService::new(router);
     let service = service_fn(|mut request: Request<Incoming>| {
+        let answering = heads.answering();
         request.extensions_mut().insert(peer);
-        router.call(request)
+        let answered = router.call(request);
+        async move {
+            answered.await.map(|answer| {
+                answer.map(|body| Answer {
+                    body,
+                    _answering: answering,
+                })
+            })
+        }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_READ_TIMEOUT)
+        .header_read_timeout(patience.idle)
         .max_headers(HEADERS_MAX)
         .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(socket), service);
     let mut serving = std::pin::pin!(serving);
+    let mut looks = tokio::time::interval(patience.head / HEAD_LOOKS);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stopping = false;
     loop {
         tokio::select! {
@@ -109,6 +143,11 @@ async fn serve_connection(socket: TcpStream, peer: Peer, router: Router, stop: C
                     tracing::debug!(%error, "a connection ended early");
                 }
                 return;
+            }
+            _ = looks.tick() => {
+                if heads.overdue(patience.head) {
+                    return;
+                }
             }
             () = stop.cancelled(), if !stopping => {
                 stopping = true;
@@ -130,7 +169,7 @@ mod tests {
     const BODY_BYTES: usize = 32 << 20;
 
     /// Serves one connection, whose client asks for more than sockets hold, and gives both.
-    async fn asked(stall_max: Duration) -> (TcpStream, tokio::task::JoinHandle<()>) {
+    async fn asked(patience: Patience) -> (TcpStream, tokio::task::JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (socket, _) = listener.accept().await.unwrap();
@@ -141,30 +180,101 @@ mod tests {
             peer,
             router,
             CancellationToken::new(),
-            stall_max,
+            patience,
         ));
-        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        client.write_all(ASK).await.unwrap();
         (client, serving)
+    }
+
+    const ASK: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    async fn read_answer(client: &mut TcpStream) {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(client.read_u8().await.unwrap());
+        }
+        assert!(head.starts_with(b"HTTP/1.1 200 "));
+        let mut body = vec![0; BODY_BYTES];
+        client.read_exact(&mut body).await.unwrap();
+    }
+
+    async fn ends(serving: tokio::task::JoinHandle<()>) {
+        let ended = tokio::time::timeout(Duration::from_secs(20), serving).await;
+        assert!(ended.is_ok(), "its place would be gone for ever");
+    }
+
+    #[tokio::test]
+    async fn a_head_is_waited_for_and_then_has_to_come() {
+        let patience = Patience {
+            head: Duration::from_millis(200),
+            ..PATIENCE
+        };
+        let (mut client, serving) = asked(patience).await;
+        read_answer(&mut client).await;
+        // A connection may be quiet for longer than a head may take, and then be of use again.
+        tokio::time::sleep(4 * patience.head).await;
+        client.write_all(ASK).await.unwrap();
+        // An answer may take longer, too.
+        tokio::time::sleep(4 * patience.head).await;
+        read_answer(&mut client).await;
+        assert!(!serving.is_finished());
+        client.write_all(&ASK[..5]).await.unwrap();
+        ends(serving).await;
+    }
+
+    #[tokio::test]
+    async fn whoever_says_nothing_or_half_of_it_loses_the_connection() {
+        for said in [&b""[..], b"GET / HT"] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (socket, _) = listener.accept().await.unwrap();
+            let patience = Patience {
+                head: Duration::from_millis(100),
+                ..PATIENCE
+            };
+            let peer = Peer(Ipv4Addr::LOCALHOST.into());
+            let stop = CancellationToken::new();
+            let serving = tokio::spawn(serve_connection(socket, peer, Router::new(), stop, patience));
+            client.write_all(said).await.unwrap();
+            ends(serving).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_quiet_for_too_long_ends() {
+        let patience = Patience {
+            idle: Duration::from_millis(200),
+            ..PATIENCE
+        };
+        let (mut client, serving) = asked(patience).await;
+        read_answer(&mut client).await;
+        ends(serving).await;
     }
 
     #[tokio::test]
     async fn a_client_that_takes_nothing_loses_its_connection() {
-        let (client, serving) = asked(Duration::from_millis(100)).await;
-        let ended = tokio::time::timeout(Duration::from_secs(20), serving).await;
-        assert!(ended.is_ok(), "its place would be gone for ever");
+        let patience = Patience {
+            stall: Duration::from_millis(100),
+            ..PATIENCE
+        };
+        let (client, serving) = asked(patience).await;
+        ends(serving).await;
         drop(client);
     }
 
     #[tokio::test]
     async fn a_client_that_reads_slowly_has_all_of_its_answer() {
-        let stall_max = Duration::from_secs(2);
-        let (mut client, serving) = asked(stall_max).await;
+        let patience = Patience {
+            stall: Duration::from_secs(2),
+            ..PATIENCE
+        };
+        let (mut client, serving) = asked(patience).await;
         let (began, mut read) = (std::time::Instant::now(), 0);
         let mut piece = vec![0; BODY_BYTES / 128];
         while read < BODY_BYTES {
             read += client.read(&mut piece).await.unwrap();
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        assert!(began.elapsed() > stall_max && !serving.is_finished());
+        assert!(began.elapsed() > patience.stall && !serving.is_finished());
     }
 }

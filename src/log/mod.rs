@@ -194,6 +194,12 @@ fn position(column: i64) -> Result<Position, ReadError> {
     })
 }
 
+/// A place or count as a figure of `/metrics`, whose numbers are floating. Exact up to 2^53, which no log reaches.
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53, which no log reaches")]
+pub(crate) fn as_gauge(number: u64) -> f64 {
+    number as f64
+}
+
 /// A place or count as Postgres takes it.
 pub(crate) fn bigint(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)

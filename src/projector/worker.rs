@@ -15,7 +15,7 @@ use super::feed::{Feed, Shared};
 use super::halts::{self, Halt};
 use super::source::SourceError;
 use super::tables::{Generation, Table, WriteError};
-use crate::log::{bigint, time_column, timestamp};
+use crate::log::{as_gauge, bigint, time_column, timestamp};
 
 pub(super) struct Worker<T> {
     pool: PgPool,
@@ -210,8 +210,7 @@ impl<T: Table> Worker<T> {
         if std::mem::take(&mut self.stumbling) {
             tracing::info!(view = %T::VIEW, position = %last.position, "a projection goes on");
         }
-        metrics::gauge!("keyledger_checkpoint", "view" => T::VIEW.as_str())
-            .set(u32::try_from(last.position.0).unwrap_or(u32::MAX));
+        metrics::gauge!("keyledger_checkpoint", "view" => T::VIEW.as_str()).set(as_gauge(last.position.0));
         self.tell.send_modify(|status| {
             status.checkpoint = last.position;
             status.recorded_at = last.time;

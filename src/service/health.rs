@@ -9,6 +9,7 @@ use sqlx::PgPool;
 use crate::audit::sealer::SealerHandle;
 use crate::bus::Bus;
 use crate::http::{Check, Health, Readiness};
+use crate::migrate::{self, Schema};
 use crate::projector::ProjectorHandle;
 use crate::relay::RelayHandle;
 use crate::views::{Standing, Views};
@@ -30,12 +31,17 @@ const DATABASE_WITHIN: Duration = Duration::from_millis(1_000);
 impl Parts {
     async fn look(&self) -> Readiness {
         let mut checks = BTreeMap::new();
-        let postgres = tokio::time::timeout(DATABASE_WITHIN, sqlx::query("select 1").execute(&self.pool)).await;
-        let postgres_ok = matches!(postgres, Ok(Ok(_)));
+        let schema = tokio::time::timeout(DATABASE_WITHIN, migrate::schema(&self.pool)).await;
+        let schema = schema.ok().and_then(Result::ok);
+        let postgres_ok = schema.is_some();
+        let schema_ok = schema == Some(Schema::Fits);
         checks.insert(
             "postgres".to_owned(),
             check(postgres_ok, "reached", "cannot be reached"),
         );
+        if let Some(schema) = schema {
+            checks.insert("schema".to_owned(), of_schema(schema));
+        }
         let bus_away = "cannot be reached; the views hear a moment later";
         checks.insert("nats".to_owned(), check(self.bus.connected(), "reached", bus_away));
         if let Some(relay) = &self.relay {
@@ -63,7 +69,7 @@ impl Parts {
         // Commands and queries do without the bus, a relay or a sealer: those are told, and no reason to send requests
         // elsewhere. What another process's projector does is as bad there.
         Readiness {
-            ready: postgres_ok && projections_ok,
+            ready: postgres_ok && schema_ok && projections_ok,
             checks,
         }
     }
@@ -91,6 +97,20 @@ impl Health for Parts {
     fn check(&self) -> Pin<Box<dyn Future<Output = Readiness> + Send + '_>> {
         Box::pin(self.look())
     }
+}
+
+fn of_schema(schema: Schema) -> Check {
+    let newest = migrate::newest();
+    let has = match schema {
+        Schema::Fits => {
+            let detail = format!("has migration {newest}");
+            return Check { ok: true, detail };
+        }
+        Schema::Older(Some(version)) => format!("ends with migration {version}"),
+        Schema::Older(None) => "is older".to_owned(),
+    };
+    let detail = format!("{has}; this version needs {newest}: run `keyledger migrate`");
+    Check { ok: false, detail }
 }
 
 fn check(ok: bool, well: &str, otherwise: &str) -> Check {

@@ -21,6 +21,7 @@ use keyledger_events::Shard;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::sealer::SealerHandle;
@@ -107,6 +108,7 @@ pub struct ServiceOptions {
     /// Begins the names of JetStream streams; two installations on one NATS need two.
     pub stream_prefix: String,
     pub config: Config,
+    /// Without that role, health and figures alone are here.
     pub api: SocketAddr,
     pub gateway: SocketAddr,
     pub roles: Roles,
@@ -118,6 +120,8 @@ pub struct ServiceOptions {
 pub struct Service {
     /// Where the API listens, if it has that role.
     pub api: Option<SocketAddr>,
+    /// Where `/healthz`, `/readyz` and `/metrics` are: the API's address, or, without that role, where the API would be.
+    pub health: Option<SocketAddr>,
     /// Where the gateway listens, if it has that role.
     pub gateway: Option<SocketAddr>,
     pub ledger: Ledger,
@@ -146,8 +150,11 @@ const SETTLE_AT_END: Duration = Duration::from_secs(10);
 /// At the start.
 const LOG_ASKED_MAX: Duration = Duration::from_secs(2);
 const NOTE_DENIALS: Duration = Duration::from_secs(1);
-/// Longer than the faces take by themselves when they are told to stop: answers under way, then settlements.
-const DRAIN: Duration = Duration::from_secs(25);
+/// For all that has to end in order: longer than the faces take by themselves, which is answers under way and then settlements, and
+/// shorter than the half minute that service managers wait before they kill.
+const DRAIN: Duration = Duration::from_secs(27);
+/// For each part after the faces in any case: they do not take long, and others wait for the lead.
+const DRAIN_AT_LEAST: Duration = Duration::from_millis(500);
 
 impl Service {
     /// Starts the roles. Postgres or NATS being away is no failure: the roles wait for them.
@@ -155,6 +162,9 @@ impl Service {
         let shard = Shard(0);
         // Better no service than one that cannot tell whose names it reads.
         crate::personal::check()?;
+        if options.roles.gateway && options.roles != Roles::ALL && options.config.gateway.is_none() {
+            anyhow::bail!("the role gateway needs a [gateway] in the config file");
+        }
         let database = service_options(&options.database_url)?;
         let queries = open_pool(database.clone(), QUERY_CONNECTIONS_MAX);
         let (faces, rest) = (CancellationToken::new(), CancellationToken::new());
@@ -262,18 +272,20 @@ impl Service {
             }
             Some(_) | None => None,
         };
+        let parts = Arc::new(Parts {
+            pool: queries.clone(),
+            views: views.clone(),
+            bus: bus.clone(),
+            relay: relay.clone(),
+            projector: projector.clone(),
+            sealer: sealer.clone(),
+        });
         let mut api = None;
+        let mut health = None;
         if options.roles.api {
             let listener = TcpListener::bind(options.api).await?;
             api = Some(listener.local_addr()?);
-            let health = Parts {
-                pool: queries.clone(),
-                views: views.clone(),
-                bus: bus.clone(),
-                relay: relay.clone(),
-                projector: projector.clone(),
-                sealer: sealer.clone(),
-            };
+            health = api;
             let config = options.config.forward_auth;
             let forward_auth = match &front {
                 Some((gateway, _)) => gateway.forward_auth(config),
@@ -293,7 +305,7 @@ impl Service {
                 requests: Requests::new(queries.clone()),
                 pages_url: options.config.pages.public_url.clone(),
                 key_prefix: key_prefix.clone(),
-                health: Arc::new(health),
+                health: parts,
                 metrics,
                 forward_auth: forward_auth.clone(),
             });
@@ -324,6 +336,21 @@ impl Service {
                 http::serve(listener, router, stop).await;
                 forward_auth.drain(SETTLE_AT_END).await;
             }));
+        } else {
+            match TcpListener::bind(options.api).await {
+                Ok(listener) => {
+                    health = Some(listener.local_addr()?);
+                    face_tasks.push(tokio::spawn(http::serve(
+                        listener,
+                        http::probes(parts, metrics),
+                        faces.clone(),
+                    )));
+                }
+                // The process does its work all the same: another one beside it may have the address.
+                Err(error) => {
+                    tracing::warn!(%error, address = %options.api, "health and figures of this process cannot be served");
+                }
+            }
         }
         let mut gateway = None;
         if let Some((running, journal_dir)) = front {
@@ -336,6 +363,7 @@ impl Service {
         }
         Ok(Service {
             api,
+            health,
             gateway,
             ledger,
             views,
@@ -361,8 +389,10 @@ impl Service {
     /// Stops taking requests, lets those under way end, and then stops the rest.
     pub async fn stop(self) {
         self.faces.cancel();
+        let end = Instant::now() + DRAIN;
+        let left = || (end - Instant::now()).max(DRAIN_AT_LEAST);
         for task in self.face_tasks {
-            if tokio::time::timeout(DRAIN, task).await.is_err() {
+            if tokio::time::timeout_at(end, task).await.is_err() {
                 tracing::warn!("requests were still under way when the time to stop was over");
             }
         }
@@ -370,16 +400,17 @@ impl Service {
         let _ = tokio::time::timeout(NOTE_DENIALS, self.ledger.note_denials()).await;
         // The lead is given up while this process can still decide what came.
         self.forwarding.cancel();
-        if tokio::time::timeout(DRAIN, self.forward).await.is_err() {
+        if tokio::time::timeout(left(), self.forward).await.is_err() {
             tracing::warn!("the lead was not given up when the time to stop was over");
         }
         self.rest.cancel();
         drop(self.ledger);
-        let couriers = futures_util::future::join_all(self.couriers);
-        if tokio::time::timeout(DRAIN, couriers).await.is_err() {
+        let couriers = tokio::time::timeout(left(), futures_util::future::join_all(self.couriers));
+        let (couriers, writer) = tokio::join!(couriers, tokio::time::timeout(left(), self.writer));
+        if couriers.is_err() {
             tracing::warn!("webhooks were still under way when the time to stop was over");
         }
-        if tokio::time::timeout(DRAIN, self.writer).await.is_err() {
+        if writer.is_err() {
             tracing::warn!("commands were still waiting when the time to stop was over");
         }
     }

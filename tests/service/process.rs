@@ -117,6 +117,11 @@ impl Site {
         std::fs::write(&self.config, format!("{text}\n{lines}")).unwrap();
     }
 
+    /// With this file instead of the usual one.
+    pub fn configure_with(&self, text: &str) {
+        std::fs::write(&self.config, text).unwrap();
+    }
+
     /// Starts a service; any number may run at once.
     pub async fn serve(&self) -> Service {
         self.serve_logging("trace").await
@@ -149,8 +154,21 @@ impl Site {
 
     /// Starts a service that is to end by itself, and gives what it says.
     pub async fn refuses_to_start(&self) -> String {
+        self.refuses_to_start_as("all").await
+    }
+
+    /// The same with these roles alone.
+    pub async fn refuses_to_start_as(&self, roles: &str) -> String {
         let output = Command::new(KEYLEDGER)
-            .args(["serve", "--http", "127.0.0.1:0", "--gateway", "127.0.0.1:0"])
+            .args([
+                "serve",
+                "--http",
+                "127.0.0.1:0",
+                "--gateway",
+                "127.0.0.1:0",
+                "--roles",
+                roles,
+            ])
             .arg("--config")
             .arg(&self.config)
             .args(["--stream-prefix", &self.harness.name])
@@ -184,10 +202,11 @@ impl Site {
             .spawn()
             .unwrap();
         let ready = ready(&ready_file, &mut child, &log).await;
-        let url = |name: &str| ready[name].as_str().unwrap().to_owned();
+        let url = |name: &str| ready[name].as_str().unwrap_or_default().to_owned();
         Service {
             child,
-            api: url("api"),
+            // The API's address, or, without one, where health and figures alone are.
+            api: url("health"),
             gateway: url("gateway"),
         }
     }

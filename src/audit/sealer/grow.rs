@@ -12,6 +12,7 @@ use crate::audit::note::{Checkpoint, Note};
 use crate::audit::tree::{Edge, SealedCheckpoint, Tree};
 use crate::bus::Bus;
 use crate::clock;
+use crate::log::as_gauge;
 
 /// Events under one more checkpoint, at most.
 const ROUND_EVENTS_MAX: u32 = 10_000;
@@ -242,8 +243,7 @@ impl Sealer {
         };
         self.tree.store().publish(&sealed, tiles).await?;
         self.tell.send_replace(SealerStatus { size, fault: None });
-        metrics::gauge!("keyledger_sealed_events", "shard" => self.tree.shard().to_string())
-            .set(u32::try_from(size).map_or(f64::from(u32::MAX), f64::from));
+        metrics::gauge!("keyledger_sealed_events", "shard" => self.tree.shard().to_string()).set(as_gauge(size));
         if let Some(bus) = &self.bus {
             if !self.stream_made {
                 self.stream_made = wire::prepare(bus).await;
