@@ -3,7 +3,8 @@
 //! In: an answer whose body has not come yet, and the hold that was made for it. Out: an answer for the client, whose
 //! body settles on its way out; or settles at once what is worth nothing.
 //!
-//! Promise: an answer ends by `body_timeout_seconds`, paid or not, so that no client keeps an upstream's place for ever.
+//! Promise: an answer ends by `body_timeout_seconds`, and when its key is deleted, paid or not, so that no client keeps an
+//! upstream's place for ever, and none with a deleted key is given anything.
 
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use super::line::Line;
 use super::stream::Stream;
 use super::upstream::Place;
 use crate::config::UpstreamConfig;
+use crate::ledger::Working;
 use crate::prices::PriceRule;
 
 /// What there is to know of a request when its answer comes.
@@ -37,7 +39,7 @@ pub(super) struct Way<'a> {
 
 impl Way<'_> {
     /// Passes the answer on. What is to be charged is charged when the body has left; anything else goes back now.
-    pub(super) fn pass(&self, answer: Response<Incoming>, hold: Hold, place: Place) -> Response<Body> {
+    pub(super) fn pass(&self, answer: Response<Incoming>, mut hold: Hold, place: Place) -> Response<Body> {
         let (head, body) = answer.into_parts();
         let mut told = headers::for_client(&head.headers);
         let worth = if hold.held().paid && worth_data(head.status) {
@@ -49,8 +51,12 @@ impl Way<'_> {
         let payment = match worth {
             Settlement::Release(cause) => {
                 tell_credits(&mut told, &hold, 0);
+                // What costs nothing is data all the same, and goes to a deleted key as little.
+                let (working, body_timeout) = (hold.lets_go_of_work(), self.upstream.body_timeout);
                 hold.settle(Settlement::Release(cause));
-                self.ends(tokio::time::sleep(self.upstream.body_timeout));
+                self.ends(async move {
+                    let _ = tokio::time::timeout(body_timeout, key_deleted(working.as_ref())).await;
+                });
                 None
             }
             Settlement::Charge { .. } => Some(self.sell(hold, &head.headers, &body, &mut told)),
@@ -123,6 +129,13 @@ pub(super) fn verdict(method: &Method, status: StatusCode, ends_visibly: impl Fn
         return Settlement::Release(ReleaseCause::Error);
     }
     Settlement::Charge { quantity: 0, more: 0 }
+}
+
+async fn key_deleted(working: Option<&Working>) {
+    match working {
+        Some(working) => working.key_deleted().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Whether the end of a body can be told from a broken connection: it has a length, or it is sent in chunks.

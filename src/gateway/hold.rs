@@ -267,6 +267,11 @@ impl Hold {
         }
     }
 
+    /// Hands over what hears of the key's deletion, so that it can outlive the hold. `None` where such requests may finish.
+    pub(super) fn lets_go_of_work(&mut self) -> Option<Working> {
+        self.working.take()
+    }
+
     fn ended_by_deletion(&self) -> bool {
         self.working
             .as_ref()

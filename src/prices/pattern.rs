@@ -2,10 +2,13 @@
 //!
 //! In: a method and a path as they came over the wire. Out: whether they match.
 //!
-//! Promise: a path is compared segment by segment, byte for byte, in the form in which it is forwarded. Nothing is
-//! decoded, folded or cleaned up, so what is priced is what is asked of the data API.
+//! Promise: a path is compared segment by segment, by the bytes that a segment stands for: `%73` is `s`, as it is to the data APIs
+//! that it is forwarded to (RFC 3986 section 6.2.2), so that no way of writing a path has another price, scope or limit. Nothing is
+//! folded or cleaned up beside.
 
 use std::fmt;
+
+use percent_encoding::percent_decode_str;
 
 /// A method, or any, and the segments of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +84,7 @@ impl Pattern {
         let mut parts = path.split('/');
         for segment in &self.segments {
             let fits = match (segment, parts.next()) {
-                (Segment::Literal(literal), Some(part)) => literal == part,
+                (Segment::Literal(literal), Some(part)) => is_same(literal, part),
                 (Segment::One, Some(part)) => !part.is_empty(),
                 (Segment::Literal(_) | Segment::One, None) => false,
             };
@@ -94,6 +97,11 @@ impl Pattern {
             Some(first) => self.open_end && !first.is_empty(),
         }
     }
+}
+
+/// Whether two segments stand for the same bytes.
+fn is_same(one: &str, other: &str) -> bool {
+    one == other || (one.contains('%') || other.contains('%')) && percent_decode_str(one).eq(percent_decode_str(other))
 }
 
 impl fmt::Display for Pattern {
@@ -160,10 +168,16 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_compared_as_they_are_written() {
+    fn paths_are_compared_by_what_they_stand_for() {
         assert!(!matches("GET /serp", "GET", "/SERP"));
-        assert!(!matches("GET /serp", "GET", "/%73erp"));
+        assert!(!matches("GET /serp", "GET", "/%53erp"));
+        assert!(matches("GET /serp", "GET", "/%73erp"));
+        assert!(matches("GET /serp/{task}", "GET", "/s%65%72p/%31"));
+        assert!(matches("GET /%73erp", "GET", "/serp"));
         assert!(matches("GET /a%20b", "GET", "/a%20b"));
+        assert!(matches("GET /caf%C3%A9", "GET", "/caf%c3%a9"));
+        assert!(matches("GET /a:b", "GET", "/a%3Ab"));
+        assert!(!matches("GET /100%25", "GET", "/100"));
         assert!(!matches("GET /serp", "GET", "//serp"));
     }
 

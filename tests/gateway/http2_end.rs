@@ -125,6 +125,23 @@ async fn http2_stream_of_a_deleted_key_is_cut_and_another_keys_goes_on() {
 }
 
 #[tokio::test]
+async fn http2_stream_of_a_deleted_key_is_cut_that_costs_nothing() {
+    let half = "HTTP/1.1 404 Not Found\r\nContent-Length: 100\r\n\r\nhalf";
+    let stage = before(super::raw::Stub::falling_silent_after(half).await.address, "").await;
+    let (mut sender, _connection) = client(&stage, 1 << 20).await;
+    let unpaid = get(&mut sender, request(&stage, "/serp")).await;
+    assert_eq!(stage.settled(1).await, [released("error")]);
+    let delete = DeleteKey {
+        account: stage.customer.account,
+        key: stage.key,
+        reason: DeleteReason::Requested,
+    };
+    stage.ledger.submit(delete, by_system()).await.unwrap();
+    let rest = tokio::time::timeout(Duration::from_secs(1), unpaid.into_body().collect()).await;
+    assert!(rest.expect("it is cut within a second").is_err());
+}
+
+#[tokio::test]
 async fn http2_body_that_takes_too_long_is_cut_and_the_connection_goes_on() {
     let stage = before(demo_data_api().await, "body_timeout_seconds = 1").await;
     let (mut sender, _connection) = client(&stage, 1 << 20).await;

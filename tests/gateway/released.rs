@@ -161,6 +161,34 @@ async fn deleting_a_key_cuts_what_it_has_under_way_within_a_second() {
 }
 
 #[tokio::test]
+async fn deleting_a_key_cuts_what_costs_nothing_too() {
+    for head in [
+        "200 OK\r\nX-Free: because nothing tells its end",
+        "404 Not Found\r\nContent-Length: 100",
+    ] {
+        let upstream = Stub::falling_silent_after(&format!("HTTP/1.1 {head}\r\n\r\nhalf")).await;
+        let stage = Stage::in_front_of(upstream.address).await;
+        let mut socket = connect(stage.gateway).await;
+        let asked = stage.request("GET", "/serp?q=a", "");
+        socket.write_all(asked.as_bytes()).await.unwrap();
+        let mut begun = Vec::new();
+        while !begun.ends_with(b"half") && !begun.ends_with(b"half\r\n") {
+            begun.push(socket.read_u8().await.unwrap());
+        }
+        assert_eq!(stage.settled(1).await, [released("error")]);
+        let delete = DeleteKey {
+            account: stage.customer.account,
+            key: stage.key,
+            reason: DeleteReason::Requested,
+        };
+        stage.ledger.submit(delete, by_system()).await.unwrap();
+        let rest = tokio::time::timeout(Duration::from_secs(1), socket.read_to_end(&mut begun)).await;
+        assert!(rest.is_ok(), "it is cut within a second");
+        assert!(!begun.ends_with(b"0\r\n\r\n"), "a cut answer must not look whole");
+    }
+}
+
+#[tokio::test]
 async fn closing_an_account_cuts_what_its_keys_have_under_way_within_a_second() {
     let stage = Stage::open().await;
     let mut socket = connect(stage.gateway).await;
