@@ -102,6 +102,44 @@ async fn one_byte_of_an_event() {
     stops_the_sealer("update events set body = set_byte(body, 3, 88) where position = 1100").await;
 }
 
+/// Whoever changed a row could have deleted the stream as well.
+#[tokio::test]
+async fn what_was_found_is_told_although_the_bus_cannot_be() {
+    let stage = sealed().await;
+    let audited = || {
+        let mut command = Command::new(KEYLEDGER);
+        command
+            .args([
+                "audit",
+                "log",
+                "--json",
+                "--without-views",
+                "--stream-prefix",
+                "NOBODYS",
+            ])
+            .env("DATABASE_URL", stage.harness.owner_url());
+        command
+    };
+    // With nothing found it cannot be told whether all is good.
+    let output = tokio::task::spawn_blocking({
+        let mut command = audited();
+        move || command.output().unwrap()
+    })
+    .await
+    .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("the stream cannot be compared"), "{errors}");
+    stage
+        .tamper("update events set body = set_byte(body, 3, 88) where position = 800")
+        .await;
+    let (code, told) = told(audited()).await;
+    assert_eq!((code, &told["last_good"]), (1, &Value::from(799)), "{told}");
+    assert!(first_finding(&told).contains("cannot be read"), "{told}");
+    let beside = told["findings"].to_string();
+    assert!(beside.contains("the stream cannot be compared"), "{told}");
+}
+
 #[tokio::test]
 async fn a_tile_beside_events_that_are_what_was_signed() {
     let stage = sealed().await;

@@ -27,7 +27,7 @@ struct Walk<'a> {
     books: Option<LiveBooks>,
 }
 
-pub(super) async fn walk(options: &CheckOptions, mut progress: impl FnMut(u64, u64)) -> Result<Checked, CheckError> {
+pub(super) async fn walk(options: &CheckOptions, progress: impl FnMut(u64, u64)) -> Result<Checked, CheckError> {
     let head = options.tree.log().head().await?.position.0;
     let mut walk = Walk {
         options,
@@ -43,16 +43,29 @@ pub(super) async fn walk(options: &CheckOptions, mut progress: impl FnMut(u64, u
         time: Timestamp::EPOCH,
         books: Some(LiveBooks::of_shard(options.tree.shard().0)),
     };
-    while walk.edge.size() < head {
-        if !walk.page(head).await? {
-            break;
+    match walk.to_the_end(head, progress).await {
+        Ok(()) => Ok(walk.checked),
+        // What is wrong so far is wrong, whatever the rest is.
+        Err(error) if walk.checked.found > 0 => {
+            walk.checked.last_good = walk.checked.last_good.min(walk.edge.size());
+            walk.checked.find(None, format!("the check came to no end: {error}"));
+            Ok(walk.checked)
         }
-        progress(walk.edge.size(), head);
+        Err(error) => Err(error),
     }
-    walk.end(head).await
 }
 
 impl Walk<'_> {
+    async fn to_the_end(&mut self, head: u64, mut progress: impl FnMut(u64, u64)) -> Result<(), CheckError> {
+        while self.edge.size() < head {
+            if !self.page(head).await? {
+                break;
+            }
+            progress(self.edge.size(), head);
+        }
+        self.end(head).await
+    }
+
     /// Looks at the next page; `false` where the log cannot be followed any further.
     async fn page(&mut self, head: u64) -> Result<bool, CheckError> {
         let log = self.options.tree.log();
@@ -183,7 +196,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    async fn end(mut self, head: u64) -> Result<Checked, CheckError> {
+    async fn end(&mut self, head: u64) -> Result<(), CheckError> {
         if let Some(beyond) = self
             .options
             .tree
@@ -195,7 +208,6 @@ impl Walk<'_> {
             self.checked
                 .find(Some(beyond.0), "an event stands behind the head of the log");
         }
-        self.seals.end(&self.edge, head, &mut self.checked).await?;
-        Ok(self.checked)
+        self.seals.end(&self.edge, head, &mut self.checked).await
     }
 }

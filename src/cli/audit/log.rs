@@ -86,13 +86,18 @@ pub async fn run(asked: Log) -> anyhow::Result<u8> {
     })
     .await?;
     bar.finish_and_clear();
-    let snapshots = snapshots(&log, &mut checked).await?;
+    let compared = snapshots(&log, &mut checked).await;
+    let snapshots = or_found(compared, "the snapshots", &mut checked)?;
     let messages = match &bus {
-        Some(bus) => Some(check_stream(&log, bus, &mut checked).await?),
+        Some(bus) => {
+            let compared = check_stream(&log, bus, &mut checked).await;
+            or_found(compared, "the stream", &mut checked)?
+        }
         None => None,
     };
     if !asked.without_views {
-        views(&asked.database_url, &mut checked).await?;
+        let compared = views(&asked.database_url, &mut checked).await;
+        or_found(compared, "the views", &mut checked)?;
     }
     if asked.json {
         let told = json!({
@@ -123,6 +128,22 @@ fn believed(note: &str, keys: &[VerifierKey]) -> Option<Checkpoint> {
 fn find(checked: &mut Checked, what: String) {
     checked.found += 1;
     checked.findings.push(Finding { position: None, what });
+}
+
+/// What cannot be compared is not known; but where something is wrong already, that is told, and this beside it.
+fn or_found<T>(
+    compared: Result<T, impl Into<anyhow::Error>>,
+    what: &str,
+    checked: &mut Checked,
+) -> anyhow::Result<Option<T>> {
+    match compared.map_err(Into::into) {
+        Ok(compared) => Ok(Some(compared)),
+        Err(error) if checked.found > 0 => {
+            find(checked, format!("{what} cannot be compared: {error:#}"));
+            Ok(None)
+        }
+        Err(error) => Err(error.context(format!("{what} cannot be compared"))),
+    }
 }
 
 async fn snapshots(log: &EventLog, checked: &mut Checked) -> Result<u64, CheckError> {
@@ -156,14 +177,13 @@ async fn views(database_url: &str, checked: &mut Checked) -> anyhow::Result<()> 
                 find(checked, what);
             }
             // What cannot be folded is wrong in the log, and was told; what cannot be reached is not known.
-            Err(error) if checked.found > 0 => find(checked, format!("the view {view} cannot be compared: {error}")),
-            Err(error) => return Err(error).context(format!("the view {view} cannot be compared")),
+            Err(error) => _ = or_found(Err::<(), _>(error), &format!("the view {view}"), checked)?,
         }
     }
     Ok(())
 }
 
-fn tell(checked: &Checked, snapshots: u64, messages: Option<u64>, signatures: bool) {
+fn tell(checked: &Checked, snapshots: Option<u64>, messages: Option<u64>, signatures: bool) {
     println!(
         "{} events read, {} of them under {} checkpoints",
         checked.events, checked.sealed, checked.checkpoints
@@ -171,7 +191,10 @@ fn tell(checked: &Checked, snapshots: u64, messages: Option<u64>, signatures: bo
     let of_bus = messages.map_or("the bus was not asked".to_owned(), |count| {
         format!("{count} messages on the bus")
     });
-    println!("{snapshots} snapshots; {of_bus}");
+    let of_snapshots = snapshots.map_or("snapshots not compared".to_owned(), |count| {
+        format!("{count} snapshots")
+    });
+    println!("{of_snapshots}; {of_bus}");
     if !signatures {
         println!("signatures were not looked at: no --key was given");
     }
