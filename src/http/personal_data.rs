@@ -100,5 +100,6 @@ async fn forget_copies(app: &App, account: AccountId) -> Result<(), Problem> {
     app.log.forget_shortcuts(account).await?;
     app.sessions.forget_people(account).await?;
     app.deliveries.forget_names(account).await?;
+    app.views.forget_left_generations().await?;
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! The sweeper: settles what is due for accounts that nobody uses, and tells the log of revocations that it has not heard of.
+//! The sweeper: settles what is due for accounts that nobody uses, tells the log of revocations that it has not heard of, and
+//! removes what rebuilds left behind.
 //!
 //! The views say which accounts may have something due; the writer decides. A view that is behind only makes the
 //! sweeper ask for nothing, or a moment later.
@@ -23,6 +24,8 @@ const ACCOUNTS_MAX: u32 = 500;
 const SET_ASIDE_FOR: Duration = Duration::from_secs(60);
 /// Accounts set aside at a time. Of more, the others are asked for in each sweep.
 const SET_ASIDE_MAX: usize = 1_000;
+/// Sweeps between looks for what killed rebuilds left behind.
+const GENERATIONS_EVERY: u32 = 60;
 /// Sweeps between looks at revocations: there is something to tell of only after a crash.
 const REVOCATIONS_EVERY: u32 = 5;
 
@@ -37,6 +40,13 @@ pub(super) fn start(ledger: Ledger, views: Views, tokens: Tokens, stop: Cancella
                 && let Err(error) = tokens.tell_of_revocations(&ledger).await
             {
                 tracing::debug!(%error, "revocations are told of later");
+            }
+            if sweeps.is_multiple_of(GENERATIONS_EVERY) {
+                match views.forget_left_generations().await {
+                    Ok(0) => {}
+                    Ok(tables) => tracing::info!(tables, "what a rebuild left behind was removed"),
+                    Err(error) => tracing::debug!(%error, "what rebuilds left behind is removed later"),
+                }
             }
             sweeps = sweeps.wrapping_add(1);
         }

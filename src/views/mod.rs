@@ -12,6 +12,7 @@ mod available;
 mod charge_search;
 mod charges;
 mod due;
+mod generations;
 mod grants;
 mod key_label;
 mod key_search;

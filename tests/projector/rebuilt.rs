@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use super::appended::{append, uses};
 use super::credits::{everything, reason};
 use super::{history, level, project, views_equal_replay};
-use crate::harness::Harness;
+use crate::harness::{Harness, until};
 use crate::ledger::customer::{Customer, by_system};
 
 #[tokio::test]
@@ -138,6 +138,28 @@ async fn a_rebuild_that_is_killed_changes_nothing_and_can_be_run_again() {
     .await
     .unwrap();
     assert_eq!(left, 0, "nothing of the killed one is left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_rebuild_leaves_is_removed_and_what_one_under_way_makes_is_not() {
+    let harness = Harness::start().await;
+    project(&harness, None);
+    much_used(&harness).await;
+    let views = harness.views();
+    let paused = Paused::start(&harness, View::KeyList).await;
+    assert_eq!(views.forget_left_generations().await.unwrap(), 0);
+    paused.go_on.send(()).unwrap();
+    assert_eq!(paused.rebuilding.await.unwrap().unwrap().rows_changed, 0);
+    let paused = Paused::start(&harness, View::KeyList).await;
+    paused.rebuilding.abort();
+    drop(paused.go_on);
+    assert!(paused.rebuilding.await.unwrap_err().is_cancelled());
+    // As soon as the server has noticed that nobody is there.
+    until("its table is removed", async || {
+        views.forget_left_generations().await.unwrap() == 1
+    })
+    .await;
+    views_equal_replay(&harness).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,6 +31,9 @@ pub(super) struct Next<T: Table> {
     gathered: Gathered<T>,
 }
 
+/// As `forget_left_generations` in the database has it.
+const AT_A_GENERATION: i64 = 7_810_213_001;
+
 /// What is folded and not yet written.
 struct Gathered<T: Table> {
     /// The name of this rebuild, beside its checkpoints.
@@ -46,6 +49,11 @@ impl<T: Table> Next<T> {
     pub(super) async fn begin(database_url: &str, log_pool: PgPool) -> Result<Next<T>, RebuildError> {
         let mut connection = PgConnection::connect(database_url).await?;
         let rebuild = Uuid::from_u128(crate::clock::random_id_bits());
+        // Until this connection ends, nobody takes the tables for left behind.
+        sqlx::query("select pg_advisory_lock_shared($1)")
+            .bind(AT_A_GENERATION)
+            .execute(&mut connection)
+            .await?;
         let mut transaction = connection.begin().await?;
         forget_checkpoints::<T>(&mut transaction).await?;
         make_tables::<T>(&mut transaction).await?;
