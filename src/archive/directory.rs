@@ -7,6 +7,8 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
+use tokio::sync::Semaphore;
+
 use super::store::StoreError;
 
 #[derive(Debug, Clone)]
@@ -28,10 +30,18 @@ impl Directory {
     }
 }
 
+static THREADS: Semaphore = Semaphore::const_new(64);
+
 /// Waiting for a disk is not for the threads that serve.
 async fn on_the_side<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, StoreError> {
+    // A disk that hangs keeps the threads that wait for it, whoever has given up meanwhile: not all that there are.
+    let place = THREADS.acquire().await.map_err(io::Error::other)?;
+    let work = move || {
+        let _place = place;
+        work()
+    };
     let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?;
     done.map_err(|error| {
         if error.kind() == io::ErrorKind::NotFound {

@@ -5,6 +5,8 @@
 //!
 //! Not here: what is in the files, and whether it is what it was.
 
+use std::time::Duration;
+
 use super::directory::Directory;
 use super::environment::Environment;
 use super::object_store::ObjectStore;
@@ -24,6 +26,9 @@ pub enum StoreError {
     #[error("{0}")]
     Disk(#[from] std::io::Error),
 }
+
+/// A part is a megabyte or two.
+const PART_WITHIN: Duration = Duration::from_secs(10);
 
 /// A place that is open.
 #[derive(Debug, Clone)]
@@ -54,11 +59,17 @@ impl Store {
         }
     }
 
-    /// `bytes` bytes from `at` on; fewer where the file ends before.
+    /// `bytes` bytes from `at` on; fewer where the file ends before. Somebody waits for them, but not for ever.
     pub(super) async fn read_part(&self, name: &str, at: u64, bytes: u64) -> Result<Vec<u8>, StoreError> {
-        match self {
-            Store::Directory(directory) => directory.read(name, Some((at, bytes))).await,
-            Store::Objects(objects) => objects.read(name, Some((at, bytes))).await,
-        }
+        let reading = async {
+            match self {
+                Store::Directory(directory) => directory.read(name, Some((at, bytes))).await,
+                Store::Objects(objects) => objects.read(name, Some((at, bytes))).await,
+            }
+        };
+        tokio::time::timeout(PART_WITHIN, reading).await.unwrap_or_else(|_| {
+            let why = format!("no answer within {} s", PART_WITHIN.as_secs());
+            Err(StoreError::Unreachable { why })
+        })
     }
 }

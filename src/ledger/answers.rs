@@ -3,6 +3,7 @@
 use keyledger_events::Shard;
 
 use super::command::SubmitError;
+use super::load::Why;
 use super::round::{Round, Verdict};
 use super::work::Work;
 
@@ -21,7 +22,8 @@ pub(super) fn answer_all(round: Round, shard: Shard) {
                     position: round.tail.position,
                 });
             }
-            Verdict::Broken => job.fail(SubmitError::Broken),
+            Verdict::Unreadable(Why::Broken) => job.fail(SubmitError::Broken),
+            Verdict::Unreadable(Why::Away | Why::Archived) => job.fail(SubmitError::Unavailable),
         }
     }
     outcomes.tell();
@@ -44,7 +46,8 @@ impl Outcomes {
             Verdict::Written { .. } => "written",
             Verdict::AlreadySo => "already_so",
             Verdict::Refused(_) => "refused",
-            Verdict::Broken => "broken",
+            Verdict::Unreadable(Why::Broken) => "broken",
+            Verdict::Unreadable(Why::Away | Why::Archived) => "unavailable",
         };
         match self.0.iter_mut().find(|(c, o, _)| (*c, *o) == (command, outcome)) {
             Some((_, _, many)) => *many += 1,

@@ -9,7 +9,7 @@ use rustc_hash::FxBuildHasher;
 use tokio::time::Instant;
 
 use super::account::{Account, Inconsistent};
-use super::load::Broken;
+use super::load::{Broken, Why};
 use super::opener::Opener;
 use super::remembered::is_forgotten;
 use crate::log::{DataKeyFound, KeysOfBlock};
@@ -55,6 +55,8 @@ const EVENTS_BETWEEN_SNAPSHOTS_MIN: usize = 500;
 
 /// So long nothing of what is broken is read again, however often it is asked for: histories may be long.
 const BROKEN_FOR: Duration = Duration::from_secs(1);
+/// The same of what is away: a store that does not answer takes long to say so.
+const AWAY_FOR: Duration = Duration::from_secs(5);
 
 impl Cache {
     pub(super) fn new(weight_max: usize) -> Cache {
@@ -74,7 +76,9 @@ impl Cache {
     /// These cannot be here.
     pub(super) fn note_broken(&mut self, broken: Broken, now: Instant) {
         if !broken.is_empty() {
-            self.broken_until.get_or_insert(now + BROKEN_FOR);
+            let is_away = broken.accounts.values().any(|why| *why == Why::Away);
+            self.broken_until
+                .get_or_insert(now + if is_away { AWAY_FOR } else { BROKEN_FOR });
             self.broken.extend(broken);
         }
     }
@@ -200,6 +204,8 @@ impl Cache {
         self.owners.clear();
         self.openers.clear();
         self.weight = 0;
+        // Any of them may have changed in this era.
+        self.forgotten = self.era;
         self.broken_until = None;
         self.broken = Broken::default();
     }
@@ -289,7 +295,6 @@ fn opener(account: &Account) -> Option<Opener> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
 
     use keyledger_events::{AccountName, Credits};
 
@@ -318,13 +323,13 @@ mod tests {
     fn what_is_broken_is_so_for_a_second() {
         let (id, key) = (account(1).id, KeyDigest::from_bytes([7; 32]));
         let broken = || Broken {
-            accounts: [id].into(),
-            keys: [key].into(),
-            openers: HashSet::new(),
+            accounts: [(id, Why::Broken)].into(),
+            keys: [(key, Why::Broken)].into(),
+            openers: HashMap::new(),
         };
         let noted = |cache: &Cache| {
             let Broken { accounts, keys, .. } = cache.broken();
-            [accounts.contains(&id), keys.contains(&key)]
+            [accounts.contains_key(&id), keys.contains_key(&key)]
         };
         let mut cache = Cache::new(usize::MAX);
         let begin = Instant::now();

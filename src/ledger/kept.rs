@@ -3,7 +3,7 @@
 use keyledger_events::{AccountId, Seq};
 
 use super::account::{Account, STATE_FORMAT};
-use crate::log::{AccountHistory, Log, ReadError, Snapshot, opened};
+use crate::log::{AccountHistory, Log, ReadError, Snapshot, Stored, opened};
 
 /// A snapshot that is not what the account's events come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,7 @@ async fn is_right(log: &Log, snapshot: &Snapshot) -> Result<bool, ReadError> {
         after: Seq::START,
     };
     let keys = log.data_keys(&[snapshot.account]).await?;
-    log.read_accounts(&[whole], |_, stored| {
+    let mut each = |_, stored: Stored| {
         if follows && folded.seq < snapshot.seq {
             follows = match stored.decode() {
                 Ok(mut event) => {
@@ -58,7 +58,10 @@ async fn is_right(log: &Log, snapshot: &Snapshot) -> Result<bool, ReadError> {
             };
         }
         Ok(())
-    })
-    .await?;
+    };
+    let archived = log.read_accounts(&[whole], &mut each).await?;
+    if let Some((_, error)) = log.read_archived_accounts(archived, &mut each).await?.pop() {
+        return Err(error);
+    }
     Ok(follows && kept == folded && folded.position == snapshot.position)
 }

@@ -4,6 +4,9 @@
 //! Promise: what is decided on is true of the log up to where this process believes it to end. Who is in memory is newer than what
 //! is read. When others' events have moved that end since a reading began, or an account that this process changed since then was
 //! forgotten, what was read is outdated: it is read on from there.
+//!
+//! Accounts with archived events have readings of their own: a store that is far, or does not answer, keeps nobody waiting whose
+//! events are all in Postgres.
 
 use std::collections::HashSet;
 use std::pin::Pin;
@@ -16,8 +19,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::account::Account;
 use super::cache::{Cache, Era};
-use super::command::Target;
-use super::load::{Loaded, load};
+use super::command::{SubmitError, Target};
+use super::load::{Broken, Loaded, Reach, Why, load};
 use super::opener::Opener;
 use super::work::Work;
 use crate::clock;
@@ -28,6 +31,10 @@ const AT_ONCE_MAX: usize = 3;
 /// The commands that come during a reading share the next one, which is cheaper for all. When it takes longer than this, theirs
 /// begins beside it.
 const LONG: Duration = Duration::from_millis(5);
+/// Readings of archived events at once, beside the others.
+const FAR_AT_ONCE_MAX: usize = 2;
+/// Commands that may wait for archived events. The others' places are not theirs to fill.
+const FAR_WAITING_MAX: usize = 500;
 
 /// The readings under way, and the commands that wait for one.
 #[derive(Default)]
@@ -35,6 +42,8 @@ pub(super) struct Loadings {
     under_way: Vec<Loading>,
     /// Commands that nothing is read for yet.
     unplaced: Vec<Box<dyn Work>>,
+    /// Of those, the ones whose accounts have archived events.
+    far: Vec<Box<dyn Work>>,
 }
 
 /// What some commands need and memory has not, on its way from the log.
@@ -47,6 +56,7 @@ struct Loading {
     overtaken: bool,
     /// It reads on from what was outdated.
     again: bool,
+    reach: Reach,
     /// Goes on while the writer waits for something else.
     read: AbortOnDropHandle<Result<Read, ReadError>>,
 }
@@ -92,12 +102,12 @@ impl Missing {
     /// Without a head, nothing in memory counts.
     pub(super) fn of(job: &dyn Work, cache: &Cache, head_known: bool) -> Missing {
         let broken = cache.broken();
-        let is_missing = |account| !cache.contains(account) && !broken.accounts.contains(&account);
+        let is_missing = |account| !cache.contains(account) && !broken.accounts.contains_key(&account);
         let mut missing = Missing {
             head: !head_known,
             // Whatever brings a price needs to know whose book holds.
             system: job.priced_by().is_some() && is_missing(AccountId::SYSTEM),
-            opener: opening(job).filter(|opener| !is_known(*opener, cache) && !broken.openers.contains(opener)),
+            opener: opening(job).filter(|opener| !is_known(*opener, cache) && !broken.openers.contains_key(opener)),
             ..Missing::default()
         };
         match job.target() {
@@ -107,11 +117,20 @@ impl Missing {
             Target::System => missing.system |= is_missing(AccountId::SYSTEM),
             // Who owns a key is known for accounts in memory only.
             Target::KeyOwner(digest) => {
-                let unknown = cache.owner(digest).is_none() && !broken.keys.contains(&digest);
+                let unknown = cache.owner(digest).is_none() && !broken.keys.contains_key(&digest);
                 missing.digest = unknown.then_some(digest);
             }
         }
         missing
+    }
+
+    /// Whether it is of accounts that cannot be in memory.
+    pub(super) fn is_of(&self, broken: &Broken) -> bool {
+        let accounts = &broken.accounts;
+        (self.system && accounts.contains_key(&AccountId::SYSTEM))
+            || self.account.is_some_and(|account| accounts.contains_key(&account))
+            || self.digest.is_some_and(|digest| broken.keys.contains_key(&digest))
+            || self.opener.is_some_and(|opener| broken.openers.contains_key(&opener))
     }
 
     pub(super) fn is_nothing(&self) -> bool {
@@ -158,12 +177,23 @@ impl Wanted {
 
 impl Loadings {
     pub(super) fn is_empty(&self) -> bool {
-        self.under_way.is_empty() && self.unplaced.is_empty()
+        self.under_way.is_empty() && self.unplaced.is_empty() && self.far.is_empty()
     }
 
     /// Commands that wait.
     pub(super) fn len(&self) -> usize {
-        self.under_way.iter().map(|loading| loading.jobs.len()).sum::<usize>() + self.unplaced.len()
+        self.under_way.iter().map(|loading| loading.jobs.len()).sum::<usize>() + self.unplaced.len() + self.far.len()
+    }
+
+    /// A command waits for a reading that goes further than the one that was made for it.
+    pub(super) fn push_far(&mut self, job: Box<dyn Work>) {
+        let of_far = self.under_way.iter().filter(|loading| loading.reach == Reach::Far);
+        let waiting = of_far.map(|loading| loading.jobs.len()).sum::<usize>() + self.far.len();
+        if waiting < FAR_WAITING_MAX {
+            self.far.push(job);
+        } else {
+            job.fail(SubmitError::Busy);
+        }
     }
 
     /// A command waits for what is read already, or for a reading of its own.
@@ -178,19 +208,32 @@ impl Loadings {
     fn place_at(&self) -> Option<Instant> {
         // Who does not know where the log ends learns it with the first reading.
         let head_unknown = self.under_way.iter().any(|loading| loading.wanted.head);
-        if self.under_way.len() >= AT_ONCE_MAX || head_unknown {
+        let mut near = self.under_way.iter().filter(|loading| loading.reach == Reach::Near);
+        if head_unknown || near.clone().count() >= AT_ONCE_MAX {
             return None;
         }
-        let last = self.under_way.last();
+        let last = near.next_back();
         Some(last.map_or_else(Instant::now, |last| last.long_at))
     }
 
     /// Begins to read what the unplaced commands need, all at once, if there is a place.
     pub(super) fn begin(&mut self, log: &Log, cache: &mut Cache, head_known: bool) {
-        if self.unplaced.is_empty() || self.place_at().is_none_or(|at| at > Instant::now()) {
-            return;
+        if !head_known {
+            // Where the log ends is learnt near by.
+            self.unplaced.append(&mut self.far);
         }
-        let jobs = std::mem::take(&mut self.unplaced);
+        if !self.unplaced.is_empty() && self.place_at().is_some_and(|at| at <= Instant::now()) {
+            let jobs = std::mem::take(&mut self.unplaced);
+            self.read(log, cache, head_known, jobs, Reach::Near);
+        }
+        let far = self.under_way.iter().filter(|loading| loading.reach == Reach::Far);
+        if !self.far.is_empty() && far.count() < FAR_AT_ONCE_MAX {
+            let jobs = std::mem::take(&mut self.far);
+            self.read(log, cache, head_known, jobs, Reach::Far);
+        }
+    }
+
+    fn read(&mut self, log: &Log, cache: &mut Cache, head_known: bool, jobs: Vec<Box<dyn Work>>, reach: Reach) {
         let wanted = Wanted::of(&jobs, cache, head_known).unwrap_or_default();
         self.under_way.push(Loading {
             jobs,
@@ -198,7 +241,8 @@ impl Loadings {
             long_at: Instant::now() + LONG,
             overtaken: false,
             again: false,
-            read: AbortOnDropHandle::new(tokio::spawn(read(log.clone(), wanted.clone()))),
+            reach,
+            read: AbortOnDropHandle::new(tokio::spawn(read(log.clone(), wanted.clone(), reach))),
             wanted,
         });
     }
@@ -214,7 +258,7 @@ impl Loadings {
     ) {
         let (log, needed) = (log.clone(), wanted.clone());
         let read = async move {
-            let loaded = read_on(&log, needed, before.loaded).await?;
+            let loaded = read_on(&log, needed, Reach::Near, before.loaded).await?;
             let head = before.head;
             Ok(Read { head, loaded })
         };
@@ -224,6 +268,7 @@ impl Loadings {
             long_at: Instant::now(),
             overtaken: false,
             again: true,
+            reach: Reach::Near,
             read: AbortOnDropHandle::new(tokio::spawn(read)),
             wanted,
         });
@@ -243,6 +288,7 @@ impl Loadings {
     pub(super) fn take_all(&mut self) -> Vec<Box<dyn Work>> {
         let mut jobs: Vec<_> = self.under_way.drain(..).flat_map(|loading| loading.jobs).collect();
         jobs.append(&mut self.unplaced);
+        jobs.append(&mut self.far);
         jobs
     }
 
@@ -301,14 +347,16 @@ fn is_known(opener: Opener, cache: &Cache) -> bool {
     cache.opened_by(opener, clock::now().plus_seconds(60)).is_some()
 }
 
-async fn read(log: Log, wanted: Wanted) -> Result<Read, ReadError> {
+async fn read(log: Log, wanted: Wanted, reach: Reach) -> Result<Read, ReadError> {
     let head = if wanted.head { Some(log.head().await?) } else { None };
-    let loaded = read_on(&log, wanted, Loaded::default()).await?;
+    let loaded = read_on(&log, wanted, reach, Loaded::default()).await?;
     Ok(Read { head, loaded })
 }
 
-/// What was read of this, and what the log has of it since.
-pub(super) async fn read_on(log: &Log, mut wanted: Wanted, before: Loaded) -> Result<Loaded, ReadError> {
+/// What was read of this, and what the log has of it since. Nobody goes far again for what was away.
+pub(super) async fn read_on(log: &Log, mut wanted: Wanted, reach: Reach, before: Loaded) -> Result<Loaded, ReadError> {
+    let mut away = before.broken.accounts;
+    away.retain(|_, why| *why == Why::Away);
     let mut owners = Vec::new();
     if !wanted.digests.is_empty() {
         let digests: Vec<_> = wanted.digests.into_iter().collect();
@@ -325,27 +373,33 @@ pub(super) async fn read_on(log: &Log, mut wanted: Wanted, before: Loaded) -> Re
     wanted
         .accounts
         .extend(before.accounts.iter().map(|(account, _)| account.id));
-    let accounts: Vec<AccountId> = wanted.accounts.into_iter().collect();
+    let accounts = wanted
+        .accounts
+        .into_iter()
+        .filter(|account| !away.contains_key(account));
+    let accounts: Vec<AccountId> = accounts.collect();
     let mut loaded = if accounts.is_empty() {
         Loaded::default()
     } else {
-        load(log, &accounts, before.accounts).await?
+        load(log, &accounts, reach, before.accounts).await?
     };
     let broken = &mut loaded.broken;
-    let of_broken = owners.iter().filter(|(_, owner)| broken.accounts.contains(owner));
-    broken.keys.extend(of_broken.map(|(key, _)| *key));
-    if opened.iter().any(|account| broken.accounts.contains(account)) {
+    broken.accounts.extend(away);
+    let why = |account: &AccountId| broken.accounts.get(account).copied();
+    let of_broken = owners.iter().filter_map(|(key, owner)| Some((*key, why(owner)?)));
+    broken.keys.extend(of_broken);
+    if opened.iter().any(|account| why(account).is_some()) {
         // Which of them it is, is asked one by one: this hardly ever happens.
         for opener in wanted.openers {
             let opened = log.opened_by(&[opener.as_str()]).await?;
-            if opened.iter().any(|account| broken.accounts.contains(account)) {
-                broken.openers.insert(opener);
+            if let Some(why) = opened.iter().find_map(why) {
+                broken.openers.insert(opener, why);
             }
         }
     }
     let known = |account: &AccountId| loaded.accounts.iter().any(|(there, _)| there.id == *account);
     // Nothing is true for all yet: to know that is to know it.
-    if wanted.system && !known(&AccountId::SYSTEM) && !loaded.broken.accounts.contains(&AccountId::SYSTEM) {
+    if wanted.system && !known(&AccountId::SYSTEM) && !loaded.broken.accounts.contains_key(&AccountId::SYSTEM) {
         let nothing = Account::nobody(AccountId::SYSTEM);
         loaded.accounts.push((nothing, Seq::START));
     }

@@ -8,6 +8,7 @@ use rustc_hash::FxBuildHasher;
 use super::account::{Account, Inconsistent};
 use super::cache::Cache;
 use super::command::{Limits, Target};
+use super::load::Why;
 use super::opener::Opener;
 use super::refusal::Refusal;
 use super::rules;
@@ -39,8 +40,8 @@ pub(super) enum Verdict {
     },
     AlreadySo,
     Refused(Refusal),
-    /// The account's history cannot be folded.
-    Broken,
+    /// The account cannot be in memory.
+    Unreadable(Why),
 }
 
 /// Where decisions are made: the accounts in memory and the bounds.
@@ -86,22 +87,28 @@ impl Round {
             Target::Account(account) => account,
             Target::New(account) => match opened_before(desk.cache, &job.by().command, self.now) {
                 Some(before) => before,
-                None if opened_broken(desk.cache, &job.by().command) => return Verdict::Broken,
-                None => account,
+                None => match opened_broken(desk.cache, &job.by().command) {
+                    Some(why) => return Verdict::Unreadable(why),
+                    None => account,
+                },
             },
             Target::KeyOwner(digest) => match desk.cache.owner(digest) {
                 Some(account) => account,
-                None if desk.cache.broken().keys.contains(&digest) => return Verdict::Broken,
-                None => return Verdict::Refused(Refusal::KeyInvalid),
+                None => match desk.cache.broken().keys.get(&digest) {
+                    Some(why) => return Verdict::Unreadable(*why),
+                    None => return Verdict::Refused(Refusal::KeyInvalid),
+                },
             },
             Target::System => AccountId::SYSTEM,
         };
         if !desk.cache.contains(id) {
+            if let Some(why) = desk.cache.broken().accounts.get(&id) {
+                return Verdict::Unreadable(*why);
+            }
             match target {
-                _ if desk.cache.broken().accounts.contains(&id) => return Verdict::Broken,
                 Target::New(_) => desk.cache.insert(Account::nobody(id), Seq::START),
                 Target::Account(_) | Target::KeyOwner(_) => return Verdict::Refused(nobody_there(target)),
-                Target::System => return Verdict::Broken,
+                Target::System => return Verdict::Unreadable(Why::Broken),
             }
         }
         if id == AccountId::SYSTEM && target != Target::System {
@@ -111,7 +118,7 @@ impl Round {
             Ok(verdict) => verdict,
             Err(inconsistent) => {
                 tracing::error!(%inconsistent, command = job.name(), "a decided event cannot be folded");
-                Verdict::Broken
+                Verdict::Unreadable(Why::Broken)
             }
         }
     }
@@ -120,7 +127,7 @@ impl Round {
         let now = self.now;
         loop {
             let Some(account) = desk.cache.get(id) else {
-                return Ok(Verdict::Broken);
+                return Ok(Verdict::Unreadable(Why::Broken));
             };
             let due = rules::due(account, now);
             if due.is_empty() {
@@ -130,12 +137,12 @@ impl Round {
         }
         self.tell_of_crossings(desk, id)?;
         let Some(account) = desk.cache.peek(id) else {
-            return Ok(Verdict::Broken);
+            return Ok(Verdict::Unreadable(Why::Broken));
         };
         let decided = match (job.decide(account, now, desk.limits), job.priced_by()) {
             (decided, Some(version)) if hangs_on_prices(&decided) => {
                 let Some(system) = desk.cache.peek(AccountId::SYSTEM) else {
-                    return Ok(Verdict::Broken);
+                    return Ok(Verdict::Unreadable(Why::Broken));
                 };
                 let holds = system.schedule.in_force(now);
                 if holds == version {
@@ -271,6 +278,8 @@ impl Round {
                 desk.cache.know_key(account, DataKeyFound::There(key.clone()));
                 Ok(key)
             }
+            // Its account is not in memory.
+            Some(DataKeyFound::Unusable) => Err(Locked::NoKey),
             Some(DataKeyFound::Erased) | None => DataKey::fresh(account).map(|fresh| fresh.key),
         }
     }
@@ -289,8 +298,8 @@ fn opened_before(cache: &Cache, command: &CommandId, now: Timestamp) -> Option<A
 }
 
 /// Whether the account that was opened under this command's key is one that cannot be in memory.
-fn opened_broken(cache: &Cache, command: &CommandId) -> bool {
-    Opener::of(command).is_some_and(|opener| cache.broken().openers.contains(&opener))
+fn opened_broken(cache: &Cache, command: &CommandId) -> Option<Why> {
+    cache.broken().openers.get(&Opener::of(command)?).copied()
 }
 
 /// What a command without an account is refused with.

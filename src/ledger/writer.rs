@@ -37,7 +37,7 @@ use super::cache::Cache;
 use super::command::{Limits, SubmitError};
 use super::flight::{Disproof, Flight};
 use super::forwarded::Elsewhere;
-use super::load::Loaded;
+use super::load::{Loaded, Reach};
 use super::loading::{Loadable, Loadings, Missing, Read, Wanted, read_on};
 use super::round::{Round, Verdict};
 use super::work::{Work, take_waiting};
@@ -174,7 +174,8 @@ impl Writer {
     }
 
     fn is_idle(&self) -> bool {
-        self.flight.is_none() && self.next.is_none() && self.loadings.is_empty()
+        // A reading that is to say where the log ends says it.
+        self.flight.is_none() && self.next.is_none() && (self.head.is_some() || self.loadings.is_empty())
     }
 
     /// Decides the waiting commands whose accounts are in memory; has the others' accounts read.
@@ -218,7 +219,7 @@ impl Writer {
                 self.loadings.read_on(&self.log, &mut self.cache, jobs, wanted, read);
                 return self.take_on().await;
             }
-            Ok(read) if outdated => read_on(&self.log, wanted.clone(), read.loaded).await,
+            Ok(read) if outdated => read_on(&self.log, wanted.clone(), Reach::Near, read.loaded).await,
             Ok(Read {
                 head: Some(head),
                 loaded,
@@ -226,7 +227,7 @@ impl Writer {
             Ok(Read { head: None, loaded }) => Ok(loaded),
             Err(error) => Err(error),
         };
-        let loaded = match known {
+        let mut loaded = match known {
             Ok(loaded) => loaded,
             Err(error) => {
                 self.note_unreachable(&error);
@@ -234,12 +235,20 @@ impl Writer {
                 return self.take_on().await;
             }
         };
+        let archived = loaded.broken.take_archived();
         self.keep(loaded);
-        // What was in memory when a command came may have gone since.
-        let (mut here, others): (Vec<_>, Vec<_>) = jobs
-            .into_iter()
-            .partition(|job| wanted.has(&Missing::of(job.as_ref(), &self.cache, self.head.is_some())));
-        self.waiting.extend(others);
+        let mut here = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let missing = Missing::of(job.as_ref(), &self.cache, self.head.is_some());
+            if missing.is_of(&archived) {
+                self.loadings.push_far(job);
+            } else if wanted.has(&missing) {
+                here.push(job);
+            } else {
+                // What was in memory when the command came has gone since.
+                self.waiting.push(job);
+            }
+        }
         here.append(&mut self.sort_waiting());
         self.decide(here).await;
         self.shrink();
@@ -294,7 +303,7 @@ impl Writer {
     /// Reads accounts while the head is held.
     async fn find(&mut self, wanted: Option<Wanted>) -> Result<(), ReadError> {
         if let Some(wanted) = wanted {
-            let found = read_on(&self.log, wanted, Loaded::default()).await?;
+            let found = read_on(&self.log, wanted, Reach::Near, Loaded::default()).await?;
             self.keep(found);
         }
         Ok(())
@@ -410,7 +419,7 @@ impl Writer {
                 for (job, verdict) in round.decided {
                     job.fail(match verdict {
                         Verdict::Written { .. } => SubmitError::OutcomeUnknown,
-                        Verdict::AlreadySo | Verdict::Refused(_) | Verdict::Broken => SubmitError::Unavailable,
+                        Verdict::AlreadySo | Verdict::Refused(_) | Verdict::Unreadable(_) => SubmitError::Unavailable,
                     });
                 }
                 self.again(rest).await;

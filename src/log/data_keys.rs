@@ -3,7 +3,7 @@
 //! Promise: a key is in the table when the first event that it sealed is in the log: one statement writes both. A key that is
 //! destroyed is never made again. What is remembered here is believed for five seconds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,6 +24,8 @@ pub enum DataKeyFound {
     There(DataKey),
     /// It was destroyed.
     Erased,
+    /// It is there, and this process cannot use it: it is damaged, or wrapped under a key that this process was not given.
+    Unusable,
 }
 
 /// How long another process's erasure may go unnoticed here.
@@ -90,12 +92,13 @@ impl Log {
         let account = AccountId::from_bytes(row.try_get::<Uuid, _>("account_id")?.into_bytes());
         let key = match row.try_get::<Option<Vec<u8>>, _>("key")? {
             None => DataKeyFound::Erased,
-            Some(stored) => DataKeyFound::There(DataKey::stored(&stored, account).map_err(|error| {
-                tracing::error!(%account, %error, "a data key cannot be used");
-                ReadError::Corrupt {
-                    what: "a data key that cannot be used",
+            Some(stored) => match DataKey::stored(&stored, account) {
+                Ok(key) => DataKeyFound::There(key),
+                Err(error) => {
+                    tracing::error!(%account, %error, "a data key cannot be used");
+                    DataKeyFound::Unusable
                 }
-            })?),
+            },
         };
         self.data_keys.put(account, key.clone(), asked_at);
         Ok((account, key))
@@ -103,6 +106,14 @@ impl Log {
 
     /// Puts back what is sealed in events, or says that it is gone. No question for events without anything sealed.
     pub async fn open(&self, events: &mut [Recorded]) -> Result<(), ReadError> {
+        match self.open_most(events).await?.is_empty() {
+            true => Ok(()),
+            false => Err(UNUSABLE),
+        }
+    }
+
+    /// The same, and gives the accounts of those events that stay sealed, because this process cannot use their data keys.
+    pub async fn open_most(&self, events: &mut [Recorded]) -> Result<HashSet<AccountId>, ReadError> {
         let now = Instant::now();
         let mut keys = HashMap::new();
         let mut unknown = Vec::new();
@@ -119,10 +130,13 @@ impl Log {
         if !unknown.is_empty() {
             keys.extend(self.data_keys(&unknown).await?);
         }
+        let mut sealed = HashSet::new();
         for recorded in events {
-            opened(recorded, keys.get(&recorded.account))?;
+            if opened(recorded, keys.get(&recorded.account)).is_err() {
+                sealed.insert(recorded.account);
+            }
         }
-        Ok(())
+        Ok(sealed)
     }
 
     /// Destroys an account's data key, and leaves word that there never will be another. Again changes nothing.
@@ -145,6 +159,10 @@ impl Log {
     }
 }
 
+const UNUSABLE: ReadError = ReadError::Corrupt {
+    what: "a data key that cannot be used",
+};
+
 /// Opens an event with its account's data key. Without one what was sealed is gone; and what another key sealed, in a log that was
 /// brought here without its keys, is too.
 pub(crate) fn opened(recorded: &mut Recorded, key: Option<&DataKeyFound>) -> Result<(), ReadError> {
@@ -155,7 +173,8 @@ pub(crate) fn opened(recorded: &mut Recorded, key: Option<&DataKeyFound>) -> Res
                 recorded.event.erase();
             }
         }
-        Some(DataKeyFound::Erased) | None => {
+        Some(DataKeyFound::Unusable) if recorded.sealed.is_some() => return Err(UNUSABLE),
+        Some(DataKeyFound::Erased | DataKeyFound::Unusable) | None => {
             if recorded.sealed.is_some() {
                 recorded.event.erase();
             }

@@ -39,7 +39,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::sync::Mutex;
 use turn::Pen;
 
-use crate::archive::{Archive, ArchiveError, Environment};
+use crate::archive::{Archive, ArchiveError, Environment, StoreError};
 
 pub use append::{AppendError, Batch, BatchSize};
 pub use archived::entries::SegmentFault;
@@ -95,6 +95,18 @@ pub enum ReadError {
     Corrupt { what: &'static str },
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+}
+
+impl ReadError {
+    /// Whether it is about what was archived, and not about Postgres.
+    fn is_of_archive(&self) -> bool {
+        matches!(self, ReadError::Archive(_) | ReadError::Corrupt { .. })
+    }
+
+    /// Whether it is about the place where segments are, and so about all of them.
+    fn is_of_store(&self) -> bool {
+        matches!(self, ReadError::Archive(ArchiveError::Away { error, .. }) if !matches!(error, StoreError::Absent))
+    }
 }
 
 /// A read that takes longer has lost its connection without being told.

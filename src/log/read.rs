@@ -1,6 +1,6 @@
 //! Reading: the log from a position, an account's history, a key's history, and who owns a digest.
 
-use futures_util::TryStreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use keyledger_events::{AccountId, DecodeError, KeyDigest, KeyId, Position, Recorded, Seq};
 use serde::Deserialize;
 use sqlx::Row as _;
@@ -55,6 +55,12 @@ pub struct AccountHistory {
 
 /// Events of an account that are read at once where some of them are archived.
 const EVENTS_A_PAGE: u32 = 2_000;
+/// Accounts whose archived events are fetched at once.
+const ARCHIVED_AT_ONCE: usize = 8;
+/// Of accounts whose archived events are where another one's could not be had just now.
+const NOT_ASKED: ReadError = ReadError::Corrupt {
+    what: "archived events, whose store cannot be reached",
+};
 
 pub(super) fn stored(row: &PgRow) -> Result<Stored, ReadError> {
     Ok(Stored {
@@ -96,19 +102,19 @@ impl Log {
     }
 
     /// Hands every later event of the accounts to `each`, account by account, in order, one at a time: a long history
-    /// needs no memory of its length. Whose event it is does not have to be read from its bytes.
+    /// needs no memory of its length. Whose event it is does not have to be read from its bytes. Of accounts that have archived
+    /// events among these none is handed over: they are given back, for `read_archived_accounts`.
     pub async fn read_accounts(
         &self,
         accounts: &[AccountHistory],
         mut each: impl FnMut(AccountId, Stored) -> Result<(), ReadError>,
-    ) -> Result<(), ReadError> {
+    ) -> Result<Vec<AccountHistory>, ReadError> {
         let ids: Vec<Uuid> = accounts
             .iter()
             .map(|a| Uuid::from_bytes(a.account.to_bytes()))
             .collect();
         let afters: Vec<i64> = accounts.iter().map(|a| bigint(a.after.0)).collect();
-        // Accounts of which something wanted is archived are told, and read afterwards: nothing waits for an archive while
-        // Postgres is in the middle of an answer.
+        // Nothing waits for an archive while Postgres is in the middle of an answer.
         let mut archived = Vec::new();
         let mut rows = sqlx::query(
             "select wanted.account_id, wanted.after, a.until, e.position, e.body
@@ -135,19 +141,53 @@ impl Log {
                 }),
             }
         }
-        drop(rows);
-        for AccountHistory { account, mut after } in archived {
+        Ok(archived)
+    }
+
+    /// The same, wherever the events are. Gives the accounts whose archived events cannot be had, and why: of those some may have
+    /// been handed over. A store that cannot be reached is asked once, and not for each of them.
+    pub async fn read_archived_accounts(
+        &self,
+        accounts: Vec<AccountHistory>,
+        mut each: impl FnMut(AccountId, Stored) -> Result<(), ReadError>,
+    ) -> Result<Vec<(AccountId, ReadError)>, ReadError> {
+        let mut away = Vec::new();
+        let page_of = async |history: AccountHistory| {
+            let page = self.account_events(history.account, history.after, EVENTS_A_PAGE).await;
+            (history, page)
+        };
+        let mut left = accounts.clone();
+        let mut first_pages = futures_util::stream::iter(accounts)
+            .map(page_of)
+            .buffered(ARCHIVED_AT_ONCE);
+        while let Some((mut history, mut page)) = first_pages.next().await {
+            left.retain(|other| other.account != history.account);
             loop {
-                let page = self.account_events(account, after, EVENTS_A_PAGE).await?;
-                let read = u64::try_from(page.len()).unwrap_or(0);
-                page.into_iter().try_for_each(|stored| each(account, stored))?;
-                after = Seq(after.0.saturating_add(read));
-                if read < u64::from(EVENTS_A_PAGE) {
+                let events = match page {
+                    Ok(events) => events,
+                    Err(error) if error.is_of_archive() => {
+                        if error.is_of_store() {
+                            let with_it = left.into_iter().map(|other| (other.account, NOT_ASKED));
+                            away.extend([(history.account, error)].into_iter().chain(with_it));
+                            return Ok(away);
+                        }
+                        away.push((history.account, error));
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                };
+                let read = u32::try_from(events.len()).unwrap_or(u32::MAX);
+                events
+                    .into_iter()
+                    .try_for_each(|stored| each(history.account, stored))?;
+                if read < EVENTS_A_PAGE {
                     break;
                 }
+                history.after = Seq(history.after.0.saturating_add(u64::from(read)));
+                (history, page) = page_of(history).await;
             }
         }
-        Ok(())
+        Ok(away)
     }
 
     /// The account of each digest that is known; an unknown one has no entry.

@@ -22,6 +22,8 @@ const EVERY: Duration = Duration::from_secs(1);
 const ACCOUNTS_MAX: u32 = 500;
 /// So long an account that cannot be read is not asked for again: its whole history may be read each time.
 const SET_ASIDE_FOR: Duration = Duration::from_secs(60);
+/// The same for one whose archived events cannot be had: their store may be back soon.
+const AWAY_FOR: Duration = Duration::from_secs(10);
 /// Accounts set aside at a time. Of more, the others are asked for in each sweep.
 const SET_ASIDE_MAX: usize = 1_000;
 /// Sweeps between looks for what killed rebuilds left behind.
@@ -64,9 +66,9 @@ impl SetAside {
         self.0.keys().copied().collect()
     }
 
-    fn add(&mut self, account: AccountId, now: Instant) {
+    fn add(&mut self, account: AccountId, until: Instant) {
         if self.0.len() < SET_ASIDE_MAX {
-            self.0.insert(account, now + SET_ASIDE_FOR);
+            self.0.insert(account, until);
         }
     }
 }
@@ -95,8 +97,10 @@ async fn sweep(ledger: &Ledger, views: &Views, aside: &mut SetAside) {
     for (account, settled) in futures_util::future::join_all(settling).await {
         let Err(error) = settled else { continue };
         tracing::debug!(%account, %error, "what is due is settled in a later sweep");
-        if matches!(error, SubmitError::Broken) {
-            aside.add(account, now);
+        match error {
+            SubmitError::Broken => aside.add(account, now + SET_ASIDE_FOR),
+            SubmitError::Unavailable => aside.add(account, now + AWAY_FOR),
+            SubmitError::Busy | SubmitError::OutcomeUnknown | SubmitError::Refused { .. } => {}
         }
     }
 }

@@ -145,13 +145,14 @@ impl Asked {
         let other = *self.accounts.iter().rfind(|other| **other != account).unwrap();
         let wanted = [(account, after), (other, Seq(30))].map(|(account, after)| AccountHistory { account, after });
         let mut read: BTreeMap<AccountId, Vec<Stored>> = BTreeMap::new();
-        log.read_accounts(&wanted, |_, stored| {
+        let mut each = |_, stored: Stored| {
             let account = stored.decode().unwrap().account;
             read.entry(account).or_default().push(stored);
             Ok(())
-        })
-        .await
-        .unwrap();
+        };
+        let archived = log.read_accounts(&wanted, &mut each).await.unwrap();
+        let away = log.read_archived_accounts(archived, &mut each).await.unwrap();
+        assert!(away.is_empty(), "{away:?}");
         answers.note(format!("histories {account} {after:?}"), &read);
     }
 

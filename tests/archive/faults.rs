@@ -1,17 +1,22 @@
 //! What cannot be read is said: a file that is gone, one that was tampered with, and a disk that is full.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use keyledger::archive::ArchiveError;
+use keyledger::clock;
+use keyledger::ledger::SubmitError;
 use keyledger::log::ReadError;
 use keyledger_events::{AccountId, KeyId, Position, Seq};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::{archive, bytes, files, log_of_uses, move_all, rows, said};
-use crate::harness::Harness;
+use super::{archive, as_if_folded, bytes, files, log_of_uses, move_all, rows, said};
+use crate::harness::{Harness, until};
 use crate::http::stage::Stage;
+use crate::ledger::customer::{Customer, by_system};
+use crate::projector::appended::{append, uses};
 use crate::service::process::KEYLEDGER;
 
 /// Three segments of 512 events, and some in Postgres.
@@ -138,6 +143,68 @@ async fn a_segment_that_cannot_be_reached_is_unavailable_and_no_shorter_history(
     std::fs::rename(&hidden, &files[0]).unwrap();
     stage.operator.get("/v1/events?from=1").await.json(200);
     assert_eq!(bytes(harness).await, before);
+}
+
+/// A customer of whom something is archived, and one of whom nothing is.
+async fn two_customers() -> (Harness, TempDir, [Customer; 2]) {
+    let harness = Harness::start().await;
+    let ledger = harness.ledger();
+    let archived = Customer::open(&ledger, "10").await;
+    append(&harness, archived.account, uses(archived.key, 300)).await;
+    as_if_folded(&harness).await;
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(move_all(&harness, directory.path(), 1).await.0, 1);
+    let here = Customer::open(&ledger, "10").await;
+    (harness, directory, [archived, here])
+}
+
+#[tokio::test]
+async fn an_archive_that_is_away_keeps_out_those_alone_of_whom_it_has_something() {
+    let (harness, directory, [archived, here]) = two_customers().await;
+    let ledger = harness.ledger();
+    let hidden = directory.path().join("hidden");
+    let file = files(directory.path()).remove(0);
+    std::fs::rename(&file, &hidden).unwrap();
+    let (of_archived, of_here) = tokio::join!(archived.reserve_fresh(&ledger), here.reserve_fresh(&ledger));
+    assert!(matches!(of_archived, Err(SubmitError::Unavailable)), "{of_archived:?}");
+    of_here.unwrap();
+    std::fs::rename(&hidden, &file).unwrap();
+    until("it is asked for again", async || {
+        archived.reserve_fresh(&ledger).await.is_ok()
+    })
+    .await;
+}
+
+/// As a disk of the network whose other end is gone: whoever opens the file waits for as long as that lasts.
+#[tokio::test]
+async fn an_archive_that_hangs_keeps_nobody_waiting_of_whom_it_has_nothing() {
+    let (harness, directory, [archived, here]) = two_customers().await;
+    let [ledger, another] = [harness.ledger(), harness.ledger()];
+    let file = files(directory.path()).remove(0);
+    std::fs::remove_file(&file).unwrap();
+    let made = Command::new("mkfifo").arg(&file).status().await.unwrap();
+    assert!(made.success());
+    let began = Instant::now();
+    let waiting: Vec<_> = (0..5)
+        .map(|_| {
+            let (ledger, command) = (ledger.clone(), archived.reserve(clock::fresh_reservation_id()));
+            tokio::spawn(async move { ledger.submit(command, by_system()).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    here.reserve_fresh(&ledger).await.unwrap();
+    // What happens elsewhere is heard of meanwhile, too.
+    let working = ledger.key_signals().begin(here.key);
+    another.submit(here.delete_key(), by_system()).await.unwrap();
+    working.key_deleted().await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    for one in waiting {
+        let answer = one.await.unwrap();
+        assert!(matches!(answer, Err(SubmitError::Unavailable)), "{answer:?}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    // Lets those go that still wait for the file.
+    std::fs::OpenOptions::new().write(true).open(&file).unwrap();
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use keyledger::log::{Log, open_pool, service_options};
 use keyledger_events::{Event, ReservationId, Shard};
 use tokio_util::sync::CancellationToken;
 
-use super::customer::{Customer, by_system, credits};
+use super::customer::{Customer, by_system, create_key, credits};
 use super::writers::whole_log;
 use crate::harness::Harness;
 
@@ -128,6 +128,41 @@ async fn call(ledger: &Ledger, customer: &Customer, going: &AtomicBool) -> (Vec<
         }
     }
     (answers, failed)
+}
+
+/// As where one process was given another key-encryption key, or none.
+#[tokio::test]
+async fn a_data_key_that_cannot_be_used_stops_its_own_account_alone() {
+    let harness = Harness::start().await;
+    let [here, there] = [harness.ledger(), harness.ledger()];
+    let sealed = Customer::open(&here, "10").await;
+    let sound = Customer::open(&here, "10").await;
+    let mut owner = harness.owner().await;
+    let mut turned = async || {
+        let turn =
+            sqlx::query("update data_keys set key = set_byte(key, 0, 2 - get_byte(key, 0)) where account_id = $1");
+        let turned = turn
+            .bind(uuid::Uuid::from_bytes(sealed.account.to_bytes()))
+            .execute(&mut owner);
+        assert_eq!(turned.await.unwrap().rows_affected(), 1);
+    };
+    turned().await;
+    // Both are read at once.
+    let (of_sealed, of_sound) = tokio::join!(sealed.reserve_fresh(&there), sound.reserve_fresh(&there));
+    assert!(matches!(of_sealed, Err(SubmitError::Unavailable)), "{of_sealed:?}");
+    of_sound.unwrap();
+    // The other process can use it, and what that writes is passed over.
+    turned().await;
+    here.submit(sealed.rename_key(sealed.key, "Another"), by_system())
+        .await
+        .unwrap();
+    let working = there.key_signals().begin(sound.key);
+    here.submit(sound.delete_key(), by_system()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(1), working.key_deleted())
+        .await
+        .expect("it hears within 1 s");
+    let (key, _) = create_key(&there, sound.account).await;
+    assert_ne!(key, sound.key);
 }
 
 /// As events of a newer version are, and damaged ones.

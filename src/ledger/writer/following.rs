@@ -78,7 +78,9 @@ impl Writer {
                     }
                 }
             }
-            self.log.open(&mut events).await?;
+            for account in self.log.open_most(&mut events).await? {
+                self.cache.drop_account(account);
+            }
             if !all_read {
                 // It may have ended a key all the same, which its columns say, and no event is before it by the log's clock.
                 now.recorded_at = self.hear_ends(head).await?.recorded_at;
