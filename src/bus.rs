@@ -120,10 +120,10 @@ impl Bus {
         format!("{}_checkpoints.{shard}", self.subject_prefix)
     }
 
-    /// Where commands for a process that leads a shard go: `keyledger_lead.0.v2.3f…`. No subject of a stream. The version is
+    /// Where commands for a process that leads a shard go: `keyledger_lead.0.v3.3f…`. No subject of a stream. The version is
     /// that of the messages: who writes others finds nobody there, and decides by itself.
     pub fn lead_subject(&self, shard: Shard, process: Uuid) -> String {
-        format!("{}_lead.{shard}.v2.{}", self.subject_prefix, process.simple())
+        format!("{}_lead.{shard}.v3.{}", self.subject_prefix, process.simple())
     }
 
     /// Every subject of a shard: `keyledger.0.>`.

@@ -1,4 +1,4 @@
-//! The line to a leader: one question, one answer, sealed both ways.
+//! The line to a leader: a question and an answer, sealed both ways; what takes long is asked for once more.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +23,16 @@ pub(super) struct Line {
     pub numbers: Arc<AtomicU64>,
 }
 
+/// Answers to commands.
+pub(super) struct Part {
+    /// Of the message that they answer.
+    pub number: u64,
+    /// A line each; an empty one is still to come.
+    pub answers: String,
+    /// None is still to come.
+    pub whole: bool,
+}
+
 /// Why there is no answer.
 pub(super) enum Silence {
     /// The question reached nobody.
@@ -39,10 +49,19 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const SIGN_OF_LIFE_WITHIN: Duration = Duration::from_secs(1);
 
 impl Line {
-    /// Sends commands and waits for their answers, as long as the leader shows signs of life. `None`: it did nothing.
-    pub(super) async fn ask(&self, commands: &[u8]) -> Result<Option<String>, Silence> {
+    /// Sends commands and waits for answers, as long as the leader shows signs of life. `None`: it did nothing.
+    pub(super) async fn ask(&self, commands: &[u8]) -> Result<Option<Part>, Silence> {
+        self.ask_for(None, commands).await
+    }
+
+    /// Asks for answers that were still to come to the commands of the message with this number. `None`: it knows of none.
+    pub(super) async fn ask_rest(&self, of: u64) -> Result<Option<Part>, Silence> {
+        self.ask_for(Some(of), b"[]").await
+    }
+
+    async fn ask_for(&self, rest_of: Option<u64>, commands: &[u8]) -> Result<Option<Part>, Silence> {
         tokio::select! {
-            answer = self.exchange(commands, ANSWER_WITHIN) => answer,
+            answer = self.exchange(rest_of, commands, ANSWER_WITHIN) => answer,
             () = self.dead() => Err(Silence::Lost),
         }
     }
@@ -51,19 +70,20 @@ impl Line {
     async fn dead(&self) {
         loop {
             tokio::time::sleep(PATIENCE).await;
-            if self.exchange(b"[]", SIGN_OF_LIFE_WITHIN).await.is_err() {
+            if self.exchange(None, b"[]", SIGN_OF_LIFE_WITHIN).await.is_err() {
                 return;
             }
         }
     }
 
-    async fn exchange(&self, commands: &[u8], within: Duration) -> Result<Option<String>, Silence> {
+    async fn exchange(&self, rest_of: Option<u64>, commands: &[u8], within: Duration) -> Result<Option<Part>, Silence> {
         // Numbers leave in their order: nothing is waited for between here and the sending.
         let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
         let line = Commands {
             from: self.from,
             number,
             sent_at_ms: clock::now().ms(),
+            rest_of,
         };
         let message = write(&line, commands).map_err(|_| Silence::Absent)?;
         let secret = &self.lead.leader.secret;
@@ -81,6 +101,10 @@ impl Line {
             .and_then(read::<Answers>)
             .filter(|(line, _)| (line.to, line.number) == (self.from, number))
             .ok_or(Silence::Lost)?;
-        Ok(line.taken.then(|| answers.to_owned()))
+        Ok(line.taken.then(|| Part {
+            number,
+            answers: answers.to_owned(),
+            whole: line.whole,
+        }))
     }
 }

@@ -12,15 +12,21 @@ pub(super) struct Commands {
     pub number: u64,
     /// By the sender's clock, so that none is heeded that was kept somewhere for long.
     pub sent_at_ms: u64,
+    /// It brings no commands, but asks for answers that were still to come to those of an earlier message, which had this number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest_of: Option<u64>,
 }
 
-/// What became of them. In the order of the commands, if they were taken on.
+/// What became of them, if they were taken on: a line for each command that was not answered before, in their order. An empty one is
+/// still to come.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Answers {
     pub to: u128,
     pub number: u64,
     /// `false`: nothing was done for any of them.
     pub taken: bool,
+    /// `false`: some answers are still to come, and can be asked for.
+    pub whole: bool,
 }
 
 /// A line, and what stands behind it.
@@ -48,6 +54,7 @@ mod tests {
             to: u128::MAX,
             number: 7,
             taken: true,
+            whole: true,
         };
         for behind in ["", "[]", "{\"a\":\"\\n\"}\n{}\n"] {
             let message = String::from_utf8(write(&line, behind.as_bytes()).unwrap()).unwrap();

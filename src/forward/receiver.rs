@@ -1,8 +1,8 @@
 //! Decides what other processes send, as long as they hold this one for the leader.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_nats::{Client, Message, Subscriber};
 use futures_util::StreamExt as _;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::message::{Answers, Commands, read, write};
 use super::seal::{Way, open, seal};
 use crate::clock;
-use crate::ledger::Ledger;
+use crate::ledger::{Deciding, Ledger, Patience};
 use crate::log::Candidate;
 
 /// Processes that may send in one run of this one. Each start of a process is a new one.
@@ -20,12 +20,29 @@ const SENDERS_MAX: usize = 10_000;
 /// What is older was kept somewhere, and its callers have long been told that its outcome is unknown. As far may clocks differ.
 const AGE_MS_MAX: u64 = 10_000;
 const SUBSCRIBE_AGAIN: Duration = Duration::from_secs(1);
+/// A round takes some milliseconds. Whoever is answered by then does not wait for those whose accounts have to be read; and the
+/// sender hears something before it takes this process for gone.
+const PATIENCE: Patience = Patience {
+    all: Duration::from_millis(50),
+    any: Duration::from_secs(5),
+};
+/// At the end, nobody is told to ask again.
+const UNTIL_WHOLE: Patience = Patience {
+    all: Duration::from_secs(9),
+    any: Duration::from_secs(9),
+};
+/// So long answers are kept for a sender that does not ask for them.
+const RESTS_FOR: Duration = Duration::from_secs(60);
+const RESTS_AT_END: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 pub(super) struct Receiver {
     ledger: Ledger,
-    own: Candidate,
-    /// The number of the last message of each sender.
-    last: HashMap<u128, u64>,
+    own: Arc<Candidate>,
+    last: HashMap<u128, Last>,
+    resting: Arc<Resting>,
+    /// From then on nobody is told that there is more to come.
+    stopping: bool,
     /// Whether it was told that somebody sends what is not sealed: a flood of it must not flood the log.
     distrusted: bool,
 }
@@ -34,8 +51,10 @@ impl Receiver {
     pub(super) fn new(ledger: Ledger, own: Candidate) -> Receiver {
         Receiver {
             ledger,
-            own,
+            own: Arc::new(own),
             last: HashMap::new(),
+            resting: Arc::default(),
+            stopping: false,
             distrusted: false,
         }
     }
@@ -53,16 +72,31 @@ impl Receiver {
 
     async fn hear(&mut self, client: &Client, mut messages: Subscriber, stop: &CancellationToken) {
         let mut deciding = JoinSet::new();
-        let mut stopping = false;
+        let mut drains_at = None;
         loop {
+            let drains = async {
+                match drains_at {
+                    Some(at) => {
+                        while !self.resting.is_empty() && Instant::now() < at {
+                            tokio::time::sleep(LOOK_EVERY).await;
+                        }
+                    }
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 message = messages.next() => match message {
                     Some(message) => self.take(client, message, &mut deciding),
                     None => break,
                 },
                 Some(_) = deciding.join_next() => {}
-                () = stop.cancelled(), if !stopping => {
-                    stopping = true;
+                () = stop.cancelled(), if !self.stopping => {
+                    self.stopping = true;
+                    // Who was told that there is more asks for it at once.
+                    drains_at = Some(Instant::now() + RESTS_AT_END);
+                }
+                () = drains => {
+                    drains_at = None;
                     if messages.drain().await.is_err() {
                         break;
                     }
@@ -88,22 +122,32 @@ impl Receiver {
         let (Some(reply_to), Some((line, commands))) = (message.reply.clone(), read::<Commands>(text)) else {
             return;
         };
-        let (to, number) = (line.from, line.number);
-        let timely = self.is_timely(&line);
-        let commands = commands.to_owned();
-        let (ledger, client, own) = (self.ledger.clone(), client.clone(), Arc::new(self.own.clone()));
+        let timely = match self.heed(&line) {
+            // Its sender waits for the answer to the first one, and would take this for it.
+            Heed::Repeated => return,
+            Heed::Untimely => false,
+            Heed::Timely => true,
+        };
+        let asked = timely.then(|| self.asked(&line, commands)).flatten();
+        let (client, own, resting) = (client.clone(), Arc::clone(&self.own), Arc::clone(&self.resting));
+        let patience = if self.stopping { UNTIL_WHOLE } else { PATIENCE };
         deciding.spawn(async move {
-            let answers = if timely {
-                decided(&ledger, &commands).await
-            } else {
-                None
-            };
-            let line = Answers {
+            let (to, number) = (line.from, line.number);
+            let mut answer = Answers {
                 to,
                 number,
-                taken: answers.is_some(),
+                taken: asked.is_some(),
+                whole: true,
             };
-            let Ok(answer) = write(&line, &answers.unwrap_or_default()) else {
+            let mut answers = Vec::new();
+            if let Some(mut asked) = asked {
+                (answers, answer.whole) = asked.part(patience).await;
+                if !answer.whole {
+                    // There before the sender hears that there is more.
+                    resting.keep((to, line.rest_of.unwrap_or(number)), asked);
+                }
+            }
+            let Ok(answer) = write(&answer, &answers) else {
                 return;
             };
             let sealed = seal(&own.secret, Way::FromLeader, &answer);
@@ -113,25 +157,81 @@ impl Receiver {
         });
     }
 
+    /// What a message asks about: its own commands, or what is still to come of an earlier one's.
+    fn asked(&self, line: &Commands, commands: &str) -> Option<Deciding> {
+        match line.rest_of {
+            Some(number) => self.resting.take((line.from, number)),
+            // Another version may know commands that this one does not: it decides them itself.
+            None => self
+                .ledger
+                .decide_for_another(commands)
+                .inspect_err(|error| tracing::warn!(%error, "another process's commands are not understood"))
+                .ok(),
+        }
+    }
+
     /// Whether the message is neither a repetition nor an old one.
-    fn is_timely(&mut self, commands: &Commands) -> bool {
-        if clock::now().ms().abs_diff(commands.sent_at_ms) > AGE_MS_MAX {
-            return false;
+    fn heed(&mut self, commands: &Commands) -> Heed {
+        let now = clock::now().ms();
+        if self.last.len() >= SENDERS_MAX {
+            // What those sent is old by now, whoever sends it again.
+            self.last
+                .retain(|_, last| last.sent_at_ms.saturating_add(AGE_MS_MAX) >= now);
         }
         if self.last.len() >= SENDERS_MAX && !self.last.contains_key(&commands.from) {
-            return false;
+            return Heed::Untimely;
         }
         let last = self.last.entry(commands.from).or_default();
-        let new = commands.number > *last;
-        *last = commands.number.max(*last);
-        new
+        if commands.number <= last.number {
+            return Heed::Repeated;
+        }
+        last.number = commands.number;
+        last.sent_at_ms = last.sent_at_ms.max(commands.sent_at_ms);
+        match now.abs_diff(commands.sent_at_ms) > AGE_MS_MAX {
+            true => Heed::Untimely,
+            false => Heed::Timely,
+        }
     }
 }
 
-async fn decided(ledger: &Ledger, commands: &str) -> Option<Vec<u8>> {
-    let answers = ledger.decide_for_another(commands).await;
-    // Another version may know commands that this one does not: it decides them itself.
-    answers
-        .inspect_err(|error| tracing::warn!(%error, "another process's commands are not understood"))
-        .ok()
+/// The last message of a sender.
+#[derive(Default)]
+struct Last {
+    number: u64,
+    /// By the sender's clock, the latest of all.
+    sent_at_ms: u64,
+}
+
+/// What is to become of a message.
+enum Heed {
+    Timely,
+    /// It was kept somewhere for long, or clocks differ.
+    Untimely,
+    Repeated,
+}
+
+/// Commands of which some answers are still to come, by sender and number of the message.
+#[derive(Default)]
+struct Resting(Mutex<HashMap<(u128, u64), (Deciding, Instant)>>);
+
+impl Resting {
+    fn there(&self) -> MutexGuard<'_, HashMap<(u128, u64), (Deciding, Instant)>> {
+        // Each change under the lock is whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, message: (u128, u64), deciding: Deciding) {
+        let mut there = self.there();
+        // Of senders that are gone.
+        there.retain(|_, (_, since)| since.elapsed() < RESTS_FOR);
+        there.insert(message, (deciding, Instant::now()));
+    }
+
+    fn take(&self, message: (u128, u64)) -> Option<Deciding> {
+        self.there().remove(&message).map(|(deciding, _)| deciding)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.there().is_empty()
+    }
 }

@@ -8,6 +8,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use keyledger_events::Shard;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::line::{Line, Silence};
 use crate::bus::Bus;
@@ -17,6 +18,10 @@ use crate::log::Lead;
 
 /// Messages under way at once. The next ones gather commands meanwhile.
 const MESSAGES_UNDER_WAY_MAX: usize = 8;
+/// Beside those, messages of which some answers are still to come. What takes long is an account's misfortune, not its neighbours'.
+const RESTS_UNDER_WAY_MAX: usize = 64;
+/// Longer than the leader takes for what is far away.
+const REST_WITHIN: Duration = Duration::from_secs(30);
 /// How often to look whether the bus is there.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -28,6 +33,14 @@ pub(super) struct Sender {
     numbers: Arc<AtomicU64>,
     /// A lead whose holder did not answer. It counts again when its holder renews it.
     silent: Option<Lead>,
+}
+
+/// A message that was answered, or was not.
+struct Sent {
+    line: Line,
+    outcome: Outcome,
+    /// Whose answers are still to come, and the message's number.
+    rest: Option<(Forwarded, u64)>,
 }
 
 /// What became of a message.
@@ -67,13 +80,17 @@ impl Sender {
 
     /// Sends until no more commands come.
     pub(super) async fn run(mut self, mut outbox: Outbox) {
-        let mut under_way = FuturesUnordered::new();
+        let (mut under_way, mut rests) = (FuturesUnordered::new(), FuturesUnordered::new());
         let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
             outbox.send_elsewhere(self.leader().is_some());
             tokio::select! {
-                Some((lead, outcome)) = under_way.next() => self.note(lead, outcome),
-                next = outbox.next(), if under_way.len() < MESSAGES_UNDER_WAY_MAX => match next {
+                Some(Sent { line, outcome, rest }) = under_way.next() => match rest {
+                    Some(rest) => rests.push(ask_rest(line, rest)),
+                    None => self.note(line.lead, outcome),
+                },
+                Some((lead, outcome)) = rests.next() => self.note(lead, outcome),
+                next = outbox.next(), if under_way.len() < MESSAGES_UNDER_WAY_MAX && rests.len() < RESTS_UNDER_WAY_MAX => match next {
                     None => break,
                     Some((forwarded, commands)) if forwarded.is_empty() || commands.is_empty() => forwarded.decide_here(),
                     Some((forwarded, commands)) => match self.leader() {
@@ -85,7 +102,10 @@ impl Sender {
                 _ = look.tick() => {}
             }
         }
-        while under_way.next().await.is_some() {}
+        while let Some(Sent { line, rest, .. }) = under_way.next().await {
+            rests.extend(rest.map(|rest| ask_rest(line, rest)));
+        }
+        while rests.next().await.is_some() {}
     }
 
     /// Whom to send commands to: who leads, is not known to be silent, and can be reached.
@@ -117,25 +137,41 @@ impl Sender {
     }
 }
 
-/// Carries commands to the leader and the answers to their callers.
-async fn send(line: Line, forwarded: Forwarded, commands: Vec<u8>) -> (Lead, Outcome) {
-    let outcome = match line.ask(&commands).await {
-        Ok(Some(answers)) => {
-            forwarded.answered(&answers);
-            Outcome::Answered
+/// Carries commands to the leader and the answers to their callers. Some may be still to come then.
+async fn send(line: Line, forwarded: Forwarded, commands: Vec<u8>) -> Sent {
+    let (outcome, rest) = match line.ask(&commands).await {
+        Ok(Some(part)) => {
+            let rest = forwarded.answered(&part.answers, part.whole);
+            (Outcome::Answered, rest.map(|rest| (rest, part.number)))
         }
         Ok(None) => {
             forwarded.decide_here();
-            Outcome::NotTaken
+            (Outcome::NotTaken, None)
         }
         Err(Silence::Absent) => {
             forwarded.decide_here();
-            Outcome::Absent
+            (Outcome::Absent, None)
         }
         Err(Silence::Lost) => {
             forwarded.lost();
-            Outcome::Lost
+            (Outcome::Lost, None)
         }
     };
-    (line.lead, outcome)
+    Sent { line, outcome, rest }
+}
+
+/// Asks for the answers that were still to come, until all are there. Whoever is gone meanwhile may have decided all the same.
+async fn ask_rest(line: Line, (mut rest, number): (Forwarded, u64)) -> (Lead, Outcome) {
+    let asked_until = Instant::now() + REST_WITHIN;
+    while Instant::now() < asked_until {
+        let Ok(Some(part)) = line.ask_rest(number).await else {
+            break;
+        };
+        match rest.answered(&part.answers, part.whole) {
+            None => return (line.lead, Outcome::Answered),
+            Some(others) => rest = others,
+        }
+    }
+    rest.lost();
+    (line.lead, Outcome::Lost)
 }

@@ -10,10 +10,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use keyledger_events::Position;
 use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::Ledger;
 use super::command::{By, SubmitError};
@@ -23,7 +25,7 @@ use super::rules::{
     LimitSpending, NoteDenied, OpenAccount, PublishPrices, RefundCharge, ReleaseReservation, RenameKey, ReserveCredits,
     RevokeToken, RotateKey, SetThresholds, SettleDue, StartPlan,
 };
-use super::work::{Heard, Job, Sheet, Work, take_waiting};
+use super::work::{Heard, Job, Sheet, Work, Written, take_waiting};
 
 /// Commands that travel together. The longest answer, about a key that is limited to as many endpoints as can be and whose
 /// clients keep hanging up, has some 8 KiB: the answers to so many fit into the 1 MiB that a NATS server takes as one message.
@@ -34,6 +36,9 @@ const BYTES_TOGETHER_MAX: usize = 256 << 10;
 const LET_IN_TIMES_MAX: usize = 3;
 /// The answers' bytes. Beyond it a caller is told that the outcome is unknown, rather than nobody being told anything.
 const ANSWER_BYTES_MAX: usize = 1_000_000;
+
+/// Answers of one round come within this.
+const TOGETHER: Duration = Duration::from_millis(5);
 
 /// Whether commands of this process go to another one. Nobody's do until somebody says so.
 #[derive(Debug, Default)]
@@ -68,6 +73,24 @@ pub struct Forwarded {
     ledger: Ledger,
 }
 
+/// Commands of another process that are being decided.
+pub struct Deciding {
+    answers: mpsc::UnboundedReceiver<(usize, Box<dyn Written>)>,
+    /// By their places.
+    found: Vec<Option<Box<dyn Written>>>,
+    /// The places of those that nobody was given, in order.
+    open: Vec<usize>,
+}
+
+/// How long somebody waits for answers.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For all of them.
+    pub all: Duration,
+    /// And then for any.
+    pub any: Duration,
+}
+
 /// These bytes are not commands that this version knows. Nothing was done.
 #[derive(Debug, thiserror::Error)]
 #[error("these are no commands of ours: {0}")]
@@ -84,6 +107,65 @@ impl std::fmt::Debug for Forwarded {
         f.debug_struct("Forwarded")
             .field("commands", &self.jobs.len())
             .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Deciding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Deciding")
+            .field("open", &self.open.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Deciding {
+    /// Gives what was not given before, a line for each of the commands that is about, and whether it is the last of it. An empty line
+    /// is still to come.
+    pub async fn part(&mut self, patience: Patience) -> (Vec<u8>, bool) {
+        let for_all = Instant::now() + patience.all;
+        let mut end = for_all.max(Instant::now() + patience.any);
+        let mut left = self.open.len();
+        let mut whole = left == 0;
+        while !whole {
+            match tokio::time::timeout_at(end, self.answers.recv()).await {
+                Ok(Some((place, answer))) => {
+                    if left == self.open.len() {
+                        end = for_all.max(Instant::now() + TOGETHER);
+                    }
+                    if let Some(free) = self.found.get_mut(place) {
+                        *free = Some(answer);
+                    }
+                    left -= 1;
+                    whole = left == 0;
+                }
+                // Nobody is left who could answer.
+                Ok(None) => whole = true,
+                Err(_) => break,
+            }
+        }
+        (self.written(whole), whole)
+    }
+
+    fn written(&mut self, whole: bool) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(16 << 10);
+        let mut still_open = Vec::new();
+        for place in std::mem::take(&mut self.open) {
+            let answer = self.found.get_mut(place).and_then(Option::take);
+            if answer.is_none() && !whole {
+                still_open.push(place);
+                bytes.push(b'\n');
+                continue;
+            }
+            let begun = bytes.len();
+            let written = answer.is_some_and(|answer| answer.write(&mut bytes).is_ok());
+            if !written || bytes.len() > ANSWER_BYTES_MAX {
+                bytes.truncate(begun);
+                bytes.extend_from_slice(b"{\"Err\":\"OutcomeUnknown\"}");
+            }
+            bytes.push(b'\n');
+        }
+        self.open = still_open;
+        bytes
     }
 }
 
@@ -173,24 +255,26 @@ impl Forwarded {
         self.jobs.is_empty()
     }
 
-    /// Tells the callers what the other process answered, a line for each; decides here what it could not. Answers that are not there are
-    /// unknown ones.
-    pub fn answered(self, answers: &str) {
+    /// Tells the callers what the other process answered, a line for each; decides here what it could not. Gives those whose answers are
+    /// still to come, unless these are the `whole` of it: then answers that are not there are unknown ones.
+    pub fn answered(self, answers: &str, whole: bool) -> Option<Forwarded> {
         let mut answers = answers.lines();
         let mut seen = Position::START;
-        let mut undone = Vec::new();
+        let (mut undone, mut rest) = (Vec::new(), Vec::new());
         for job in self.jobs {
-            let Some(answer) = answers.next() else {
-                job.fail(SubmitError::OutcomeUnknown);
-                continue;
-            };
-            match job.answer_written(answer) {
-                Heard::Told(position) => seen = seen.max(position.unwrap_or_default()),
-                Heard::Undone(job) => undone.push(job),
+            match answers.next() {
+                None => job.fail(SubmitError::OutcomeUnknown),
+                Some("") if !whole => rest.push(job),
+                Some(answer) => match job.answer_written(answer) {
+                    Heard::Told(position) => seen = seen.max(position.unwrap_or_default()),
+                    Heard::Undone(job) => undone.push(job),
+                },
             }
         }
         self.ledger.decide_here(undone);
         later(&self.ledger.tell_committed, seen);
+        let ledger = self.ledger;
+        (!rest.is_empty()).then_some(Forwarded { jobs: rest, ledger })
     }
 
     /// The other process took nothing on: this one decides.
@@ -266,33 +350,20 @@ commands! {
 }
 
 impl Ledger {
-    /// Decides another process's commands, and gives the bytes that answer them, a line for each. Nothing is done when one of them is not
-    /// understood. When the future is dropped, they may still happen, each whole.
-    pub async fn decide_for_another(&self, commands: &str) -> Result<Vec<u8>, NotUnderstood> {
+    /// Has another process's commands decided. Nothing is done when one of them is not understood. When what is given is dropped, they may
+    /// still happen, each whole.
+    pub fn decide_for_another(&self, commands: &str) -> Result<Deciding, NotUnderstood> {
         let received: Vec<Received> = serde_json::from_str(commands)?;
         let many = received.len();
-        let (sheet, mut answers) = mpsc::unbounded_channel();
+        let (sheet, answers) = mpsc::unbounded_channel();
         for (place, Received { by, command }) in received.into_iter().enumerate() {
             self.enqueue(&self.queue, command.into_job(by, place, sheet.clone()));
         }
-        drop(sheet);
-        let mut found: Vec<Option<_>> = std::iter::repeat_with(|| None).take(many).collect();
-        while let Some((place, answer)) = answers.recv().await {
-            if let Some(free) = found.get_mut(place) {
-                *free = Some(answer);
-            }
-        }
-        let mut bytes = Vec::with_capacity(16 << 10);
-        for answer in found {
-            let begun = bytes.len();
-            let written = answer.is_some_and(|answer| answer.write(&mut bytes).is_ok());
-            if !written || bytes.len() > ANSWER_BYTES_MAX {
-                bytes.truncate(begun);
-                bytes.extend_from_slice(b"{\"Err\":\"OutcomeUnknown\"}");
-            }
-            bytes.push(b'\n');
-        }
-        Ok(bytes)
+        Ok(Deciding {
+            answers,
+            found: std::iter::repeat_with(|| None).take(many).collect(),
+            open: (0..many).collect(),
+        })
     }
 
     fn decide_here(&self, jobs: Vec<Box<dyn Work>>) {

@@ -47,7 +47,7 @@ pub use account::{
 pub use charged::Charged;
 pub use command::{Answer, By, Command, Limits, SubmitError, Target};
 pub use denials::Denials;
-pub use forwarded::{Forwarded, NotUnderstood, Outbox};
+pub use forwarded::{Deciding, Forwarded, NotUnderstood, Outbox, Patience};
 pub use hang_ups::{HANG_UP_WINDOW_SECONDS_MAX, HANG_UPS_MAX, HangUps};
 pub use kept::{WrongSnapshot, check_snapshots};
 pub use paid_results::PaidResults;

@@ -12,6 +12,7 @@ use keyledger::forward::{self, ForwardOptions};
 use keyledger::ledger::{KeyLimits, Ledger, LedgerOptions, Refusal, SubmitError};
 use keyledger::log::{Log, open_pool, service_options};
 use keyledger_events::{Event, ReservationId, Scopes, Shard};
+use sqlx::Executor as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -248,6 +249,13 @@ async fn what_others_put_on_the_bus_is_no_command() {
     let messages = so_far(&mut heard).await;
     let before = whole_log(&harness.log()).await.len();
     for message in &messages {
+        // Nobody answers it once more: its sender could take that for the answer to the first one.
+        let repeated = bus.client().request(message.subject.clone(), message.payload.clone());
+        assert!(
+            tokio::time::timeout(Duration::from_millis(100), repeated)
+                .await
+                .is_err()
+        );
         // Once more as it was, with a bit turned, with another seal, and cut.
         let mut turned = message.payload.to_vec();
         *turned.last_mut().unwrap() ^= 1;
@@ -261,7 +269,6 @@ async fn what_others_put_on_the_bus_is_no_command() {
             Vec::new(),
         ] {
             let asked = bus.client().request(message.subject.clone(), payload.into());
-            // Nobody answers what is not sealed; what is sealed and was there before is answered with nothing done.
             let _ = tokio::time::timeout(Duration::from_millis(100), asked).await;
         }
     }
@@ -271,6 +278,37 @@ async fn what_others_put_on_the_bus_is_no_command() {
         "something was carried out again"
     );
     customer.reserve_fresh(&other.ledger).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_travels_with_a_slow_command_does_not_wait_for_it() {
+    let harness = Harness::start().await;
+    let mut heard = overhear(&harness).await;
+    let elsewhere = harness.ledger();
+    // The leader does not have this one in memory.
+    let slow = Customer::open(&elsewhere, "10").await;
+    let (_leader, other, customer) = leader_and_other(&harness, &mut heard).await;
+    so_far(&mut heard).await;
+    let mut owner = harness.owner().await;
+    let lock = "begin; lock table account_snapshots in access exclusive mode";
+    owner.execute(lock).await.unwrap();
+    let reserve = |customer: &Customer| {
+        let (ledger, command) = (other.ledger.clone(), customer.reserve(clock::fresh_reservation_id()));
+        async move { ledger.submit(command, by_system()).await }
+    };
+    let waiting = tokio::spawn(reserve(&slow));
+    let quick = (0..5).map(|_| reserve(&customer));
+    let answered = tokio::time::timeout(Duration::from_secs(3), futures_util::future::join_all(quick)).await;
+    for answer in answered.expect("they are answered while the other one is read") {
+        answer.unwrap();
+    }
+    assert!(!waiting.is_finished());
+    let messages = so_far(&mut heard).await;
+    let together =
+        |message: &async_nats::Message| message.payload.windows(9).filter(|nine| nine == b"\"reserve\"").count();
+    assert_eq!(messages.iter().map(together).max(), Some(6), "they travelled together");
+    owner.execute("rollback").await.unwrap();
+    waiting.await.unwrap().unwrap();
 }
 
 #[tokio::test]
