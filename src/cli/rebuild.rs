@@ -10,7 +10,7 @@ struct Views(Vec<View>);
 
 #[derive(Debug, Args)]
 pub struct Rebuild {
-    /// key_list, balance, charges, reservations, usage, or all of them in one pass
+    /// key_list, balance, charges, reservations, usage, notices, or all of them in one pass
     #[arg(value_name = "VIEW|all", value_parser = views)]
     views: Views,
     /// The database, as its owner

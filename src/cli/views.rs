@@ -21,7 +21,7 @@ enum What {
 
 #[derive(Debug, Args)]
 struct Check {
-    /// key_list, balance, charges, reservations, usage; all of them in one pass where none is named
+    /// key_list, balance, charges, reservations, usage, notices; all of them in one pass where none is named
     #[arg(value_name = "VIEW")]
     views: Vec<View>,
     /// A line of JSON for each view

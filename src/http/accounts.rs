@@ -125,12 +125,12 @@ pub(super) async fn open_account(
 
 /// Changes an account's name, your own id of it, or its credit limit.
 ///
-/// 200 changed, also when it was so already. 400 an `Idempotency-Key` that cannot be taken. 404 no such account. 422 a member
-/// is not acceptable, or the key came with another request. 503 nothing was written, or its outcome is unknown; send it again.
+/// 200 changed, also when it was so already. 400 an `Idempotency-Key` that cannot be taken. 404 no such account. 409 it is closed.
+/// 422 a member is not acceptable, or the key came with another request. 503 nothing was written, or its outcome is unknown; send it again.
 #[utoipa::path(
     patch, path = "/v1/accounts/{account}", tag = "accounts", request_body = ChangeAccountBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; remembered for 24 h")),
-    responses((status = 200, description = "Changed.", body = AccountBody))
+    responses((status = 200, description = "Changed.", body = AccountBody), (status = 409, response = Problem))
 )]
 pub(super) async fn change_account(
     State(app): State<App>,

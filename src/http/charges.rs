@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::answer::{Answered, Failure, List, found};
-use super::extract::{Allowed, InPath, InQuery, Json, Meter, Read};
+use super::extract::{Allowed, IdempotencyKey, InPath, InQuery, Json, Meter, Read};
 use super::look::{list, read_cursor, wait_for_list};
 use super::place::Place;
 use super::prices::submit_priced;
 use super::words::{Limit, Quantity};
-use super::{App, problems};
+use super::{App, named, problems};
 use crate::ledger::{By, Charge, ChargeAtOnce};
 use crate::problem::Problem;
 use crate::views::{self, ChargeSearch, ViewName};
@@ -162,19 +162,28 @@ pub(super) struct ChargePage {
 /// 201 charged, also when this id was charged the same before. 402 not enough is available: `required` and `available`
 /// say how much. 404 no such account or endpoint. 409 the id was used before with other terms. 422 a member is not
 /// acceptable, or the id is from another time. 429 too many reservations are open. 503 nothing was written, or its
-/// outcome is unknown; send it again with the same id.
-#[utoipa::path(post, path = "/v1/charges", tag = "metering", request_body = ChargeAtOnceBody, responses(
-    (status = 201, description = "Charged.", body = ChargedAtOnceBody),
-    (status = 402, response = Problem),
-    (status = 404, response = Problem),
-    (status = 409, response = Problem),
-    (status = 429, response = Problem),
-))]
+/// outcome is unknown; send it again with the same id or key.
+#[utoipa::path(
+    post, path = "/v1/charges", tag = "metering", request_body = ChargeAtOnceBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Instead of an `id`: 1 to 255 visible ASCII characters. The same request under it within 15 minutes is the same one; later it is refused")),
+    responses(
+        (status = 201, description = "Charged.", body = ChargedAtOnceBody),
+        (status = 402, response = Problem),
+        (status = 404, response = Problem),
+        (status = 409, response = Problem),
+        (status = 429, response = Problem),
+    )
+)]
 pub(super) async fn charge_at_once(
     State(app): State<App>,
     caller: Allowed<Meter>,
-    Json(body): Json<ChargeAtOnceBody>,
+    key: IdempotencyKey,
+    Json(mut body): Json<ChargeAtOnceBody>,
 ) -> Result<Answered<ChargedAtOnceBody>, Failure> {
+    if body.id.is_none() {
+        let asked = (body.account, &body.endpoint, body.quantity.map(Quantity::get));
+        body.id = named::by_key(&app, &caller, &key, "charges", &asked).await?;
+    }
     charge(&app, &caller.by(), body).await
 }
 

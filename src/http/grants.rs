@@ -186,13 +186,13 @@ impl From<views::Grant> for GrantRow {
 /// Gives an account credits, at once or for later.
 ///
 /// 201 given; again with `Idempotent-Replayed: true` when this key came with this request before. 400 an
-/// `Idempotency-Key` that cannot be taken. 404 no such account. 422 an amount or another member is not acceptable, the
+/// `Idempotency-Key` that cannot be taken. 404 no such account. 409 it is closed. 422 an amount or another member is not acceptable, the
 /// end lies in the past, or the key came with another request. 503 nothing was written, or its outcome is unknown: send
 /// it again with the same key.
 #[utoipa::path(
     post, path = "/v1/accounts/{account}/grants", tag = "credits", request_body = GrantBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; remembered for 24 h")),
-    responses((status = 201, description = "Given.", body = GivenBody))
+    responses((status = 201, description = "Given.", body = GivenBody), (status = 409, response = Problem))
 )]
 pub(super) async fn grant_credits(
     State(app): State<App>,

@@ -29,6 +29,7 @@ mod keys;
 mod leaks;
 mod look;
 mod measure;
+mod named;
 mod openapi;
 mod operator_sessions;
 mod pages;

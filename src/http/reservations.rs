@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::answer::{Answered, Failure, List, found};
-use super::extract::{Allowed, InPath, InQuery, Json, Meter, One, Page, Read};
+use super::extract::{Allowed, IdempotencyKey, InPath, InQuery, Json, Meter, One, Page, Read};
 use super::look::{list, wait_for, wait_for_list};
 use super::place::Place;
 use super::prices::submit_priced;
 use super::words::{Quantity, TtlSeconds};
-use super::{App, problems};
+use super::{App, named, problems};
 use crate::ledger::{By, Held, Payer, Refusal, ReserveCredits, Usage};
 use crate::problem::Problem;
 use crate::views::{self, ViewName};
@@ -182,19 +182,29 @@ impl From<views::Charge> for ReservationBody {
 /// 201 held, also when this id already holds the same. 401 the key is unknown, deleted or expired. 402 not enough is
 /// available: `required` and `available` say how much. 403 the key is not for this endpoint. 404 no such account or
 /// endpoint. 409 the id was used before with other terms, or is closed. 422 a member is not acceptable, or the id is from another time. 429 too many reservations
-/// are open. 503 nothing was written, or its outcome is unknown; send it again with the same id.
-#[utoipa::path(post, path = "/v1/reservations", tag = "metering", request_body = ReserveBody, responses(
-    (status = 201, description = "Held.", body = HeldBody),
-    (status = 402, response = Problem),
-    (status = 404, response = Problem),
-    (status = 409, response = Problem),
-    (status = 429, response = Problem),
-))]
+/// are open. 503 nothing was written, or its outcome is unknown; send it again with the same id or key.
+#[utoipa::path(
+    post, path = "/v1/reservations", tag = "metering", request_body = ReserveBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Instead of an `id`: 1 to 255 visible ASCII characters. The same request under it within 15 minutes is the same one; later it is refused")),
+    responses(
+        (status = 201, description = "Held.", body = HeldBody),
+        (status = 402, response = Problem),
+        (status = 404, response = Problem),
+        (status = 409, response = Problem),
+        (status = 429, response = Problem),
+    )
+)]
 pub(super) async fn reserve(
     State(app): State<App>,
     caller: Allowed<Meter>,
-    Json(body): Json<ReserveBody>,
+    key: IdempotencyKey,
+    Json(mut body): Json<ReserveBody>,
 ) -> Result<Answered<HeldBody>, Failure> {
+    if body.id.is_none() {
+        let (quantity, ttl) = (body.quantity.map(Quantity::get), body.ttl_seconds.map(TtlSeconds::get));
+        let asked = (body.payer(&app)?, &body.endpoint, quantity, ttl);
+        body.id = named::by_key(&app, &caller, &key, "reservations", &asked).await?;
+    }
     hold(&app, &caller.by(), body).await
 }
 

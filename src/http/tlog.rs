@@ -7,6 +7,7 @@
 
 use std::io::Write as _;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use flate2::Compression;
@@ -25,6 +26,9 @@ const FOR_EVER_TO_ONE: HeaderValue = HeaderValue::from_static("private, max-age=
 /// A new one comes every half second.
 const FOR_A_MOMENT: HeaderValue = HeaderValue::from_static("public, max-age=1");
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// What an address names, unless it is no text.
+type Named<T> = Result<Path<T>, PathRejection>;
 
 /// Which part of the log an address names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +90,8 @@ fn index_of(path: &str) -> Option<u64> {
 }
 
 /// `GET /tlog/{shard}/checkpoint`.
-pub(super) async fn checkpoint(State(app): State<App>, Path(shard): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn checkpoint(State(app): State<App>, shard: Named<String>) -> Result<Response, Problem> {
+    let Path(shard) = shard.map_err(|_| problems::not_found())?;
     in_this_log(&app, &shard)?;
     let latest = app.tree.store().latest().await?.ok_or_else(problems::not_sealed)?;
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -97,10 +102,11 @@ pub(super) async fn checkpoint(State(app): State<App>, Path(shard): Path<String>
 /// `GET /tlog/{shard}/tile/{*path}`.
 pub(super) async fn tile(
     State(app): State<App>,
-    Path((shard, path)): Path<(String, String)>,
+    named: Named<(String, String)>,
     headers: HeaderMap,
     caller: Result<Allowed<Read>, Problem>,
 ) -> Result<Response, Problem> {
+    let Path((shard, path)) = named.map_err(|_| problems::not_found())?;
     in_this_log(&app, &shard)?;
     let tile = Tile::parse(&path).ok_or_else(problems::not_found)?;
     if tile.level.is_none() {

@@ -63,7 +63,7 @@ kinds! {
     TOKEN_MISSING = UNAUTHORIZED "token-missing", "An access token is needed",
         "This call is for holders of an access token: `Authorization: Bearer <access token>`.";
     TOKEN_INVALID = UNAUTHORIZED "token-invalid", "The access token is not valid",
-        "The access token was never issued, was revoked, or has expired.";
+        "The access token was never issued, or was revoked.";
     FORBIDDEN = FORBIDDEN "forbidden", "The access token's role does not allow this",
         "The access token is right, and its role may not make this call. Use a token with a role that may.";
 

@@ -152,6 +152,8 @@ async fn who_may_not_read_the_log_gets_its_hashes_and_no_event() {
     let closed = [
         ("/tlog/0/tile/entries/000", 401),
         ("/tlog/1/checkpoint", 404),
+        ("/tlog/%FF/checkpoint", 404),
+        ("/tlog/0/tile/%FF", 404),
         ("/tlog/0/tile/0/001", 404),
         ("/tlog/0/tile/0/x001/000", 404),
         ("/tlog/0/tile/1/000", 404),
