@@ -43,7 +43,7 @@ pub(super) async fn walk(options: &CheckOptions, progress: impl FnMut(u64, u64))
         time: Timestamp::EPOCH,
         books: Some(LiveBooks::of_shard(options.tree.shard().0)),
     };
-    match walk.to_the_end(head, progress).await {
+    match walk.go(head, progress).await {
         Ok(()) => Ok(walk.checked),
         // What is wrong so far is wrong, whatever the rest is.
         Err(error) if walk.checked.found > 0 => {
@@ -56,7 +56,7 @@ pub(super) async fn walk(options: &CheckOptions, progress: impl FnMut(u64, u64))
 }
 
 impl Walk<'_> {
-    async fn to_the_end(&mut self, head: u64, mut progress: impl FnMut(u64, u64)) -> Result<(), CheckError> {
+    async fn go(&mut self, head: u64, mut progress: impl FnMut(u64, u64)) -> Result<(), CheckError> {
         while self.edge.size() < head {
             if !self.page(head).await? {
                 break;
