@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::stream::Stream;
+use async_nats::jetstream::stream::{Config, DiscardPolicy, Stream};
 use keyledger::bus::Bus;
 use keyledger::ledger::Ledger;
 use keyledger::local::{NatsOptions, PrivateNats};
@@ -168,6 +168,41 @@ async fn kill_of_nats_while_nothing_happens_keeps_nothing_from_what_comes_next()
         uses(&ledger, &customer, count).await;
         stream_equals_log(&harness, &bus).await;
     }
+}
+
+#[tokio::test]
+async fn a_stream_that_takes_nothing_is_told_of_and_goes_on_when_it_does() {
+    let harness = Harness::start().await;
+    let bus = harness.bus().await;
+    let ledger = harness.ledger();
+    let customer = Customer::open(&ledger, "100").await;
+    let handle = relay(&harness, &bus, Some(&ledger));
+    stream_equals_log(&harness, &bus).await;
+    let stream = stream(&bus).await.unwrap();
+    let limited = |max_messages, discard| Config {
+        max_messages,
+        discard,
+        ..stream.cached_info().config.clone()
+    };
+    // As a store that is full.
+    let here = i64::try_from(handle.status().last.0).unwrap();
+    let full = limited(here, DiscardPolicy::New);
+    bus.jetstream().update_stream(&full).await.unwrap();
+    uses(&ledger, &customer, 3).await;
+    until("it is told", async || handle.status().refused.is_some()).await;
+    assert_eq!(handle.status().fault, None);
+    // What is old makes room for what is new, as operators may have it.
+    let rolling = limited(here, DiscardPolicy::Old);
+    bus.jetstream().update_stream(&rolling).await.unwrap();
+    let head = harness.log().head().await.unwrap().position;
+    until("it goes on", async || {
+        handle.status().last == head && handle.status().refused.is_none()
+    })
+    .await;
+    uses(&ledger, &customer, 20).await;
+    let head = harness.log().head().await.unwrap().position;
+    until("and on", async || handle.status().last == head).await;
+    assert_eq!(handle.status().fault, None);
 }
 
 #[tokio::test]

@@ -35,6 +35,15 @@ pub struct RelayStatus {
     pub last: Position,
     /// What in the stream is not ours or not in our log. Nothing is published until it is cured.
     pub fault: Option<String>,
+    /// Why nothing gets into the stream, though it is tried again and again: the server is away, or its store is full.
+    pub refused: Option<String>,
+}
+
+impl RelayStatus {
+    /// Why events do not get into the stream, if they do not.
+    pub fn wrong(self) -> Option<String> {
+        self.fault.or(self.refused)
+    }
 }
 
 /// A running relay. It ends with the token that it was started with.
@@ -126,13 +135,11 @@ async fn session(
     };
     *proved = last;
     tell.send_if_modified(|status| {
-        let now = RelayStatus { last, fault: None };
-        let changed = *status != now;
-        *status = now;
+        let changed = (status.last, &status.fault) != (last, &None);
+        (status.last, status.fault) = (last, None);
         changed
     });
-    *pause = PAUSE_MIN;
-    match publish::publish_from(log, bus, last, committed, tell).await {
+    match publish::publish_from(log, bus, last, committed, tell, pause).await {
         Ok(never) => match never {},
         Err(ended) => ended,
     }
@@ -154,12 +161,27 @@ fn note(ended: &Ended, tell: &watch::Sender<RelayStatus>, pause: &mut Duration) 
         }
         Ended::AskAgain(why) => {
             tracing::debug!(%why, "asking the stream again where it stands");
+            if *pause >= PAUSE_MAX {
+                tell_refused(why, tell);
+            }
             double(pause)
         }
         Ended::Log(error) => {
             tracing::debug!(%error, "the relay waits for the log");
             double(pause)
         }
+    }
+}
+
+/// Says once that nothing gets into the stream.
+fn tell_refused(why: &str, tell: &watch::Sender<RelayStatus>) {
+    let new = tell.send_if_modified(|status| {
+        let new = status.refused.is_none();
+        status.refused = Some(why.to_owned());
+        new
+    });
+    if new {
+        tracing::warn!(%why, "the bus takes nothing; views go on from the log");
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::stream::still_at;
-use super::{Ended, RelayStatus};
+use super::{Ended, PAUSE_MIN, RelayStatus};
 use crate::bus::Bus;
 use crate::log::{Log, Stored};
 
@@ -37,6 +37,7 @@ pub(super) async fn publish_from(
     mut last: Position,
     mut committed: Option<&mut watch::Receiver<Position>>,
     tell: &watch::Sender<RelayStatus>,
+    pause: &mut Duration,
 ) -> Result<Infallible, Ended> {
     let mut checked_at = Instant::now();
     let mut follows = None;
@@ -45,6 +46,7 @@ pub(super) async fn publish_from(
         if events.is_empty() {
             if checked_at.elapsed() >= CHECK_EVERY {
                 still_at(log, bus, last).await?;
+                taken(tell, last, pause);
                 checked_at = Instant::now();
             }
             wait_for_more(committed.as_deref_mut(), last).await;
@@ -52,8 +54,22 @@ pub(super) async fn publish_from(
         }
         last = publish_all(bus, log.shard(), &mut events, last, &mut follows).await?;
         metrics::counter!("keyledger_relay_messages_total").increment(u64::try_from(events.len()).unwrap_or(0));
-        tell.send_modify(|status| status.last = last);
+        taken(tell, last, pause);
     }
+}
+
+/// The stream stands where it is to stand.
+fn taken(tell: &watch::Sender<RelayStatus>, last: Position, pause: &mut Duration) {
+    *pause = PAUSE_MIN;
+    tell.send_if_modified(|status| {
+        let refused = status.refused.take();
+        if refused.is_some() {
+            tracing::info!(%last, "the bus takes events again");
+        }
+        let changed = refused.is_some() || status.last != last;
+        status.last = last;
+        changed
+    });
 }
 
 /// A message that is acknowledged, and how many of its group there are.

@@ -46,8 +46,10 @@ impl Parts {
         checks.insert("nats".to_owned(), check(self.bus.connected(), "reached", bus_away));
         if let Some(relay) = &self.relay {
             let status = relay.status();
-            let ok = status.fault.is_none();
-            let detail = status.fault.unwrap_or_else(|| format!("at {}", status.last));
+            let last = status.last;
+            let wrong = status.wrong();
+            let ok = wrong.is_none();
+            let detail = wrong.unwrap_or_else(|| format!("at {last}"));
             checks.insert("relay".to_owned(), Check { ok, detail });
         }
         if let Some(sealer) = &self.sealer {

@@ -39,7 +39,7 @@ impl Watchtower {
             });
         let relay = RelayStanding {
             position,
-            fault: self.relay.as_ref().and_then(|relay| relay.status().fault),
+            fault: self.relay.as_ref().and_then(|relay| relay.status().wrong()),
         };
         Ok(vec![ShardStanding {
             shard,

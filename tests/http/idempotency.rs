@@ -1,92 +1,16 @@
 //! `Idempotency-Key`, over every call that changes something: the same request twice is one, after a restart and in two
 //! processes at once.
 
-use http::Method;
+mod call;
+
 use keyledger::tokens::Role;
 use serde_json::{Value, json};
 
-use super::client::{Answer, Client};
+use call::{Call, Other, call};
+
+use super::client::Client;
 use super::stage::{Stage, id_of, secret_of};
 use crate::ledger::writers::whole_log;
-
-/// A call, and another one that must not hide under the same key.
-struct Call {
-    /// As the OpenAPI document has it: `post /v1/accounts`.
-    operation: &'static str,
-    path: String,
-    body: Value,
-    other: Other,
-    status: u16,
-    /// What is shown once.
-    shown_once: Option<&'static str>,
-}
-
-enum Other {
-    Body(Value),
-    /// For calls without a body: another address.
-    Path(String),
-}
-
-fn call(operation: &'static str, path: String, body: Value, other: Value, status: u16) -> Call {
-    Call {
-        operation,
-        path,
-        body,
-        other: Other::Body(other),
-        status,
-        shown_once: None,
-    }
-}
-
-impl Call {
-    fn showing_once(self, member: &'static str) -> Call {
-        Call {
-            shown_once: Some(member),
-            ..self
-        }
-    }
-
-    fn method(&self) -> Method {
-        let method = self.operation.split(' ').next().unwrap();
-        method.to_uppercase().parse().unwrap()
-    }
-
-    async fn send(&self, client: &Client, key: &str, path: &str, body: &Value) -> Answer {
-        let mut headers = vec![("idempotency-key", key)];
-        let text = if body.is_null() {
-            String::new()
-        } else {
-            headers.push(("content-type", "application/json"));
-            body.to_string()
-        };
-        client.send(self.method(), path, &headers, text).await
-    }
-
-    async fn sent(&self, client: &Client, key: &str) -> Answer {
-        self.send(client, key, &self.path, &self.body).await
-    }
-
-    async fn otherwise(&self, client: &Client, key: &str) -> Answer {
-        match &self.other {
-            Other::Body(body) => self.send(client, key, &self.path, body).await,
-            Other::Path(path) => self.send(client, key, path, &self.body).await,
-        }
-    }
-
-    /// The answer without what only the first one has.
-    fn body(&self, answer: &Answer) -> Value {
-        let mut body = answer.json(self.status);
-        if let Some(member) = self.shown_once {
-            body[member] = Value::Null;
-            // A new key says that it was not used; of an old one a change does not know.
-            for of_new in ["uses", "last_used_at"] {
-                body["key"].as_object_mut().map(|key| key.remove(of_new));
-            }
-            body.as_object_mut().unwrap().retain(|_, value| !value.is_null());
-        }
-        body
-    }
-}
 
 async fn made(stage: &Stage, path: &str, body: Value) -> Value {
     stage.operator.post(path, body).await.json(201)
