@@ -62,6 +62,7 @@ pub async fn http(
         stream_prefix: "BENCH".to_owned(),
         config: Config::parse(CONFIG).map_err(|complaints| anyhow::anyhow!("{complaints:?}"))?,
         api: ([127, 0, 0, 1], 0).into(),
+        health: None,
         gateway: ([127, 0, 0, 1], 0).into(),
         roles: Roles::parse("api").context("no such role")?,
         ledger: roomy(),

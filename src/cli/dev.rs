@@ -108,6 +108,7 @@ async fn start(
             stream_prefix: "KEYLEDGER".to_owned(),
             config,
             api: dev.http,
+            health: None,
             gateway: dev.gateway,
             roles: Roles::ALL,
             ledger: LedgerOptions::default(),

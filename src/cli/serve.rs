@@ -21,9 +21,12 @@ pub struct Serve {
     /// Where settlements are kept that the ledger does not take at once; over the file's `journal_dir`
     #[arg(long, env = "KEYLEDGER_JOURNAL_DIR")]
     journal_dir: Option<PathBuf>,
-    /// Where the API listens; without that role, health and figures of this process
+    /// Where the API listens
     #[arg(long, env = "KEYLEDGER_LISTEN", default_value = "127.0.0.1:8080")]
     http: SocketAddr,
+    /// Where `/healthz`, `/readyz` and `/metrics` are served by themselves, for a process without the role api; the API has them too
+    #[arg(long, env = "KEYLEDGER_HEALTH_LISTEN")]
+    health: Option<SocketAddr>,
     /// Where the gateway listens
     #[arg(long, env = "KEYLEDGER_GATEWAY_LISTEN", default_value = "127.0.0.1:8081")]
     gateway: SocketAddr,
@@ -59,6 +62,7 @@ pub async fn run(serve: Serve) -> anyhow::Result<()> {
             stream_prefix: serve.stream_prefix,
             config,
             api: serve.http,
+            health: serve.health,
             gateway: serve.gateway,
             roles: serve.roles,
             ledger: LedgerOptions::default(),
@@ -69,7 +73,7 @@ pub async fn run(serve: Serve) -> anyhow::Result<()> {
     if let Some(api) = service.api {
         tracing::info!(%api, "the API listens");
     }
-    if let (None, Some(health)) = (service.api, service.health) {
+    if let Some(health) = service.health.filter(|health| Some(*health) != service.api) {
         tracing::info!(%health, "health and figures are served");
     }
     if let Some(gateway) = service.gateway {

@@ -20,9 +20,14 @@ const SENDERS_MAX: usize = 10_000;
 /// What is older was kept somewhere, and its callers have long been told that its outcome is unknown. As far may clocks differ.
 const AGE_MS_MAX: u64 = 10_000;
 const SUBSCRIBE_AGAIN: Duration = Duration::from_secs(1);
-/// A round takes some milliseconds. Whoever is answered by then does not wait for those whose accounts have to be read; and the
-/// sender hears something before it takes this process for gone.
-const PATIENCE: Patience = Patience {
+/// A round takes some milliseconds. Whoever is answered by then does not wait for those whose accounts have to be read, and neither
+/// does the next message of the sender.
+const AT_FIRST: Patience = Patience {
+    all: Duration::from_millis(100),
+    any: Duration::from_millis(100),
+};
+/// For those. The sender hears something before it takes this process for gone.
+const FOR_THE_REST: Patience = Patience {
     all: Duration::from_millis(50),
     any: Duration::from_secs(5),
 };
@@ -41,8 +46,6 @@ pub(super) struct Receiver {
     own: Arc<Candidate>,
     last: HashMap<u128, Last>,
     resting: Arc<Resting>,
-    /// From then on nobody is told that there is more to come.
-    stopping: bool,
     /// Whether it was told that somebody sends what is not sealed: a flood of it must not flood the log.
     distrusted: bool,
 }
@@ -54,7 +57,6 @@ impl Receiver {
             own: Arc::new(own),
             last: HashMap::new(),
             resting: Arc::default(),
-            stopping: false,
             distrusted: false,
         }
     }
@@ -72,7 +74,7 @@ impl Receiver {
 
     async fn hear(&mut self, client: &Client, mut messages: Subscriber, stop: &CancellationToken) {
         let mut deciding = JoinSet::new();
-        let mut drains_at = None;
+        let (mut stopping, mut drains_at) = (false, None);
         loop {
             let drains = async {
                 match drains_at {
@@ -86,12 +88,12 @@ impl Receiver {
             };
             tokio::select! {
                 message = messages.next() => match message {
-                    Some(message) => self.take(client, message, &mut deciding),
+                    Some(message) => self.take(client, message, &mut deciding, stop),
                     None => break,
                 },
                 Some(_) = deciding.join_next() => {}
-                () = stop.cancelled(), if !self.stopping => {
-                    self.stopping = true;
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
                     // Who was told that there is more asks for it at once.
                     drains_at = Some(Instant::now() + RESTS_AT_END);
                 }
@@ -110,7 +112,7 @@ impl Receiver {
     }
 
     /// Checks a message in its turn, and decides what is in it beside those that come after.
-    fn take(&mut self, client: &Client, message: Message, deciding: &mut JoinSet<()>) {
+    fn take(&mut self, client: &Client, message: Message, deciding: &mut JoinSet<()>, stop: &CancellationToken) {
         let Some(text) = open(&self.own.secret, Way::ToLeader, &message.payload) else {
             // Whoever sent it does not know the secret of this run, and gets no answer.
             metrics::counter!("keyledger_forwarded_messages_distrusted_total").increment(1);
@@ -130,7 +132,8 @@ impl Receiver {
         };
         let asked = timely.then(|| self.asked(&line, commands)).flatten();
         let (client, own, resting) = (client.clone(), Arc::clone(&self.own), Arc::clone(&self.resting));
-        let patience = if self.stopping { UNTIL_WHOLE } else { PATIENCE };
+        let patience = if line.rest_of.is_some() { FOR_THE_REST } else { AT_FIRST };
+        let stop = stop.clone();
         deciding.spawn(async move {
             let (to, number) = (line.from, line.number);
             let mut answer = Answers {
@@ -141,7 +144,11 @@ impl Receiver {
             };
             let mut answers = Vec::new();
             if let Some(mut asked) = asked {
-                (answers, answer.whole) = asked.part(patience).await;
+                let part = stop.run_until_cancelled(asked.part(patience)).await;
+                (answers, answer.whole) = match part {
+                    Some(part) => part,
+                    None => asked.part(UNTIL_WHOLE).await,
+                };
                 if !answer.whole {
                     // There before the sender hears that there is more.
                     resting.keep((to, line.rest_of.unwrap_or(number)), asked);
@@ -182,10 +189,9 @@ impl Receiver {
             return Heed::Untimely;
         }
         let last = self.last.entry(commands.from).or_default();
-        if commands.number <= last.number {
+        if !last.is_new(commands.number) {
             return Heed::Repeated;
         }
-        last.number = commands.number;
         last.sent_at_ms = last.sent_at_ms.max(commands.sent_at_ms);
         match now.abs_diff(commands.sent_at_ms) > AGE_MS_MAX {
             true => Heed::Untimely,
@@ -194,12 +200,31 @@ impl Receiver {
     }
 }
 
-/// The last message of a sender.
+/// The last messages of a sender.
 #[derive(Default)]
 struct Last {
+    /// The highest.
     number: u64,
+    /// Which of it and the 63 before it were heard, from the lowest bit on: one may overtake another.
+    heard: u64,
     /// By the sender's clock, the latest of all.
     sent_at_ms: u64,
+}
+
+impl Last {
+    /// Notes a number, and tells whether it was not heard before. One that is long past counts as heard.
+    fn is_new(&mut self, number: u64) -> bool {
+        let shifted = |bits: u64, by: u64| u32::try_from(by).ok().and_then(|by| bits.checked_shl(by)).unwrap_or(0);
+        if number > self.number {
+            self.heard = shifted(self.heard, number - self.number) | 1;
+            self.number = number;
+            return true;
+        }
+        let bit = shifted(1, self.number - number);
+        let new = bit != 0 && self.heard & bit == 0;
+        self.heard |= bit;
+        new
+    }
 }
 
 /// What is to become of a message.
@@ -233,5 +258,37 @@ impl Resting {
 
     fn is_empty(&self) -> bool {
         self.there().is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_new_once_and_may_be_overtaken() {
+        let mut last = Last::default();
+        for (number, new) in [
+            (1, true),
+            (1, false),
+            (3, true),
+            (2, true),
+            (2, false),
+            (3, false),
+            (70, true),
+            (7, true),
+            // Long past.
+            (6, false),
+            (7, false),
+            (1_000, true),
+            (70, false),
+            (937, true),
+            (936, false),
+            (937, false),
+            (u64::MAX, true),
+            (1_000, false),
+        ] {
+            assert_eq!(last.is_new(number), new, "{number}");
+        }
     }
 }

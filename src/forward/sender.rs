@@ -19,7 +19,7 @@ use crate::log::Lead;
 /// Messages under way at once. The next ones gather commands meanwhile.
 const MESSAGES_UNDER_WAY_MAX: usize = 8;
 /// Beside those, messages of which some answers are still to come. What takes long is an account's misfortune, not its neighbours'.
-const RESTS_UNDER_WAY_MAX: usize = 64;
+const RESTS_UNDER_WAY_MAX: usize = 512;
 /// Longer than the leader takes for what is far away.
 const REST_WITHIN: Duration = Duration::from_secs(30);
 /// How often to look whether the bus is there.
@@ -53,6 +53,8 @@ enum Outcome {
     Absent,
     /// Nobody answered.
     Lost,
+    /// The leader answers, but some commands took it too long.
+    Late,
 }
 
 impl Outcome {
@@ -62,6 +64,7 @@ impl Outcome {
             Outcome::NotTaken => "not-taken",
             Outcome::Absent => "absent",
             Outcome::Lost => "lost",
+            Outcome::Late => "late",
         }
     }
 }
@@ -126,7 +129,7 @@ impl Sender {
 
     fn note(&mut self, lead: Lead, outcome: Outcome) {
         metrics::counter!("keyledger_forwarded_messages_total", "outcome" => outcome.as_str()).increment(1);
-        if outcome != Outcome::Answered && self.silent.as_ref() != Some(&lead) {
+        if !matches!(outcome, Outcome::Answered | Outcome::Late) && self.silent.as_ref() != Some(&lead) {
             tracing::warn!(
                 leader = %lead.leader.process,
                 outcome = outcome.as_str(),
@@ -165,7 +168,8 @@ async fn ask_rest(line: Line, (mut rest, number): (Forwarded, u64)) -> (Lead, Ou
     let asked_until = Instant::now() + REST_WITHIN;
     while Instant::now() < asked_until {
         let Ok(Some(part)) = line.ask_rest(number).await else {
-            break;
+            rest.lost();
+            return (line.lead, Outcome::Lost);
         };
         match rest.answered(&part.answers, part.whole) {
             None => return (line.lead, Outcome::Answered),
@@ -173,5 +177,5 @@ async fn ask_rest(line: Line, (mut rest, number): (Forwarded, u64)) -> (Lead, Ou
         }
     }
     rest.lost();
-    (line.lead, Outcome::Lost)
+    (line.lead, Outcome::Late)
 }

@@ -120,16 +120,20 @@ impl std::fmt::Debug for Deciding {
 
 impl Deciding {
     /// Gives what was not given before, a line for each of the commands that is about, and whether it is the last of it. An empty line
-    /// is still to come.
+    /// is still to come. When the future is dropped, nothing is lost.
     pub async fn part(&mut self, patience: Patience) -> (Vec<u8>, bool) {
         let for_all = Instant::now() + patience.all;
         let mut end = for_all.max(Instant::now() + patience.any);
-        let mut left = self.open.len();
+        let mut left = self.open.iter().filter(|place| self.is_missing(**place)).count();
+        if left < self.open.len() {
+            end = for_all;
+        }
         let mut whole = left == 0;
         while !whole {
             match tokio::time::timeout_at(end, self.answers.recv()).await {
                 Ok(Some((place, answer))) => {
                     if left == self.open.len() {
+                        // The first one.
                         end = for_all.max(Instant::now() + TOGETHER);
                     }
                     if let Some(free) = self.found.get_mut(place) {
@@ -144,6 +148,10 @@ impl Deciding {
             }
         }
         (self.written(whole), whole)
+    }
+
+    fn is_missing(&self, place: usize) -> bool {
+        self.found.get(place).is_some_and(Option::is_none)
     }
 
     fn written(&mut self, whole: bool) -> Vec<u8> {

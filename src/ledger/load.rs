@@ -179,18 +179,16 @@ async fn load_from(
         Ok(())
     };
     let archived = log.read_accounts(&histories, &mut each).await?;
-    match reach {
-        Reach::Near => {
-            let archived = archived.into_iter().map(|history| (history.account, Why::Archived));
-            broken.accounts.extend(archived);
-        }
-        Reach::Far => {
-            for (account, error) in log.read_archived_accounts(archived, &mut each).await? {
-                tracing::error!(%account, %error, "an account's archived events cannot be read");
-                broken.accounts.insert(account, Why::Away);
-            }
-        }
+    // Most commands need the platform's own: whoever waits for them waits for them wherever they are.
+    let (far, archived): (Vec<_>, Vec<_>) = archived
+        .into_iter()
+        .partition(|history| reach == Reach::Far || history.account == AccountId::SYSTEM);
+    for (account, error) in log.read_archived_accounts(far, &mut each).await? {
+        tracing::error!(%account, %error, "an account's archived events cannot be read");
+        broken.accounts.insert(account, Why::Away);
     }
+    let archived = archived.into_iter().map(|history| (history.account, Why::Archived));
+    broken.accounts.extend(archived);
     let accounts = states
         .into_values()
         .filter(|(account, _)| !broken.accounts.contains_key(&account.id))

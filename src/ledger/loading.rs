@@ -8,7 +8,7 @@
 //! Accounts with archived events have readings of their own: a store that is far, or does not answer, keeps nobody waiting whose
 //! events are all in Postgres.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -187,18 +187,23 @@ impl Loadings {
 
     /// A command waits for a reading that goes further than the one that was made for it.
     pub(super) fn push_far(&mut self, job: Box<dyn Work>) {
-        let of_far = self.under_way.iter().filter(|loading| loading.reach == Reach::Far);
-        let waiting = of_far.map(|loading| loading.jobs.len()).sum::<usize>() + self.far.len();
-        if waiting < FAR_WAITING_MAX {
+        if self.far_waiting() < FAR_WAITING_MAX {
             self.far.push(job);
         } else {
             job.fail(SubmitError::Busy);
         }
     }
 
+    fn far_waiting(&self) -> usize {
+        let of_far = self.under_way.iter().filter(|loading| loading.reach == Reach::Far);
+        of_far.map(|loading| loading.jobs.len()).sum::<usize>() + self.far.len()
+    }
+
     /// A command waits for what is read already, or for a reading of its own.
     pub(super) fn push(&mut self, job: Box<dyn Work>, missing: &Missing) {
+        let far_is_full = self.far_waiting() >= FAR_WAITING_MAX;
         match self.under_way.iter_mut().find(|loading| loading.wanted.has(missing)) {
+            Some(loading) if loading.reach == Reach::Far && far_is_full => job.fail(SubmitError::Busy),
             Some(loading) => loading.jobs.push(job),
             None => self.unplaced.push(job),
         }
@@ -353,20 +358,28 @@ async fn read(log: Log, wanted: Wanted, reach: Reach) -> Result<Read, ReadError>
     Ok(Read { head, loaded })
 }
 
-/// What was read of this, and what the log has of it since. Nobody goes far again for what was away.
+/// What was read of this, and what the log has of it since. What was away or broken is not read again.
 pub(super) async fn read_on(log: &Log, mut wanted: Wanted, reach: Reach, before: Loaded) -> Result<Loaded, ReadError> {
     let mut away = before.broken.accounts;
-    away.retain(|_, why| *why == Why::Away);
+    away.retain(|_, why| *why != Why::Archived);
     let mut owners = Vec::new();
     if !wanted.digests.is_empty() {
         let digests: Vec<_> = wanted.digests.into_iter().collect();
         owners = log.owners(&digests).await?;
         wanted.accounts.extend(owners.iter().map(|(_, account)| account));
     }
-    let mut opened = Vec::new();
+    let (mut opened, mut away_openers) = (Vec::new(), HashMap::new());
     if !wanted.openers.is_empty() {
         let openers: Vec<&str> = wanted.openers.iter().map(Opener::as_str).collect();
-        opened = log.opened_by(&openers).await?;
+        match log.opened_by(&openers).await {
+            Ok(found) => opened = found,
+            // Young segments are asked as well. Who opens an account under a key waits until they can be.
+            Err(error) if error.is_of_archive() => {
+                tracing::error!(%error, "accounts that were opened under idempotency keys cannot be looked for");
+                away_openers.extend(wanted.openers.drain().map(|opener| (opener, Why::Away)));
+            }
+            Err(error) => return Err(error),
+        }
         wanted.accounts.extend(&opened);
     }
     wanted.accounts.extend(wanted.system.then_some(AccountId::SYSTEM));
@@ -385,6 +398,7 @@ pub(super) async fn read_on(log: &Log, mut wanted: Wanted, reach: Reach, before:
     };
     let broken = &mut loaded.broken;
     broken.accounts.extend(away);
+    broken.openers.extend(away_openers);
     let why = |account: &AccountId| broken.accounts.get(account).copied();
     let of_broken = owners.iter().filter_map(|(key, owner)| Some((*key, why(owner)?)));
     broken.keys.extend(of_broken);

@@ -142,7 +142,8 @@ impl Round {
         let decided = match (job.decide(account, now, desk.limits), job.priced_by()) {
             (decided, Some(version)) if hangs_on_prices(&decided) => {
                 let Some(system) = desk.cache.peek(AccountId::SYSTEM) else {
-                    return Ok(Verdict::Unreadable(Why::Broken));
+                    let why = desk.cache.broken().accounts.get(&AccountId::SYSTEM);
+                    return Ok(Verdict::Unreadable(why.copied().unwrap_or(Why::Broken)));
                 };
                 let holds = system.schedule.in_force(now);
                 if holds == version {

@@ -137,7 +137,7 @@ impl Writer {
                 self.let_more_in(queue).await;
             }
             self.send();
-            if ended && self.is_idle() {
+            if ended && self.is_idle() && self.loadings.is_empty() {
                 return;
             }
             let step = self.step(queue, ended, stop).await;
@@ -238,7 +238,7 @@ impl Writer {
         let archived = loaded.broken.take_archived();
         self.keep(loaded);
         let mut here = Vec::with_capacity(jobs.len());
-        for job in jobs {
+        for job in jobs.into_iter().filter(|job| !job.abandoned()) {
             let missing = Missing::of(job.as_ref(), &self.cache, self.head.is_some());
             if missing.is_of(&archived) {
                 self.loadings.push_far(job);

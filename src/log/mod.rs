@@ -99,13 +99,19 @@ pub enum ReadError {
 
 impl ReadError {
     /// Whether it is about what was archived, and not about Postgres.
-    fn is_of_archive(&self) -> bool {
+    pub(crate) fn is_of_archive(&self) -> bool {
         matches!(self, ReadError::Archive(_) | ReadError::Corrupt { .. })
     }
 
-    /// Whether it is about the place where segments are, and so about all of them.
+    /// Whether it is about the place where segments are, which does not answer, and so about all of them.
     fn is_of_store(&self) -> bool {
-        matches!(self, ReadError::Archive(ArchiveError::Away { error, .. }) if !matches!(error, StoreError::Absent))
+        matches!(
+            self,
+            ReadError::Archive(ArchiveError::Away {
+                error: StoreError::Unreachable { .. },
+                ..
+            })
+        )
     }
 }
 

@@ -1,5 +1,7 @@
 //! Reading: the log from a position, an account's history, a key's history, and who owns a digest.
 
+use std::collections::HashSet;
+
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use keyledger_events::{AccountId, DecodeError, KeyDigest, KeyId, Position, Recorded, Seq};
 use serde::Deserialize;
@@ -56,7 +58,7 @@ pub struct AccountHistory {
 /// Events of an account that are read at once where some of them are archived.
 const EVENTS_A_PAGE: u32 = 2_000;
 /// Accounts whose archived events are fetched at once.
-const ARCHIVED_AT_ONCE: usize = 8;
+const ARCHIVED_AT_ONCE: usize = 4;
 /// Of accounts whose archived events are where another one's could not be had just now.
 const NOT_ASKED: ReadError = ReadError::Corrupt {
     what: "archived events, whose store cannot be reached",
@@ -71,6 +73,18 @@ pub(super) fn stored(row: &PgRow) -> Result<Stored, ReadError> {
 
 pub(super) fn all_stored(rows: &[PgRow]) -> Result<Vec<Stored>, ReadError> {
     rows.iter().map(stored).collect()
+}
+
+/// Hands a page of an account over, and tells whether there may be more.
+fn hand_over(
+    history: &mut AccountHistory,
+    page: Vec<Stored>,
+    each: &mut impl FnMut(AccountId, Stored) -> Result<(), ReadError>,
+) -> Result<bool, ReadError> {
+    let read = u32::try_from(page.len()).unwrap_or(u32::MAX);
+    page.into_iter().try_for_each(|stored| each(history.account, stored))?;
+    history.after = Seq(history.after.0.saturating_add(u64::from(read)));
+    Ok(read >= EVENTS_A_PAGE)
 }
 
 impl Log {
@@ -156,35 +170,46 @@ impl Log {
             let page = self.account_events(history.account, history.after, EVENTS_A_PAGE).await;
             (history, page)
         };
-        let mut left = accounts.clone();
+        let mut left: HashSet<AccountId> = accounts.iter().map(|history| history.account).collect();
+        let mut long = Vec::new();
+        // Nothing else is waited for while these are under way: who is not asked for an answer takes none.
         let mut first_pages = futures_util::stream::iter(accounts)
             .map(page_of)
             .buffered(ARCHIVED_AT_ONCE);
-        while let Some((mut history, mut page)) = first_pages.next().await {
-            left.retain(|other| other.account != history.account);
+        while let Some((mut history, page)) = first_pages.next().await {
+            left.remove(&history.account);
+            match page {
+                Ok(events) => {
+                    if hand_over(&mut history, events, &mut each)? {
+                        long.push(history);
+                    }
+                }
+                Err(error) if error.is_of_store() => {
+                    let with_it = left.into_iter().chain(long.into_iter().map(|history| history.account));
+                    away.push((history.account, error));
+                    away.extend(with_it.map(|account| (account, NOT_ASKED)));
+                    return Ok(away);
+                }
+                Err(error) if error.is_of_archive() => away.push((history.account, error)),
+                Err(error) => return Err(error),
+            }
+        }
+        for mut history in long {
             loop {
-                let events = match page {
-                    Ok(events) => events,
-                    Err(error) if error.is_of_archive() => {
-                        if error.is_of_store() {
-                            let with_it = left.into_iter().map(|other| (other.account, NOT_ASKED));
-                            away.extend([(history.account, error)].into_iter().chain(with_it));
-                            return Ok(away);
+                let (same, page) = page_of(history).await;
+                history = same;
+                match page {
+                    Ok(events) => {
+                        if !hand_over(&mut history, events, &mut each)? {
+                            break;
                         }
+                    }
+                    Err(error) if error.is_of_archive() => {
                         away.push((history.account, error));
                         break;
                     }
                     Err(error) => return Err(error),
-                };
-                let read = u32::try_from(events.len()).unwrap_or(u32::MAX);
-                events
-                    .into_iter()
-                    .try_for_each(|stored| each(history.account, stored))?;
-                if read < EVENTS_A_PAGE {
-                    break;
                 }
-                history.after = Seq(history.after.0.saturating_add(u64::from(read)));
-                (history, page) = page_of(history).await;
             }
         }
         Ok(away)

@@ -108,8 +108,9 @@ pub struct ServiceOptions {
     /// Begins the names of JetStream streams; two installations on one NATS need two.
     pub stream_prefix: String,
     pub config: Config,
-    /// Without that role, health and figures alone are here.
     pub api: SocketAddr,
+    /// Where health and figures are served by themselves.
+    pub health: Option<SocketAddr>,
     pub gateway: SocketAddr,
     pub roles: Roles,
     pub ledger: LedgerOptions,
@@ -120,7 +121,7 @@ pub struct ServiceOptions {
 pub struct Service {
     /// Where the API listens, if it has that role.
     pub api: Option<SocketAddr>,
-    /// Where `/healthz`, `/readyz` and `/metrics` are: the API's address, or, without that role, where the API would be.
+    /// Where `/healthz`, `/readyz` and `/metrics` are, if anywhere.
     pub health: Option<SocketAddr>,
     /// Where the gateway listens, if it has that role.
     pub gateway: Option<SocketAddr>,
@@ -139,9 +140,10 @@ pub struct Service {
     _projector: Option<ProjectorHandle>,
 }
 
-/// Connections: the writer needs two and those who read accounts and write snapshots for it some four, and as many again while
-/// what they gave up is not ended; the queries more, and slow queries must not starve appends.
-const WRITER_CONNECTIONS_MAX: u32 = 10;
+/// Connections: the writer needs two and those who read accounts and write snapshots for it some four, as many again while
+/// what they gave up is not ended, and a few those who look where archived events are; the queries more, and slow queries must
+/// not starve appends.
+const WRITER_CONNECTIONS_MAX: u32 = 14;
 const QUERY_CONNECTIONS_MAX: u32 = 16;
 const PROJECTOR_CONNECTIONS_MAX: u32 = 8;
 const WEBHOOK_CONNECTIONS_MAX: u32 = 3;
@@ -305,8 +307,8 @@ impl Service {
                 requests: Requests::new(queries.clone()),
                 pages_url: options.config.pages.public_url.clone(),
                 key_prefix: key_prefix.clone(),
-                health: parts,
-                metrics,
+                health: parts.clone(),
+                metrics: metrics.clone(),
                 forward_auth: forward_auth.clone(),
             });
             if options.roles.pages {
@@ -336,21 +338,12 @@ impl Service {
                 http::serve(listener, router, stop).await;
                 forward_auth.drain(SETTLE_AT_END).await;
             }));
-        } else {
-            match TcpListener::bind(options.api).await {
-                Ok(listener) => {
-                    health = Some(listener.local_addr()?);
-                    face_tasks.push(tokio::spawn(http::serve(
-                        listener,
-                        http::probes(parts, metrics),
-                        faces.clone(),
-                    )));
-                }
-                // The process does its work all the same: another one beside it may have the address.
-                Err(error) => {
-                    tracing::warn!(%error, address = %options.api, "health and figures of this process cannot be served");
-                }
-            }
+        }
+        if let Some(address) = options.health {
+            let listener = TcpListener::bind(address).await?;
+            health = Some(listener.local_addr()?);
+            let probes = http::probes(parts, metrics);
+            face_tasks.push(tokio::spawn(http::serve(listener, probes, faces.clone())));
         }
         let mut gateway = None;
         if let Some((running, journal_dir)) = front {

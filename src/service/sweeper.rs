@@ -18,8 +18,8 @@ use crate::views::Views;
 
 /// A hold, a grant or a rotated key outlives its end by about this long at most, when nobody uses the account.
 const EVERY: Duration = Duration::from_secs(1);
-/// Accounts settled in one sweep; the rest comes in the next.
-const ACCOUNTS_MAX: u32 = 500;
+/// Accounts settled in one sweep; the rest comes in the next. Fewer than may wait for archived events at once.
+const ACCOUNTS_MAX: u32 = 250;
 /// So long an account that cannot be read is not asked for again: its whole history may be read each time.
 const SET_ASIDE_FOR: Duration = Duration::from_secs(60);
 /// The same for one whose archived events cannot be had: their store may be back soon.
@@ -74,8 +74,10 @@ impl SetAside {
 }
 
 async fn sweep(ledger: &Ledger, views: &Views, aside: &mut SetAside) {
-    let now = Instant::now();
-    let due = match views.due_accounts(clock::now(), ACCOUNTS_MAX, &aside.by(now)).await {
+    let due = match views
+        .due_accounts(clock::now(), ACCOUNTS_MAX, &aside.by(Instant::now()))
+        .await
+    {
         Ok(due) => due,
         Err(error) => {
             tracing::debug!(%error, "the views cannot be asked what is due");
@@ -98,8 +100,8 @@ async fn sweep(ledger: &Ledger, views: &Views, aside: &mut SetAside) {
         let Err(error) = settled else { continue };
         tracing::debug!(%account, %error, "what is due is settled in a later sweep");
         match error {
-            SubmitError::Broken => aside.add(account, now + SET_ASIDE_FOR),
-            SubmitError::Unavailable => aside.add(account, now + AWAY_FOR),
+            SubmitError::Broken => aside.add(account, Instant::now() + SET_ASIDE_FOR),
+            SubmitError::Unavailable => aside.add(account, Instant::now() + AWAY_FOR),
             SubmitError::Busy | SubmitError::OutcomeUnknown | SubmitError::Refused { .. } => {}
         }
     }

@@ -311,6 +311,28 @@ async fn who_travels_with_a_slow_command_does_not_wait_for_it() {
     waiting.await.unwrap().unwrap();
 }
 
+/// It is asked for the rest before it goes, and answers.
+#[tokio::test]
+async fn a_leader_that_stops_answers_slow_commands_first() {
+    let harness = Harness::start().await;
+    let mut heard = overhear(&harness).await;
+    let slow = Customer::open(&harness.ledger(), "10").await;
+    let (leader, other, _) = leader_and_other(&harness, &mut heard).await;
+    let mut owner = harness.owner().await;
+    let lock = "begin; lock table account_snapshots in access exclusive mode";
+    owner.execute(lock).await.unwrap();
+    let (ledger, command) = (other.ledger.clone(), slow.reserve(clock::fresh_reservation_id()));
+    let waiting = tokio::spawn(async move { ledger.submit(command, by_system()).await });
+    // The first answer, that there is none yet, has come by then.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let stopping = tokio::spawn(leader.stop());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!waiting.is_finished());
+    owner.execute("rollback").await.unwrap();
+    waiting.await.unwrap().unwrap();
+    stopping.await.unwrap();
+}
+
 #[tokio::test]
 async fn a_deleted_key_is_heard_of_by_who_decides_nothing() {
     let harness = Harness::start().await;

@@ -297,3 +297,26 @@ async fn an_account_that_cannot_be_read_is_an_error_for_its_own_keys_alone() {
         }
     }
 }
+
+#[tokio::test]
+async fn whoever_waits_for_a_reading_when_the_writer_is_told_to_stop_is_answered() {
+    let harness = Harness::start().await;
+    let before = harness.ledger();
+    let [here, slow] = [Customer::open(&before, "10").await, Customer::open(&before, "10").await];
+    let stop = harness.stop.child_token();
+    let log = Log::new(harness.another_pool(), Shard(0));
+    let (ledger, writer) = Ledger::start(log, LedgerOptions::default(), stop.clone());
+    here.reserve_fresh(&ledger).await.unwrap();
+    let mut owner = harness.owner().await;
+    let lock = "begin; lock table account_snapshots in access exclusive mode";
+    owner.execute(lock).await.unwrap();
+    let (asked, command) = (ledger.clone(), slow.reserve(clock::fresh_reservation_id()));
+    let waiting = tokio::spawn(async move { asked.submit(command, by_system()).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    stop.cancel();
+    drop(ledger);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    owner.execute("rollback").await.unwrap();
+    waiting.await.unwrap().unwrap();
+    writer.await.unwrap();
+}

@@ -188,6 +188,12 @@ impl Site {
         let log = self.directory.path().join(format!("log-{number}"));
         let mut child = Command::new(KEYLEDGER)
             .args(["serve", "--http", "127.0.0.1:0", "--gateway", "127.0.0.1:0"])
+            .args(
+                roles
+                    .split(',')
+                    .all(|role| role != "api" && role != "all")
+                    .then_some("--health=127.0.0.1:0"),
+            )
             .arg("--config")
             .arg(&self.config)
             .arg("--ready-file")

@@ -57,6 +57,7 @@ async fn measure(servers: &LocalServers, asked: &PagesArgs) -> anyhow::Result<()
         stream_prefix: "BENCH".to_owned(),
         config,
         api: ([127, 0, 0, 1], 0).into(),
+        health: None,
         gateway: ([127, 0, 0, 1], 0).into(),
         roles: Roles::ALL,
         ledger: LedgerOptions {
