@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use keyledger_events::{AccountId, KeyId, Timestamp};
+use keyledger_events::{AccountId, KeyId, Position, Timestamp};
 use keyledger_projections::KeyRow;
 use serde::{Deserialize, Deserializer};
 use utoipa::IntoParams;
@@ -12,6 +12,7 @@ use super::answer::Failure;
 use super::look::in_this_log;
 use super::place::Place;
 use super::problems;
+use crate::clock;
 use crate::problem::Problem;
 use crate::replay::{self, AccountState, ReplayError};
 use crate::views::{self, KeySearch};
@@ -92,7 +93,12 @@ pub(crate) async fn state_then(app: &App, account: AccountId, as_of: AsOf) -> Re
     };
     let moment = match as_of {
         AsOf::Moment(moment) => moment,
-        AsOf::Place(_) => state.at,
+        // Not of the account's own last event: what ends by time may have ended since.
+        AsOf::Place(place) if place.position == Position::START => state.at,
+        AsOf::Place(place) if place.position < app.log.head().await?.position => {
+            app.log.recorded_at(place.position).await?
+        }
+        AsOf::Place(_) => clock::now(),
     };
     Ok(Then { state, place, moment })
 }

@@ -114,7 +114,8 @@ pub(super) struct GivenBody {
     available: Credits,
 }
 
-/// A grant, and what became of it: `amount` = `remaining` + `held` + `expired` + what was spent.
+/// A grant, and what became of it: `amount` = `remaining` + `held` + `expired` + what was spent, taken away, repaid, or rolled over into
+/// a plan's next period.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct GrantRow {
     #[schema(value_type = String, example = "grant_01JDE5Z8W4M3X7Q2V9T6R1K0PA")]

@@ -26,6 +26,8 @@ pub(super) struct Round {
     pub decided: Vec<(Box<dyn Work>, Verdict)>,
     pub batch: Batch,
     pub touched: HashSet<AccountId, FxBuildHasher>,
+    /// Accounts that went from memory in the middle of this: an event that was decided for them could not be folded. They exist.
+    dropped: HashSet<AccountId, FxBuildHasher>,
     pub ended_keys: Vec<KeyId>,
     shard: Shard,
     /// Somebody in this process will want the events too.
@@ -59,6 +61,7 @@ impl Round {
             decided: Vec::new(),
             batch: Batch::with_room_of(like),
             touched: HashSet::default(),
+            dropped: HashSet::default(),
             ended_keys: Vec::new(),
             shard: log.shard(),
             read_along: log.is_read_along(),
@@ -96,6 +99,8 @@ impl Round {
                 Some(account) => account,
                 None => match desk.cache.broken().keys.get(&digest) {
                     Some(why) => return Verdict::Unreadable(*why),
+                    // It may be the key of one of those.
+                    None if !self.dropped.is_empty() => return Verdict::Unreadable(Why::Away),
                     None => return Verdict::Refused(Refusal::KeyInvalid),
                 },
             },
@@ -104,6 +109,9 @@ impl Round {
         if !desk.cache.contains(id) {
             if let Some(why) = desk.cache.broken().accounts.get(&id) {
                 return Verdict::Unreadable(*why);
+            }
+            if self.dropped.contains(&id) {
+                return Verdict::Unreadable(Why::Away);
             }
             match target {
                 Target::New(_) => desk.cache.insert(Account::nobody(id), Seq::START),
@@ -118,6 +126,7 @@ impl Round {
             Ok(verdict) => verdict,
             Err(inconsistent) => {
                 tracing::error!(%inconsistent, command = job.name(), "a decided event cannot be folded");
+                self.dropped.insert(id);
                 Verdict::Unreadable(Why::Broken)
             }
         }

@@ -47,7 +47,8 @@ impl Log {
         Ok(Position(before.0.saturating_add(u64::from(low))))
     }
 
-    async fn recorded_at(&self, at: Position) -> Result<Timestamp, ReadError> {
+    /// When the event at a position was written, which is there.
+    pub async fn recorded_at(&self, at: Position) -> Result<Timestamp, ReadError> {
         let here = in_time(async {
             let row = sqlx::query("select recorded_at from events where shard = $1 and position = $2")
                 .bind(self.shard_column())

@@ -45,7 +45,8 @@ impl Sums {
         let sum = |a: CreditsTotal, b: CreditsTotal| a.plus(b).ok_or(OutOfBounds);
         *self = Sums {
             charges: count(self.charges, more.charges)?,
-            quantity: count(self.quantity, more.quantity)?,
+            // What was counted wrongly, and so was free, is no reason to count nothing.
+            quantity: self.quantity.saturating_add(more.quantity),
             charged: sum(self.charged, more.charged)?,
             refunded: sum(self.refunded, more.refunded)?,
             would_charge: sum(self.would_charge, more.would_charge)?,

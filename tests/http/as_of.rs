@@ -193,6 +193,25 @@ async fn now_is_what_the_views_show_and_before_the_beginning_there_is_nobody() {
     world.stage.operator.get(nobody).await.json(404);
 }
 
+/// Its end is no event, and need not lie between two of its account's.
+#[tokio::test]
+async fn a_key_has_expired_as_of_a_place_that_is_later() {
+    let World { stage, account, .. } = world().await;
+    let end = keyledger::clock::now().plus_seconds(1);
+    let limited = json!({"name": "Short", "expires_at": end.to_string()});
+    let key = stage.operator.post(&format!("{account}/keys"), limited).await.json(201);
+    let before = head(&stage).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
+    stage.account().await;
+    let after = head(&stage).await;
+    stage.account().await;
+    let path = format!("{account}/keys/{}/history?as_of=0:", id_of(&key["key"]));
+    for (place, state) in [(before, "active"), (after, "expired"), (head(&stage).await, "expired")] {
+        let shown = stage.operator.get(&format!("{path}{place}")).await.json(200);
+        assert_eq!(shown["state"], state, "{place}: {shown}");
+    }
+}
+
 fn replayed(world: &World, arguments: &[&str]) -> Vec<Value> {
     let output = Command::new(KEYLEDGER)
         .args(["replay", "--json"])

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use keyledger::clock;
-use keyledger::ledger::{ChargeAtOnce, GrantCredits, Ledger, Price};
+use keyledger::ledger::{ChargeAtOnce, GrantCredits, Ledger, Price, ReserveCredits};
 use keyledger::views::{KeyPage, KeySearch, Line, Lines, Point, Range, Spending, Step};
 use keyledger_events::{AccountId, Credits, Endpoint, Event, GrantSource, KeyId, KeyUsed, Recorded, ReservationId};
 use keyledger_projections::{UsageId, UsageRows, UsageSums, replay};
@@ -84,6 +84,36 @@ pub async fn equal_usage(harness: &Harness, events: &[Recorded]) {
 fn sorted(mut lines: Vec<String>) -> Vec<String> {
     lines.sort();
     lines
+}
+
+/// A data API that counts wrongly keeps nobody's sums from being written.
+#[tokio::test]
+async fn a_count_that_no_answer_has_halts_nothing() {
+    let harness = Harness::start().await;
+    project(&harness, None);
+    let ledger = harness.ledger();
+    let customer = Customer::open(&ledger, "10").await;
+    for _ in 0..2 {
+        let free = Price {
+            unit: credits("0"),
+            version: 0,
+        };
+        let hold = ReserveCredits {
+            price: free,
+            quantity: i64::MAX.unsigned_abs(),
+            ..customer.reserve(clock::fresh_reservation_id())
+        };
+        let held = ledger.submit(hold, by_system()).await.unwrap();
+        customer.charge(&ledger, held.reply.reservation).await.unwrap();
+    }
+    let held = customer.reserve_fresh(&ledger).await.unwrap();
+    customer.charge(&ledger, held.reply.reservation).await.unwrap();
+    views_equal_replay(&harness).await;
+    let standings = harness.views().standings().await.unwrap();
+    assert!(
+        standings.iter().all(|standing| standing.halted.is_none()),
+        "{standings:?}"
+    );
 }
 
 async fn by_dashboard(ledger: &Ledger, account: AccountId, endpoint: &str, quantity: u64) {

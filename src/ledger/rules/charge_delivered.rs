@@ -68,6 +68,9 @@ impl Beyond {
     }
 }
 
+/// Units beyond the hold: as many as a request may ask for.
+const MORE_MAX: u64 = 1_000_000_000;
+
 impl ChargeDelivered {
     fn covered(&self, held_quantity: u64) -> ChargeReservation {
         ChargeReservation {
@@ -98,7 +101,8 @@ impl ChargeDelivered {
     /// then, so that what is available is what it was.
     fn top_up(&self, given: &Given<'_>, hold: &Hold) -> Vec<Event> {
         let more = self.more(hold.quantity);
-        if more == 0 || !self.beyond.tops_up(&hold.work) {
+        // No answer has as many; but data APIs count wrongly, and where units cost nothing nobody else says so.
+        if more == 0 || more > MORE_MAX || !self.beyond.tops_up(&hold.work) {
             return Vec::new();
         }
         let work = hold.work.clone();
@@ -220,6 +224,19 @@ mod tests {
         s.when(reserve_units(R1, 2, "0.5")).succeeds();
         s.when(topped_up(u64::MAX)).writes(&["CreditsCharged"]);
         assert_eq!(s.available(), "99");
+    }
+
+    #[test]
+    fn more_than_anybody_may_ask_for_is_a_shortfall_even_where_it_is_free() {
+        for (more, written) in [
+            (MORE_MAX, BOTH),
+            (MORE_MAX + 1, &["CreditsCharged"][..]),
+            (u64::MAX - 2, &["CreditsCharged"]),
+        ] {
+            let mut s = Scenario::with_credits("100");
+            s.when(reserve_units(R1, 2, "0")).succeeds();
+            s.when(topped_up(2 + more)).writes(written);
+        }
     }
 
     #[test]

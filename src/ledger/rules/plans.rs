@@ -180,8 +180,9 @@ fn renewal(account: &Account, plan: &Plan, now: Timestamp) -> Vec<Event> {
         repays: amount.min(account.owed),
     };
     let rest = part(minus(left, rolled)).filter(|part| !part.amount.is_zero());
+    // First: what is never there beside the new grant must not lift the balance over a threshold.
     let expired = rest.map(|GrantPart { grant, amount }| CreditsExpired { grant, amount }.into());
-    std::iter::once(granted.into()).chain(expired).collect()
+    expired.into_iter().chain([granted.into()]).collect()
 }
 
 #[cfg(test)]
@@ -200,7 +201,7 @@ mod tests {
         s.later(DAY - 1);
         s.when(settle_due()).changes_nothing();
         s.later(1);
-        s.when(settle_due()).writes(&["CreditsGranted", "CreditsExpired"]);
+        s.when(settle_due()).writes(&["CreditsExpired", "CreditsGranted"]);
         assert_eq!(s.available(), "11");
         s.when(settle_due()).changes_nothing();
     }
@@ -212,7 +213,7 @@ mod tests {
         s.when(reserve(R1, "3")).succeeds();
         s.when(charge_all(R1)).succeeds();
         s.later(DAY);
-        s.when(settle_due()).writes(&["CreditsGranted", "CreditsExpired"]);
+        s.when(settle_due()).writes(&["CreditsExpired", "CreditsGranted"]);
         assert_eq!(s.available(), "15");
         assert_eq!(s.account().totals.granted, credits("21"));
         assert_eq!(s.account().totals.expired, credits("3"));
@@ -241,10 +242,10 @@ mod tests {
         s.later(3 * DAY);
         s.when(settle_due()).writes(&[
             "CreditsGranted",
-            "CreditsGranted",
             "CreditsExpired",
             "CreditsGranted",
             "CreditsExpired",
+            "CreditsGranted",
         ]);
         assert_eq!(s.available(), "26");
         assert_eq!(s.account().plans[0].periods, 4);

@@ -187,6 +187,13 @@ fn reach_of(account: &Account, endpoint: Option<&Endpoint>) -> Credits {
     bound.plus(reach(account).max(Credits::ZERO)).unwrap_or(Credits::MAX)
 }
 
+/// Whether the account's sums can take an amount. One that they cannot could be held, and never be charged.
+fn has_room(account: &Account, amount: Credits) -> bool {
+    let totals = &account.totals;
+    let sums = [totals.charged, totals.reserved, totals.corrected];
+    sums.into_iter().try_fold(amount, Credits::plus).is_some()
+}
+
 /// Takes an amount from the grants, those that are set aside for the endpoint first and each kind in burn order, and what
 /// is lacking from the credit limit. Without an endpoint it leaves alone what is set aside.
 pub(super) fn take(
@@ -199,7 +206,7 @@ pub(super) fn take(
         available: available_for(account, endpoint),
     };
     // What costs nothing needs nothing, also where a credit limit was lowered below what is used of it.
-    if !amount.is_zero() && reach_of(account, endpoint) < amount {
+    if !amount.is_zero() && (reach_of(account, endpoint) < amount || !has_room(account, amount)) {
         return Err(insufficient);
     }
     let mut lacking = amount;

@@ -140,6 +140,20 @@ mod tests {
     }
 
     #[test]
+    fn a_plan_whose_rest_expires_lifts_the_balance_over_nothing() {
+        const DAY: u32 = 86_400;
+        let mut s = Scenario::with_credits("35");
+        s.when(plan(1, "10", keyledger_events::Period::Day)).succeeds();
+        s.when(thresholds(&["50"]))
+            .writes(&["ThresholdsSet", "ThresholdReached"]);
+        use_up(&mut s, R1, "2").writes(NOT_MORE);
+        s.later(DAY);
+        // 8 of the last period are left. Never were they there beside the 10 of the next one.
+        s.when(settle_due()).writes(&["CreditsExpired", "CreditsGranted"]);
+        assert_eq!(s.available(), "45");
+    }
+
+    #[test]
     fn a_closed_account_is_not_topped_up() {
         let mut s = Scenario::with_credits("1");
         s.when(grant(2, "10").until(60)).succeeds();
