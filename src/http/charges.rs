@@ -159,10 +159,10 @@ pub(super) struct ChargePage {
 
 /// Reserves and charges in one command: the platform's own use of its customer's credits.
 ///
-/// 201 charged, also when this id was charged the same before. 402 not enough is available: `required` and `available`
-/// say how much. 400 an `Idempotency-Key` that cannot be taken. 404 no such account or endpoint. 409 the id was used before
-/// with other terms. 422 a member is not acceptable, the id is from another time, or the key came with another request. 429 too many reservations are open. 503 nothing was written, or its
-/// outcome is unknown; send it again with the same id or key.
+/// 201 charged, also when this id was charged the same before. 402 not enough is available: `required` and `available` say how
+/// much. 400 an `Idempotency-Key` that cannot be taken. 404 no such account or endpoint. 409 the id was used before with other
+/// terms. 422 a member is not acceptable, the id is from another time, or the key came with another request. 429 too many
+/// reservations are open. 503 nothing was written, or its outcome is unknown; send it again with the same id or key.
 #[utoipa::path(
     post, path = "/v1/charges", tag = "metering", request_body = ChargeAtOnceBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "Instead of an `id`: 1 to 255 visible ASCII characters. The same request under it within 15 minutes is the same one; later it is refused")),

@@ -179,11 +179,11 @@ impl From<views::Charge> for ReservationBody {
 
 /// Checks a key and holds credits before paid work is done.
 ///
-/// 201 held, also when this id already holds the same. 401 the key is unknown, deleted or expired. 402 not enough is
-/// available: `required` and `available` say how much. 403 the key is not for this endpoint. 404 no such account or
-/// endpoint. 409 the id was used before with other terms, or is closed. 422 a member is not acceptable, the id is from another time, or the `Idempotency-Key` came
-/// with another request (400 where it cannot be taken). 429 too many reservations
-/// are open. 503 nothing was written, or its outcome is unknown; send it again with the same id or key.
+/// 201 held, also when this id already holds the same. 401 the key is unknown, deleted or expired. 402 not enough is available:
+/// `required` and `available` say how much. 403 the key is not for this endpoint. 404 no such account or endpoint. 409 the id was
+/// used before with other terms, or is closed. 422 a member is not acceptable, the id is from another time, or the
+/// `Idempotency-Key` came with another request (400 where it cannot be taken). 429 too many reservations are open. 503 nothing
+/// was written, or its outcome is unknown; send it again with the same id or key.
 #[utoipa::path(
     post, path = "/v1/reservations", tag = "metering", request_body = ReserveBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "Instead of an `id`: 1 to 255 visible ASCII characters. The same request under it within 15 minutes is the same one; later it is refused")),

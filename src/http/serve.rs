@@ -168,20 +168,20 @@ mod tests {
 
     const BODY_BYTES: usize = 32 << 20;
 
-    /// Serves one connection, whose client asks for more than sockets hold, and gives both.
-    async fn asked(patience: Patience) -> (TcpStream, tokio::task::JoinHandle<()>) {
+    /// Serves one connection, and gives both its ends.
+    async fn connected(patience: Patience) -> (TcpStream, tokio::task::JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (socket, _) = listener.accept().await.unwrap();
         let router = Router::new().route("/", get(|| async { vec![b'a'; BODY_BYTES] }));
-        let peer = Peer(Ipv4Addr::LOCALHOST.into());
-        let serving = tokio::spawn(serve_connection(
-            socket,
-            peer,
-            router,
-            CancellationToken::new(),
-            patience,
-        ));
+        let (peer, stop) = (Peer(Ipv4Addr::LOCALHOST.into()), CancellationToken::new());
+        let serving = tokio::spawn(serve_connection(socket, peer, router, stop, patience));
+        (client, serving)
+    }
+
+    /// The same, with a client that asks for more than sockets hold.
+    async fn asked(patience: Patience) -> (TcpStream, tokio::task::JoinHandle<()>) {
+        let (mut client, serving) = connected(patience).await;
         client.write_all(ASK).await.unwrap();
         (client, serving)
     }
@@ -225,16 +225,11 @@ mod tests {
     #[tokio::test]
     async fn whoever_says_nothing_or_half_of_it_loses_the_connection() {
         for said in [&b""[..], b"GET / HT"] {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-            let (socket, _) = listener.accept().await.unwrap();
             let patience = Patience {
                 head: Duration::from_millis(100),
                 ..PATIENCE
             };
-            let peer = Peer(Ipv4Addr::LOCALHOST.into());
-            let stop = CancellationToken::new();
-            let serving = tokio::spawn(serve_connection(socket, peer, Router::new(), stop, patience));
+            let (mut client, serving) = connected(patience).await;
             client.write_all(said).await.unwrap();
             ends(serving).await;
         }

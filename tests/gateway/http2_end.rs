@@ -7,8 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http2::SendRequest;
-use keyledger::ledger::DeleteKey;
-use keyledger_events::DeleteReason;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -16,7 +14,6 @@ use tokio::sync::mpsc;
 use super::http2::{client, get, request};
 use super::raw::connect;
 use super::stage::{Stage, charged, demo_data_api, released};
-use crate::ledger::customer::by_system;
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -113,12 +110,7 @@ async fn http2_stream_of_a_deleted_key_is_cut_and_another_keys_goes_on() {
     let authorization = format!("Bearer {other}").parse().unwrap();
     theirs.headers_mut().insert("authorization", authorization);
     let whole = get(&mut sender, theirs).await;
-    let delete = DeleteKey {
-        account: stage.customer.account,
-        key: stage.key,
-        reason: DeleteReason::Requested,
-    };
-    stage.ledger.submit(delete, by_system()).await.unwrap();
+    stage.delete_key(stage.key).await;
     assert!(cut.into_body().collect().await.is_err(), "it does not look whole");
     assert!(whole.into_body().collect().await.is_ok());
     assert_eq!(stage.settled(2).await, [released("error"), charged(1, "0.5")]);
@@ -131,12 +123,7 @@ async fn http2_stream_of_a_deleted_key_is_cut_that_costs_nothing() {
     let (mut sender, _connection) = client(&stage, 1 << 20).await;
     let unpaid = get(&mut sender, request(&stage, "/serp")).await;
     assert_eq!(stage.settled(1).await, [released("error")]);
-    let delete = DeleteKey {
-        account: stage.customer.account,
-        key: stage.key,
-        reason: DeleteReason::Requested,
-    };
-    stage.ledger.submit(delete, by_system()).await.unwrap();
+    stage.delete_key(stage.key).await;
     let rest = tokio::time::timeout(Duration::from_secs(1), unpaid.into_body().collect()).await;
     assert!(rest.expect("it is cut within a second").is_err());
 }

@@ -1,12 +1,11 @@
 //! Keys that are limited to endpoints, and keys with a rate of their own, before a real data API.
 
 use futures_util::future::join_all;
-use keyledger::ledger::{DeleteKey, KeyLimits};
-use keyledger_events::{CallRate, DeleteReason, KeyId};
+use keyledger::ledger::KeyLimits;
+use keyledger_events::{CallRate, KeyId};
 
 use super::raw::{Answer, send};
 use super::stage::{Stage, charged, demo_data_api, generate_key, limited_key};
-use crate::ledger::customer::by_system;
 
 async fn with_key(stage: &Stage, key: &str, path: &str) -> Answer {
     let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\nX-API-Key: {key}\r\nConnection: close\r\n\r\n");
@@ -92,12 +91,7 @@ async fn scopes_of_a_deleted_key_are_not_what_its_holder_is_told_of() {
     let stage = Stage::open().await;
     let (key, secret) = key_for(&stage, &["serp"]).await;
     assert_eq!(with_key(&stage, &secret, "/echo").await.code(), "key-scope");
-    let delete = DeleteKey {
-        account: stage.customer.account,
-        key,
-        reason: DeleteReason::Requested,
-    };
-    stage.ledger.submit(delete, by_system()).await.unwrap();
+    stage.delete_key(key).await;
     assert_eq!(with_key(&stage, &secret, "/echo").await.code(), "key-deleted");
 }
 
@@ -169,12 +163,7 @@ async fn what_is_refused_from_memory_is_counted_like_what_the_ledger_refuses() {
     let stage = Stage::open().await;
     let (_, narrow) = key_for(&stage, &["echo"]).await;
     let (deleted, gone) = generate_key(&stage.ledger, stage.customer.account).await;
-    let delete = DeleteKey {
-        account: stage.customer.account,
-        key: deleted,
-        reason: DeleteReason::Requested,
-    };
-    stage.ledger.submit(delete, by_system()).await.unwrap();
+    stage.delete_key(deleted).await;
     for _ in 0..6 {
         assert_eq!(with_key(&stage, &narrow, "/serp?q=a").await.code(), "key-scope");
         assert_eq!(with_key(&stage, &gone, "/serp?q=a").await.code(), "key-deleted");

@@ -1,12 +1,10 @@
 //! How often a key, an account and a client may ask, and what being denied costs.
 
 use keyledger::clock;
-use keyledger::ledger::DeleteKey;
-use keyledger_events::{DeleteReason, base62_secret};
+use keyledger_events::base62_secret;
 
 use super::raw::{Answer, send};
 use super::stage::{Stage, charged, demo_data_api, generate_key};
-use crate::ledger::customer::by_system;
 
 async fn with_key(stage: &Stage, key: &str) -> Answer {
     let head = format!("GET /echo HTTP/1.1\r\nHost: a\r\nX-API-Key: {key}\r\nConnection: close\r\n\r\n");
@@ -148,12 +146,7 @@ async fn rates_a_new_key_works_at_once_whatever_was_refused_before() {
 async fn rates_a_deleted_key_is_told_so_and_never_let_through() {
     let stage = Stage::limited("per_key_per_second = 1\nper_key_burst = 3\nbad_keys_per_second = 1\n").await;
     assert_eq!(stage.get("/echo").await.status, 200);
-    let delete = DeleteKey {
-        account: stage.customer.account,
-        key: stage.key,
-        reason: DeleteReason::Requested,
-    };
-    stage.ledger.submit(delete, by_system()).await.unwrap();
+    stage.delete_key(stage.key).await;
     // Its holder may ask as often as it likes: it is no guess at a key.
     for _ in 0..10 {
         assert_eq!(stage.get("/echo").await.code(), "key-deleted");

@@ -8,8 +8,8 @@ use super::raw::{Stub, connect};
 use super::stage::{Stage, charged, released};
 use crate::harness::nobody;
 use crate::ledger::customer::by_system;
-use keyledger::ledger::{CloseAccount, DeleteKey, NewText, RotateKey, SettleDue};
-use keyledger_events::{DeleteReason, KeyDigest, Reason};
+use keyledger::ledger::{CloseAccount, NewText, RotateKey, SettleDue};
+use keyledger_events::{KeyDigest, Reason};
 
 #[tokio::test]
 async fn a_queued_request_is_free_and_its_result_is_charged() {
@@ -144,12 +144,7 @@ async fn deleting_a_key_cuts_what_it_has_under_way_within_a_second() {
         .unwrap();
     deaf.read_exact(&mut begun).await.unwrap();
 
-    let delete = DeleteKey {
-        account: stage.customer.account,
-        key: stage.key,
-        reason: DeleteReason::Requested,
-    };
-    stage.ledger.submit(delete, by_system()).await.unwrap();
+    stage.delete_key(stage.key).await;
     let deleted = Instant::now();
     let mut rest = Vec::new();
     let _ = socket.read_to_end(&mut rest).await;
@@ -176,12 +171,7 @@ async fn deleting_a_key_cuts_what_costs_nothing_too() {
             begun.push(socket.read_u8().await.unwrap());
         }
         assert_eq!(stage.settled(1).await, [released("error")]);
-        let delete = DeleteKey {
-            account: stage.customer.account,
-            key: stage.key,
-            reason: DeleteReason::Requested,
-        };
-        stage.ledger.submit(delete, by_system()).await.unwrap();
+        stage.delete_key(stage.key).await;
         let rest = tokio::time::timeout(Duration::from_secs(1), socket.read_to_end(&mut begun)).await;
         assert!(rest.is_ok(), "it is cut within a second");
         assert!(!begun.ends_with(b"0\r\n\r\n"), "a cut answer must not look whole");

@@ -7,11 +7,12 @@ use demo_data_api::DemoOptions;
 use keyledger::clock;
 use keyledger::config::Config;
 use keyledger::gateway::{Gateway, GatewayOptions};
-use keyledger::ledger::{CreateKey, KeyLimits, Ledger};
+use keyledger::ledger::{CreateKey, DeleteKey, KeyLimits, Ledger};
 use keyledger::log::Log;
 use keyledger::shelf::Shelf;
 use keyledger_events::{
-    AccountId, CreditsCharged, CreditsReleased, Environment, Event, KeyDigest, KeyId, KeyName, KeyUsed, base62_secret,
+    AccountId, CreditsCharged, CreditsReleased, DeleteReason, Environment, Event, KeyDigest, KeyId, KeyName, KeyUsed,
+    base62_secret,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -204,6 +205,15 @@ impl Stage {
     }
 
     /// From now on nobody reaches the database.
+    pub async fn delete_key(&self, key: KeyId) {
+        let delete = DeleteKey {
+            account: self.customer.account,
+            key,
+            reason: DeleteReason::Requested,
+        };
+        self.ledger.submit(delete, by_system()).await.unwrap();
+    }
+
     pub async fn without_database(&self) {
         self.around.as_ref().expect("a harness").close_database().await;
     }
