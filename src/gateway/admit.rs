@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::uri::Authority;
 use http::{HeaderMap, Version, request};
 use keyledger_events::KeyDigest;
@@ -94,10 +94,22 @@ fn well_formed(head: &request::Parts) -> Result<(), Problem> {
     if hosts > 1 || lacks || (http2 && head.uri.authority().is_some_and(other)) {
         return Err(Problem::new(BAD_REQUEST, "exactly one Host header is needed"));
     }
+    if has_other_coding(&head.headers) {
+        return Err(Problem::new(
+            BAD_REQUEST,
+            "chunked is the only transfer coding that is taken",
+        ));
+    }
     if asks_to_upgrade(&head.headers) {
         return Err(Problem::new(UPGRADE_REFUSED, "the request asks to change the protocol"));
     }
     Ok(())
+}
+
+/// A coding that our server leaves on the body and that the upstream is not told of.
+pub(super) fn has_other_coding(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
 }
 
 fn asks_to_upgrade(headers: &HeaderMap) -> bool {

@@ -15,6 +15,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use keyledger_events::ReleaseCause;
 
+use super::admit::has_other_coding;
 use super::count::Count;
 use super::delivery::{Delivery, Payment, tell_credits};
 use super::exchange::Body;
@@ -150,15 +151,11 @@ fn ends_visibly(headers: &HeaderMap, body: &Incoming) -> bool {
 /// Why an answer is not one that can be passed on.
 pub(super) fn odd(answer: &Response<Incoming>) -> Option<&'static str> {
     let headers = answer.headers();
-    let codings = headers.get_all(TRANSFER_ENCODING).iter();
     if answer.status().is_informational() || answer.status().as_u16() >= 600 {
         Some("its status is not final")
     } else if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
         Some("it has a length and chunks")
-    } else if codings
-        .into_iter()
-        .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
-    {
+    } else if has_other_coding(headers) {
         Some("it has a transfer coding that is not ours to undo")
     } else {
         None

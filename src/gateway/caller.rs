@@ -1,7 +1,7 @@
 //! What is kept of a client's request in the ledger: enough to recognise it, bounded, and no more of an address than a
 //! network.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderMap;
 use http::header::USER_AGENT;
@@ -35,15 +35,27 @@ pub(super) fn client(proxies: &[Network], peer: IpAddr, headers: &HeaderMap) -> 
     let said = said.flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
     let mut client = peer;
     for address in said {
-        let Ok(address) = address.trim().parse::<IpAddr>() else {
+        let Some(address) = address_said(address) else {
             break;
         };
-        client = address.to_canonical();
+        client = address;
         if !is_proxy(client) {
             break;
         }
     }
     client
+}
+
+/// An address as a proxy writes it: by itself, or with the port that the connection came from (`1.2.3.4:5678`, `[2001:db8::1]:5678`).
+pub(crate) fn address_said(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'))
+        .unwrap_or(text);
+    let alone = bare.parse::<IpAddr>().ok();
+    let address = alone.or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()));
+    address.map(|address| address.to_canonical())
 }
 
 pub(super) fn usage(headers: &HeaderMap, client: IpAddr, request_id: &str) -> Usage {
@@ -97,6 +109,12 @@ mod tests {
             ("10.0.0.1", &["6.6.6.6, 1.2.3.4 ,10.0.0.2"], "1.2.3.4"),
             ("10.0.0.1", &["6.6.6.6", "1.2.3.4", "2001:db8::7"], "1.2.3.4"),
             ("2001:db8::1", &["::ffff:1.2.3.4"], "1.2.3.4"),
+            // With the port of the connection, as some write it.
+            ("10.0.0.1", &["1.2.3.4:5678"], "1.2.3.4"),
+            ("10.0.0.1", &["[2001:db9::7]:80, 10.0.0.2:9"], "2001:db9::7"),
+            ("10.0.0.1", &["[2001:db9::7]"], "2001:db9::7"),
+            ("10.0.0.1", &["1.2.3.4:"], "10.0.0.1"),
+            ("10.0.0.1", &["[1.2.3.4"], "10.0.0.1"),
             ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
             // Where nothing can be made of it, the nearest that is known.
             ("10.0.0.1", &[], "10.0.0.1"),

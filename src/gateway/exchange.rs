@@ -8,7 +8,8 @@
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
-use http::{HeaderMap, Method, Request, Response, Uri, Version, request};
+use http::header::TRANSFER_ENCODING;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, request};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -256,9 +257,13 @@ impl Exchange<'_> {
             .path_and_query(head.uri.path_and_query().map_or("/", |path| path.as_str()))
             .build();
         let uri = uri.map_err(|_| Problem::new(BAD_REQUEST, "the path cannot be forwarded"))?;
-        let request = |upload| {
+        let request = |upload: Upload| {
             let (host, client) = (&upstream.host, self.client);
             let mut headers = headers::for_upstream(&head.headers, rule, hold.held(), host, client, &self.request_id);
+            if upload.has_no_length() {
+                // Said, because a GET is otherwise sent without it.
+                headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
             self.seen.trace().pass_on(&mut headers);
             let mut request = Request::new(upload);
             *request.method_mut() = head.method.clone();

@@ -80,6 +80,7 @@ use crate::config::GatewayConfig;
 use crate::ledger::Ledger;
 use crate::shelf::Shelf;
 
+pub(crate) use caller::address_said;
 use connection::Connection;
 pub(crate) use decide::{Asked, Delivered, release_for};
 use exchange::Shared;

@@ -62,6 +62,11 @@ impl Upload {
         }
     }
 
+    /// There may be a body, and only its end will tell how long it is.
+    pub(super) fn has_no_length(&self) -> bool {
+        !self.is_end_stream() && self.size_hint().exact().is_none()
+    }
+
     fn all_read(&mut self) {
         if let Some(line) = self.line.take() {
             line.all_read();

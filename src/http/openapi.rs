@@ -18,8 +18,8 @@ const TOKEN: &str = "access_token";
 const FORWARD_AUTH: &str = "forward_auth";
 const PROBLEM: &str = "Problem";
 
-const DESCRIPTION: &str = "API keys and credits on one ledger. Amounts are decimal strings of credits. Every answer \
-    names the place in the log at which it is true, in `Ledger-Position`; a read with `?after=` waits for that place, so \
+const DESCRIPTION: &str = "API keys and credits on one ledger. Amounts are decimal strings of credits. An answer \
+    that the log gives names the place at which it is true, in `Ledger-Position`; a read with `?after=` waits for that place, so \
     anyone can read their own write. Problems are RFC 9457 documents; `type` leads to an explanation.";
 
 /// The document before the routes are in it.
@@ -180,6 +180,18 @@ fn ids_in(path: &str) -> impl Iterator<Item = Parameter> {
     })
 }
 
+/// What does not come from the log, or from many places of it.
+const WITHOUT_PLACE: [&str; 8] = [
+    "list_checkpoints",
+    "list_deliveries",
+    "list_tokens",
+    "list_webhooks",
+    "replay_deliveries",
+    "replay_delivery",
+    "run_batch",
+    "show_delivery",
+];
+
 fn share_responses(path: &str, operation: &mut Operation) {
     let has_body = operation.request_body.is_some();
     let has_id = path.contains('{');
@@ -206,7 +218,8 @@ fn share_responses(path: &str, operation: &mut Operation) {
             .entry(status.to_owned())
             .or_insert_with(|| RefOr::Ref(Ref::from_response_name(PROBLEM)));
     }
-    if for_callers {
+    let has_place = !WITHOUT_PLACE.contains(&operation.operation_id.as_deref().unwrap_or_default());
+    if for_callers && has_place {
         for (status, response) in responses.iter_mut() {
             if let (true, RefOr::T(response)) = (status.starts_with('2'), response) {
                 response
@@ -272,6 +285,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_place_in_the_log_is_promised_where_there_is_one() {
+        let mut without: Vec<String> = Vec::new();
+        for (call, operation) in all_operations(&json()) {
+            let responses = operation["responses"].as_object().unwrap().iter();
+            let promised = responses
+                .filter(|(status, _)| status.starts_with('2'))
+                .any(|(_, response)| response["headers"].get("Ledger-Position").is_some());
+            if call.contains(" /v1/") && !promised {
+                without.push(operation["operationId"].as_str().unwrap().to_owned());
+            }
+        }
+        without.sort_unstable();
+        assert_eq!(without, super::WITHOUT_PLACE);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, StatusCode};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -89,7 +90,7 @@ pub fn router(rooms: Served) -> Router {
     let (router, mut document) = all().split_for_parts();
     finish(&mut document);
     // Made once: the document does not change while the process runs.
-    let text = document.to_json().unwrap_or_default();
+    let text = Bytes::from(document.to_json().unwrap_or_default());
     let served = move || std::future::ready(openapi_json(text.clone()));
     let docs: Router<App> = SwaggerUi::new("/docs").config(Config::from("/openapi.json")).into();
     let router = router
@@ -135,7 +136,7 @@ fn around<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
     ))
 }
 
-fn openapi_json(text: String) -> Response {
+fn openapi_json(text: Bytes) -> Response {
     (StatusCode::OK, [(CONTENT_TYPE, "application/json")], text).into_response()
 }
 

@@ -22,10 +22,13 @@ use crate::views::{Account, Balance};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Root(String);
 
+/// No page stands deeper, and what is answered there must not grow with what was asked for.
+const DEPTH_MAX: usize = 16;
+
 impl Root {
     /// Of a path below `/portal`, such as `/keys/new`.
     pub(super) fn of(path: &str) -> Root {
-        Root("../".repeat(path.matches('/').count().saturating_sub(1)))
+        Root("../".repeat(path.matches('/').count().saturating_sub(1).min(DEPTH_MAX)))
     }
 }
 
@@ -204,5 +207,6 @@ mod tests {
         ] {
             assert_eq!(Root::of(path).to_string(), root, "{path}");
         }
+        assert_eq!(Root::of(&"/".repeat(60_000)).to_string().len(), 3 * DEPTH_MAX);
     }
 }

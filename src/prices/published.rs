@@ -4,6 +4,9 @@ use keyledger_events::{PublishedPrice, PublishedQuantity};
 
 use super::{Complaint, PriceBook, PriceEntry, QuantityEntry, SettleAt};
 
+/// Far longer than the names that a config file may give.
+const UPSTREAM_BYTES_MAX: usize = 256;
+
 /// Makes a book of what the log says, or says what this version cannot read of it.
 pub fn read_published(prices: &[PublishedPrice], version: u64) -> Result<PriceBook, Vec<Complaint>> {
     let entries = prices.iter().enumerate().map(|(index, price)| entry(index + 1, price));
@@ -16,6 +19,14 @@ pub fn read_published(prices: &[PublishedPrice], version: u64) -> Result<PriceBo
 /// Checks entries and writes them as the log shall have them, or says all that is wrong with them.
 pub fn publishable(entries: &[PriceEntry]) -> Result<Vec<PublishedPrice>, Vec<Complaint>> {
     let book = PriceBook::new(entries, 0)?;
+    let faults = entries
+        .iter()
+        .enumerate()
+        .filter_map(|(index, entry)| unfit(index + 1, entry));
+    let faults: Vec<Complaint> = faults.collect();
+    if !faults.is_empty() {
+        return Err(faults);
+    }
     let checked = entries.iter().zip(book.rules());
     Ok(checked
         .map(|(entry, rule)| PublishedPrice {
@@ -37,6 +48,24 @@ pub fn publishable(entries: &[PriceEntry]) -> Result<Vec<PublishedPrice>, Vec<Co
             upstream: entry.upstream.clone(),
         })
         .collect())
+}
+
+/// What may stand in a book that was published once, and not in a new one: the log keeps it for ever, and Postgres reads no event as
+/// JSON that has a NUL.
+fn unfit(number: usize, entry: &PriceEntry) -> Option<Complaint> {
+    let has_controls = |text: &str| text.chars().any(char::is_control);
+    let (field, what) = match (&entry.quantity, &entry.upstream) {
+        (QuantityEntry::Json(pointer), _) if has_controls(pointer) => ("quantity", "has control characters"),
+        (_, Some(upstream)) if has_controls(upstream) || upstream.len() > UPSTREAM_BYTES_MAX => {
+            ("upstream", "is the name of no upstream")
+        }
+        _ => return None,
+    };
+    Some(Complaint {
+        entry: number,
+        field,
+        what: what.to_owned(),
+    })
 }
 
 fn entry(number: usize, price: &PublishedPrice) -> Result<PriceEntry, Complaint> {

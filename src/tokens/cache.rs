@@ -18,14 +18,22 @@ const CALLERS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4_095);
 
 /// Valid callers by digest. Refused texts are not kept: a flood of them must not push the callers out.
 pub(super) struct Cache {
-    callers: Mutex<LruCache<KeyDigest, (Caller, Instant)>>,
+    kept: Mutex<Kept>,
+}
+
+struct Kept {
+    callers: LruCache<KeyDigest, (Caller, Instant)>,
+    /// When a token was last forgotten. A look-up from before may have seen it while it was valid.
+    forgotten_at: Option<Instant>,
 }
 
 impl Default for Cache {
     fn default() -> Cache {
-        Cache {
-            callers: Mutex::new(LruCache::new(CALLERS_MAX)),
-        }
+        let kept = Kept {
+            callers: LruCache::new(CALLERS_MAX),
+            forgotten_at: None,
+        };
+        Cache { kept: Mutex::new(kept) }
     }
 }
 
@@ -36,30 +44,36 @@ impl fmt::Debug for Cache {
 }
 
 impl Cache {
-    fn callers(&self) -> MutexGuard<'_, LruCache<KeyDigest, (Caller, Instant)>> {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
         // Each change under the lock is whole, so a panic elsewhere leaves nothing half done here.
-        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn get(&self, digest: &KeyDigest, now: Instant) -> Option<Caller> {
-        let mut callers = self.callers();
-        let (caller, seen) = *callers.get(digest)?;
+        let mut kept = self.kept();
+        let (caller, seen) = *kept.callers.get(digest)?;
         (now.saturating_duration_since(seen) < FRESH).then_some(caller)
     }
 
+    /// Keeps a caller who was valid when asked about at `seen`, unless some token was revoked since.
     pub(super) fn put(&self, digest: KeyDigest, caller: Caller, seen: Instant) {
-        self.callers().put(digest, (caller, seen));
+        let mut kept = self.kept();
+        if kept.forgotten_at.is_none_or(|at| at < seen) {
+            kept.callers.put(digest, (caller, seen));
+        }
     }
 
-    pub(super) fn forget(&self, token: TokenId) {
-        let mut callers = self.callers();
+    /// Forgets a token that is revoked by now, also for look-ups that are under way.
+    pub(super) fn forget(&self, token: TokenId, now: Instant) {
+        let mut kept = self.kept();
+        kept.forgotten_at = Some(now);
+        let callers = kept.callers.iter();
         let gone: Vec<KeyDigest> = callers
-            .iter()
             .filter(|(_, (caller, _))| caller.token == token)
             .map(|(digest, _)| *digest)
             .collect();
         for digest in gone {
-            callers.pop(&digest);
+            kept.callers.pop(&digest);
         }
     }
 }
@@ -88,7 +102,16 @@ mod tests {
     fn a_revoked_token_is_forgotten_at_once() {
         let (cache, digest, now) = (Cache::default(), KeyDigest::of("t"), Instant::now());
         cache.put(digest, caller(), now);
-        cache.forget(caller().token);
+        let forgotten_at = now + Duration::from_millis(1);
+        cache.forget(caller().token, forgotten_at);
         assert_eq!(cache.get(&digest, now), None);
+        // Nor does a look-up bring it back that was under way meanwhile.
+        for asked_at in [now, forgotten_at] {
+            cache.put(digest, caller(), asked_at);
+            assert_eq!(cache.get(&digest, forgotten_at), None);
+        }
+        let later = forgotten_at + Duration::from_millis(1);
+        cache.put(digest, caller(), later);
+        assert_eq!(cache.get(&digest, later), Some(caller()));
     }
 }

@@ -4,6 +4,8 @@
 //! process that dies in between leaves an event about a token that nobody has seen and that opens nothing, or a token that
 //! is stopped already and whose revocation is told a moment later, by the sweeper of any process.
 
+use std::time::Instant;
+
 use keyledger_events::{Actor, CommandId, KeyName, Position, Shard, Timestamp, TokenId};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
@@ -198,7 +200,7 @@ impl Tokens {
         .bind(by.to_string())
         .fetch_optional(&self.pool)
         .await?;
-        self.cache.forget(token);
+        self.cache.forget(token, Instant::now());
         row.as_ref().map(read).transpose()
     }
 

@@ -81,6 +81,11 @@ async fn prices_that_cannot_be_used() {
             second(&format!(r#"{{{base},"price":"2"}}"#), "prices[1].price"),
             second(&format!(r#"{{{base},"colour":"red"}}"#), "prices[1].colour"),
             second(&format!("{{{base},{counted}}}"), "prices[1].quantity_max"),
+            // The log would keep it for ever, and Postgres could not read it.
+            second(
+                &format!(r#"{{{base},"quantity":{{"json":"/\u0000"}},"quantity_max":5}}"#),
+                "prices[1].quantity",
+            ),
             second(
                 &format!(r#"{{{base},{counted},"quantity_max":0}}"#),
                 "prices[1].quantity_max",
@@ -112,6 +117,9 @@ async fn prices_that_cannot_be_used() {
             ("quantity", r#"{"xml":"/a"}"#),
             ("quantity", r#"{"header":"X-A","json":"/a"}"#),
             ("quantity", r#"{"json":"a"}"#),
+            ("upstream", r#""slow\u0000""#),
+            ("match", r#""GET /a\u0000""#),
+            ("match", r#""GET /{a\u0000}""#),
             ("quantity", r#"{"header":"no header"}"#),
             ("quantity_max", "2"),
             ("quantity_max", "-1"),
@@ -134,6 +142,7 @@ async fn prices_that_cannot_be_used() {
                 "when_more" => "prices[1].when_more",
                 "once_per" => "prices[1].once_per",
                 "rate_per_second" => "prices[1].rate_per_second",
+                "upstream" => "prices[1].upstream",
                 _ => "prices[1].settle",
             };
             table.push(with(member, value, field));

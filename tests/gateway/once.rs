@@ -29,6 +29,24 @@ async fn a_result_is_charged_once_and_given_after_that_where_the_rule_says_so() 
 }
 
 #[tokio::test]
+async fn a_result_is_the_same_however_its_path_is_written() {
+    let stage = Stage::in_front_of(Stub::answering(DATA).await.address).await;
+    let mut told = Vec::new();
+    for path in [
+        "/serp/results/a:b",
+        "/serp/results/a%3Ab",
+        "/serp/results/%61%3ab",
+        "/serp/results/a%3Bb",
+    ] {
+        let answer = stage.get(path).await;
+        told.push((answer.status, answer.header("credits-charged").map(str::to_owned)));
+    }
+    let charged = |credits: &str| (200, Some(credits.to_owned()));
+    assert_eq!(told[..3], [charged("0.5"), charged("0"), charged("0")]);
+    assert_eq!(told[3].0, 400, "an encoded separator is no plain path");
+}
+
+#[tokio::test]
 async fn a_result_that_did_not_arrive_is_not_paid() {
     let half = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf";
     let stage = Stage::in_front_of(Stub::answering(half).await.address).await;

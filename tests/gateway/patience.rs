@@ -100,11 +100,13 @@ async fn patience_is_asked_once_a_request_and_each_request_gets_its_own_answer()
     let text = "{\"q\":\"a\"}";
     let sized = kept(&stage, "POST", "/echo", "Content-Length: 9\r\n") + text;
     let chunked = kept(&stage, "POST", "/echo", "Transfer-Encoding: chunked\r\n") + "9\r\n{\"q\":\"a\"}\r\n0\r\n\r\n";
+    // A GET may have a body too, and it is not lost on the way.
+    let got = chunked.replacen("POST", "GET", 1);
     for _ in 0..3 {
-        for request in [&kept(&stage, "GET", "/echo", ""), &sized, &chunked] {
+        for request in [&kept(&stage, "GET", "/echo", ""), &sized, &chunked, &got] {
             let answer = ask(&mut socket, request).await;
             assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-            let length = if request.starts_with("POST") { 9 } else { 0 };
+            let length = if request.contains("{\"q\"") { 9 } else { 0 };
             assert!(answer.contains(&format!("\"body_bytes\":{length}")), "{answer}");
         }
     }

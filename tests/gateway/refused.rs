@@ -117,6 +117,8 @@ async fn framing_that_is_not_one_request_never_becomes_two() {
         "Content-Length: 5, 6\r\n",
         "Content-Length: -1\r\n",
         "Transfer-Encoding: xchunked\r\n",
+        "Transfer-Encoding: gzip, chunked\r\n",
+        "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n",
         "Transfer-Encoding : chunked\r\n",
         "X-A: a\0b\r\n",
         " folded: x\r\n",

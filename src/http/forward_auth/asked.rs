@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, Method, Uri};
 
+use crate::gateway::address_said;
 use crate::problem::{BAD_REQUEST, Problem};
 
 /// Everything after this is the original path, for proxies that put theirs behind a prefix.
@@ -98,8 +99,7 @@ pub(super) fn unreadable(name: &HeaderName, what: &str) -> Problem {
 /// The client's address: the last one, which the proxy itself wrote. The others are what the client says.
 pub(super) fn client(headers: &HeaderMap) -> Option<IpAddr> {
     let last = headers.get_all(FORWARDED_FOR).iter().next_back()?;
-    let address: IpAddr = last.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()?;
-    Some(address.to_canonical())
+    address_said(last.to_str().ok()?.rsplit(',').next()?)
 }
 
 #[cfg(test)]
@@ -158,6 +158,8 @@ mod tests {
     fn a_clients_address_is_the_one_that_the_proxy_wrote() {
         let spoofed = headers(&[("x-forwarded-for", "198.51.100.1, 203.0.113.9")]);
         assert_eq!(client(&spoofed), "203.0.113.9".parse().ok());
+        let with_port = headers(&[("x-forwarded-for", "198.51.100.1, 203.0.113.9:4711")]);
+        assert_eq!(client(&with_port), "203.0.113.9".parse().ok());
         assert_eq!(client(&headers(&[("x-forwarded-for", "unknown")])), None);
         assert_eq!(client(&headers(&[])), None);
     }

@@ -66,7 +66,8 @@ pub(super) async fn list(
     search: Result<Query<Search>, QueryRejection>,
 ) -> Result<Response, Fault> {
     let Query(mut search) = search.map_err(|_| Fault::NotFound)?;
-    search.search = search.search.trim().chars().take(SOUGHT_CHARS_MAX).collect();
+    let sought = search.search.trim().chars().filter(|c| !c.is_control());
+    search.search = sought.take(SOUGHT_CHARS_MAX).collect();
     let found = if search.search.is_empty() {
         pages.views.accounts(ACCOUNTS_A_PAGE, search.below).await?
     } else {
