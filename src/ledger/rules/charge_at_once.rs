@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::charge::charge_facts;
 use super::keys::key_of;
-use super::reserve::{Price, room_for_new, take};
+use super::reserve::{Price, room_for_new};
 use super::settle::{Charge, closed, spend};
 use super::spending::may_spend;
+use super::take::take;
 use crate::ledger::account::{Account, Hold, Outcome};
 use crate::ledger::command::{By, Command, Given, Target};
 use crate::ledger::refusal::Refusal;

@@ -6,7 +6,7 @@ use keyledger_events::{
 use serde::{Deserialize, Serialize};
 
 use super::grants::GrantCredits;
-use super::reserve::{reach, take};
+use super::take::{reach, take};
 use crate::ledger::account::Account;
 use crate::ledger::command::{By, Command, Given, Target};
 use crate::ledger::refusal::Refusal;

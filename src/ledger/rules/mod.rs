@@ -35,6 +35,7 @@ mod scenario;
 mod set_aside;
 mod settle;
 mod spending;
+mod take;
 mod thresholds;
 mod tokens;
 

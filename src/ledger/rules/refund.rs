@@ -7,6 +7,7 @@ use keyledger_events::{
 use serde::{Deserialize, Serialize};
 
 use super::settle::{keep, minus};
+use super::take::is_too_long;
 use crate::ledger::account::Account;
 use crate::ledger::charged::Charged;
 use crate::ledger::command::{By, Command, Given, Target};
@@ -139,6 +140,10 @@ impl Command for RefundCharge {
             charged_at: self.charged.charged_at(),
             returned_to,
         };
+        // Less at once: fewer grants come back.
+        if is_too_long(&refunded) {
+            return Err(Refusal::OutOfRange { field: "amount".into() });
+        }
         Ok(std::iter::once(refunded.into()).chain(expired).collect())
     }
 

@@ -1,15 +1,16 @@
 //! Checking a key and holding credits, in one command.
 
 use keyledger_events::{
-    AccountId, Actor, Channel, Credits, CreditsReserved, Endpoint, Environment, Event, GrantPart, KeyDigest, KeyId,
-    KeyUsed, OnceMark, PaidWork, ReservationId, Timestamp,
+    AccountId, Actor, Channel, Credits, CreditsReserved, Endpoint, Environment, Event, KeyDigest, KeyId, KeyUsed,
+    OnceMark, PaidWork, ReservationId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
-use super::bound::{available_for, bound_to};
+use super::bound::available_for;
 use super::charge_delivered::beside;
 use super::settle::closed;
 use super::spending::may_spend;
+use super::take::{reach_of, take};
 use crate::ledger::account::{Account, Hold, Key, KeyLimits};
 use crate::ledger::command::{By, Command, Given, Target};
 use crate::ledger::hang_ups::HangUps;
@@ -166,66 +167,6 @@ pub(super) fn room_for_new(given: &Given<'_>, reservation: ReservationId, key: O
         });
     }
     Ok(())
-}
-
-/// What work of any endpoint can hold at most: all that is available, and the credit limit.
-pub(super) fn reach(account: &Account) -> Credits {
-    let limit = account
-        .opened
-        .as_ref()
-        .map_or(Credits::ZERO, |opened| opened.credit_limit);
-    account.available().plus(limit).unwrap_or(Credits::MAX)
-}
-
-/// The same for work of one endpoint: what is set aside for it as well. That can be held too where others are over the
-/// credit limit.
-fn reach_of(account: &Account, endpoint: Option<&Endpoint>) -> Credits {
-    let bound = bound_to(account, endpoint);
-    if bound.is_zero() {
-        return reach(account);
-    }
-    bound.plus(reach(account).max(Credits::ZERO)).unwrap_or(Credits::MAX)
-}
-
-/// Whether the account's sums can take an amount. One that they cannot could be held, and never be charged.
-fn has_room(account: &Account, amount: Credits) -> bool {
-    let totals = &account.totals;
-    let sums = [totals.charged, totals.reserved, totals.corrected];
-    sums.into_iter().try_fold(amount, Credits::plus).is_some()
-}
-
-/// Takes an amount from the grants, those that are set aside for the endpoint first and each kind in burn order, and what
-/// is lacking from the credit limit. Without an endpoint it leaves alone what is set aside.
-pub(super) fn take(
-    account: &Account,
-    endpoint: Option<&Endpoint>,
-    amount: Credits,
-) -> Result<(Vec<GrantPart>, Credits), Refusal> {
-    let insufficient = Refusal::InsufficientCredits {
-        required: amount,
-        available: available_for(account, endpoint),
-    };
-    // What costs nothing needs nothing, also where a credit limit was lowered below what is used of it.
-    if !amount.is_zero() && (reach_of(account, endpoint) < amount || !has_room(account, amount)) {
-        return Err(insufficient);
-    }
-    let mut lacking = amount;
-    let mut from = Vec::new();
-    let bound = account
-        .grants
-        .iter()
-        .filter(|grant| endpoint.is_some_and(|endpoint| grant.is_bound_to(endpoint)));
-    for grant in bound.chain(account.grants.iter().filter(|grant| grant.is_for_all())) {
-        let part = grant.remaining.min(lacking);
-        if !part.is_zero() {
-            lacking = lacking.minus_within(part).ok_or_else(|| insufficient.clone())?;
-            from.push(GrantPart {
-                grant: grant.id,
-                amount: part,
-            });
-        }
-    }
-    Ok((from, lacking))
 }
 
 impl Command for ReserveCredits {

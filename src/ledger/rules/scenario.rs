@@ -114,6 +114,12 @@ impl Scenario {
         }
     }
 
+    /// In bytes, as the log has it.
+    pub(crate) fn longest_event(&self) -> usize {
+        let lengths = self.history.iter().map(|recorded| recorded.encode().len());
+        lengths.max().unwrap_or(0)
+    }
+
     pub(crate) fn later(&mut self, seconds: u32) {
         self.now = self.now.plus_seconds(seconds);
     }
