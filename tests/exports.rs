@@ -6,4 +6,5 @@ mod good;
 mod makings;
 pub mod sealed;
 mod tampered;
+mod under;
 mod unjust;

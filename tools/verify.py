@@ -962,7 +962,7 @@ class Books:
     def __init__(self, head):
         self.shard, self.scope = head["shard"], head["scope"]
         self.from_the_first = "shard" in self.scope and head["first"] == 1
-        self.time, self.accounts, self.prices, self.unknown_prices = 0, {}, [], 0
+        self.time, self.accounts, self.prices, self.unknown_prices, self.judged_prices = 0, {}, [], 0, 0
 
     def publish(self, position, event):
         data, at = event["data"], moment(event["time"])
@@ -993,6 +993,7 @@ class Books:
             must(version == 0 or not self.from_the_first, "the price is of a book that was never published")
             self.unknown_prices += 1
             return
+        self.judged_prices += 1
         free = price == 0 and (work.get("environment") == "test" or "once" in data)
         must(free or price in book["prices"].get(work["endpoint"], ()), "the price is not the book's")
 
@@ -1051,6 +1052,10 @@ class Books:
             told.append(
                 f"the prices of {self.unknown_prices} hold(s), "
                 "whose book is the config file's or not in this file"
+            )
+        if self.judged_prices and not self.from_the_first:
+            told.append(
+                f"that no price book was left out, for {self.judged_prices} hold(s): only a whole shard shows it"
             )
         return told
 

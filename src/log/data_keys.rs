@@ -139,11 +139,14 @@ impl Log {
         Ok(sealed)
     }
 
-    /// Destroys an account's data key, and leaves word that there never will be another. Again changes nothing.
+    /// Destroys an account's data key, and leaves word that there never will be another; and with it, in one transaction, the
+    /// account's snapshot and its marks for replays, which say what it said. Again changes nothing else.
     pub async fn destroy_data_key(&self, account: AccountId, now: Timestamp) -> Result<(), ReadError> {
         in_time(async {
             sqlx::query(
-                "insert into data_keys (shard, account_id, made_at, erased_at) values ($1, $2, $3, $3)
+                "with marks as (delete from replay_marks where shard = $1 and account_id = $2),
+                     snapshot as (delete from account_snapshots where shard = $1 and account_id = $2)
+                 insert into data_keys (shard, account_id, made_at, erased_at) values ($1, $2, $3, $3)
                  on conflict on constraint data_keys_pkey do update set key = null, erased_at = excluded.erased_at
                  where data_keys.erased_at is null",
             )

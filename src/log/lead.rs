@@ -97,7 +97,9 @@ impl Log {
         let until = known.position.0.saturating_add(LOOKED_THROUGH_MAX);
         in_time(async {
             let rows = sqlx::query(
-                "select head.position, head.recorded_at, heard.type = 'keyledger.PricesPublished.v1' as prices, heard.key_id
+                "select head.position, head.recorded_at, heard.type = 'keyledger.PricesPublished.v1' as prices, heard.key_id,
+                     exists (select from archive_segments archived where archived.shard = head.shard and archived.last > $2)
+                         as archived
                  from log_head head
                  left join events heard
                      on heard.shard = head.shard and heard.position > $2 and heard.position <= least(head.position, $3)
@@ -115,6 +117,11 @@ impl Log {
                 recorded_at: timestamp(first.try_get("recorded_at")?)?,
             };
             let (mut ended, mut prices_published) = (Vec::new(), false);
+            if first.try_get("archived")? {
+                ended = self.ended_in_archive(known.position).await?;
+                // They may have been: looking costs no more than asking the archive.
+                prices_published = true;
+            }
             for row in &rows {
                 prices_published |= row.try_get::<Option<bool>, _>("prices")?.unwrap_or(false);
                 let key: Option<Uuid> = row.try_get("key_id")?;
@@ -127,6 +134,25 @@ impl Log {
             })
         })
         .await
+    }
+}
+
+impl Log {
+    /// Keys that were deleted in the segments that have something after a position, those from before it in them included.
+    async fn ended_in_archive(&self, after: Position) -> Result<Vec<KeyId>, ReadError> {
+        let keys: Vec<Uuid> = sqlx::query_scalar(
+            "select key_id from archive_keys
+             where shard = $1 and 'keyledger.KeyDeleted.v1' = any(types)
+                 and number >= (select min(number) from archive_segments where shard = $1 and last > $2)",
+        )
+        .bind(self.shard_column())
+        .bind(bigint(after.0))
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(keys
+            .into_iter()
+            .map(|key| KeyId::from_bytes(key.into_bytes()))
+            .collect())
     }
 }
 

@@ -54,7 +54,7 @@ pub use lead::{Candidate, Heard, Lead};
 pub use placed::Placed;
 pub use read::{AccountHistory, Label, Stored};
 pub use recent::AtHand;
-pub use replay_marks::ReplayMark;
+pub use replay_marks::{Grown, ReplayMark};
 pub use snapshots::Snapshot;
 pub use span::Span;
 pub(crate) use statement_marks::STATEMENT_MARKS_FORMAT;

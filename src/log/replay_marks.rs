@@ -15,6 +15,16 @@ pub struct ReplayMark {
     pub state: Vec<u8>,
 }
 
+/// An account that has grown since its last mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grown {
+    pub account: AccountId,
+    /// As far as it is known.
+    pub last: Seq,
+    /// Its last mark is after this event; 0 of none.
+    pub mark: Seq,
+}
+
 /// What a state's bytes mean. Marks of another version are not read.
 pub(crate) const REPLAY_MARKS_FORMAT: i32 = 2;
 
@@ -134,27 +144,40 @@ impl Log {
     }
 
     /// Accounts with so many events since their last mark, as far as the snapshots of the writer know, and how far they
-    /// know each of them. Of those that have few no snapshot is written either.
-    pub async fn grown_since_mark(&self, events: i64, limit: i64) -> Result<Vec<(AccountId, Seq)>, ReadError> {
+    /// know each of them; those that have grown most come first, and `passed` are passed over. Of those that have few no snapshot
+    /// is written either.
+    pub async fn grown_since_mark(
+        &self,
+        events: i64,
+        limit: i64,
+        passed: &[AccountId],
+    ) -> Result<Vec<Grown>, ReadError> {
+        let passed: Vec<Uuid> = passed.iter().map(|id| Uuid::from_bytes(id.to_bytes())).collect();
         in_time(async {
             let rows = sqlx::query(
-                "select s.account_id, s.seq from account_snapshots s
-                 where s.shard = $1 and s.seq - coalesce((
+                "select s.account_id, s.seq, last.mark from account_snapshots s
+                 cross join lateral (select coalesce((
                      select m.seq from replay_marks m
                      where m.shard = s.shard and m.account_id = s.account_id and m.format = $2
-                     order by m.seq desc limit 1), 0) >= $3
-                 limit $4",
+                     order by m.seq desc limit 1), 0) as mark) last
+                 where s.shard = $1 and s.seq - last.mark >= $3 and s.account_id <> all($5)
+                 order by s.seq - last.mark desc limit $4",
             )
             .bind(self.shard_column())
             .bind(REPLAY_MARKS_FORMAT)
             .bind(events)
             .bind(limit)
+            .bind(&passed)
             .fetch_all(&self.pool)
             .await?;
             let grown = |row: &sqlx::postgres::PgRow| {
                 let account: Uuid = row.try_get("account_id")?;
-                let seq = Seq(position(row.try_get("seq")?)?.0);
-                Ok((AccountId::from_bytes(account.into_bytes()), seq))
+                let seq = |column| Ok::<Seq, ReadError>(Seq(position(row.try_get(column)?)?.0));
+                Ok(Grown {
+                    account: AccountId::from_bytes(account.into_bytes()),
+                    last: seq("seq")?,
+                    mark: seq("mark")?,
+                })
             };
             rows.iter().map(grown).collect()
         })

@@ -119,7 +119,8 @@ impl Log {
         .await
     }
 
-    /// Forgets an account's snapshot and its marks for replays: the next one who wants the account reads its events.
+    /// Forgets an account's snapshot and its marks for replays, those too that somebody kept just while its data key was destroyed:
+    /// the next one who wants the account reads its events.
     pub async fn forget_shortcuts(&self, account: AccountId) -> Result<(), ReadError> {
         in_time(async {
             sqlx::query(

@@ -5,10 +5,12 @@
 
 use std::time::Duration;
 
+use keyledger_events::AccountId;
+use rustc_hash::FxHashMap;
 use tokio_util::sync::CancellationToken;
 
-use super::{Marks, ReplayError, replayed};
-use crate::log::Log;
+use super::{Marks, replayed};
+use crate::log::{Grown, Log, ReadError};
 
 /// Between two looks for accounts that have grown.
 const LOOK: Duration = Duration::from_secs(30);
@@ -17,13 +19,19 @@ const ACCOUNTS_AT_ONCE: i64 = 50;
 /// Events since the last mark that are worth a look.
 const EVENTS_SINCE: i64 = 2_000;
 
+/// Accounts that are passed over at most, so that those which are not do not drown among them.
+const PASSED_MAX: usize = 1_000;
+/// An account that was passed over is looked at again after so many looks: an hour.
+const LOOKS_PASSED: u64 = 120;
+
 /// Leaves marks until it is stopped.
 pub async fn keep_marks(log: Log, stop: CancellationToken) {
+    let mut keeper = MarkKeeper::default();
     loop {
         if stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_none() {
             return;
         }
-        match stop.run_until_cancelled(look(&log)).await {
+        match stop.run_until_cancelled(keeper.look(&log)).await {
             None => return,
             Some(Ok(())) => {}
             Some(Err(error)) => tracing::warn!(%error, "marks for replays wait"),
@@ -31,9 +39,39 @@ pub async fn keep_marks(log: Log, stop: CancellationToken) {
     }
 }
 
-async fn look(log: &Log) -> Result<(), ReplayError> {
-    for (account, last) in log.grown_since_mark(EVENTS_SINCE, ACCOUNTS_AT_ONCE).await? {
-        replayed(log, account, last, Marks::Left).await?;
+/// Leaves marks, a look at a time.
+#[derive(Debug, Default)]
+pub struct MarkKeeper {
+    looks: u64,
+    /// Accounts that cannot be replayed, or whose state is too large for a mark yet, and the look that found it.
+    passed: FxHashMap<AccountId, u64>,
+}
+
+impl MarkKeeper {
+    /// Leaves marks in the histories that have grown most.
+    pub async fn look(&mut self, log: &Log) -> Result<(), ReadError> {
+        self.looks += 1;
+        let looks = self.looks;
+        self.passed.retain(|_, found| looks - *found < LOOKS_PASSED);
+        if self.passed.len() >= PASSED_MAX {
+            self.passed.clear();
+        }
+        let passed: Vec<AccountId> = self.passed.keys().copied().collect();
+        let grown = log.grown_since_mark(EVENTS_SINCE, ACCOUNTS_AT_ONCE, &passed).await?;
+        for Grown { account, last, .. } in &grown {
+            if let Err(error) = replayed(log, *account, *last, Marks::Left).await {
+                tracing::warn!(%account, %error, "an account cannot be replayed, and has no marks");
+            }
+        }
+        // Who stands where it stood has got no mark, for whatever reason, and would only be in the way of others.
+        let still = log.grown_since_mark(EVENTS_SINCE, ACCOUNTS_AT_ONCE, &passed).await?;
+        let stands = |now: &&Grown| {
+            grown
+                .iter()
+                .any(|was| (was.account, was.mark) == (now.account, now.mark))
+        };
+        let unmarked = still.iter().filter(stands).map(|grown| (grown.account, looks));
+        self.passed.extend(unmarked);
+        Ok(())
     }
-    Ok(())
 }

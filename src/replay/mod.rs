@@ -20,7 +20,7 @@ use flate2::write::ZlibEncoder;
 use keyledger_events::{AccountId, DecodeError, Position, Recorded, Seq, Timestamp};
 use keyledger_projections::FoldError;
 
-pub use keeper::keep_marks;
+pub use keeper::{MarkKeeper, keep_marks};
 pub use state::{AccountState, BalanceThen};
 pub use steps::{Change, Step, changes};
 

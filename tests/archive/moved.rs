@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use keyledger::clock;
+use keyledger::ledger::DeleteKey;
 use keyledger::log::{MoveError, Moved, Stays, Until};
 use keyledger_events::{AccountId, Event, KeyCreated, KeyDigest, KeyId, KeyName, Position, leaf_hash};
 
 use super::{archive, as_if_folded, bytes, everything_until_now, files, log_of_uses, move_all, moving, rows, said};
 use crate::harness::{Harness, until};
-use crate::ledger::customer::{Customer, create_key};
+use crate::ledger::customer::{Customer, by_system, create_key};
 use crate::ledger::writers::whole_log;
 use crate::projector::appended::{append, uses};
 use crate::projector::{project, relay, views_equal_replay};
@@ -311,4 +312,31 @@ async fn a_key_whose_creation_is_archived_is_still_known_and_its_text_is_no_othe
     assert_ne!(customer.digest, KeyDigest::of("another"));
     let appended = tokio::spawn(async move { append(&harness, AccountId::from_parts(8, 8), vec![twice]).await });
     assert!(appended.await.is_err(), "the log took a digest twice");
+}
+
+#[tokio::test]
+async fn a_deletion_is_heard_of_by_who_was_away_until_it_was_archived() {
+    let harness = Harness::start().await;
+    let ledger = harness.ledger();
+    project(&harness, None);
+    let directory = tempfile::tempdir().unwrap();
+    let customer = Customer::open(&ledger, "1000").await;
+    let (gone, _) = create_key(&ledger, customer.account).await;
+    let known = harness.log().head().await.unwrap();
+    let delete = DeleteKey {
+        key: gone,
+        ..customer.delete_key()
+    };
+    ledger.submit(delete, by_system()).await.unwrap();
+    for _ in 0..100 {
+        let held = customer.reserve_fresh(&ledger).await.unwrap().reply.reservation;
+        customer.charge(&ledger, held).await.unwrap();
+    }
+    let ended = async || harness.log().heard_since(known).await.unwrap().ended;
+    assert_eq!(ended().await, [gone]);
+    views_equal_replay(&harness).await;
+    assert_eq!(move_all(&harness, directory.path(), 1).await.0, 1);
+    assert_eq!(ended().await, [gone]);
+    let now = harness.log().head().await.unwrap();
+    assert_eq!(harness.log().heard_since(now).await.unwrap().ended, []);
 }

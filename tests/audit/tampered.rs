@@ -342,8 +342,8 @@ async fn a_use_of_a_key_that_was_deleted() {
     assert!(first_finding(&told).contains("a key is used that is deleted"), "{told}");
 }
 
-#[tokio::test]
-async fn a_snapshot_that_is_not_what_its_events_come_to() {
+/// A sealed log, and a snapshot of its customer.
+async fn with_snapshot() -> Sealed {
     let stage = sealed().await;
     let reservation = keyledger::clock::fresh_reservation_id();
     stage
@@ -363,6 +363,22 @@ async fn a_snapshot_that_is_not_what_its_events_come_to() {
         count > 0
     })
     .await;
+    stage
+}
+
+#[tokio::test]
+async fn an_erasure_that_came_as_far_as_the_key_leaves_nothing_that_looks_forged() {
+    let stage = with_snapshot().await;
+    let log = stage.harness.log();
+    let now = keyledger::clock::now();
+    log.destroy_data_key(stage.customer.account, now).await.unwrap();
+    let (code, told) = audited(&stage, None).await;
+    assert_eq!((code, &told["snapshots"]), (0, &Value::from(0)), "{told}");
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_not_what_its_events_come_to() {
+    let stage = with_snapshot().await;
     let (code, told) = audited(&stage, None).await;
     assert_eq!((code, &told["snapshots"]), (0, &Value::from(1)), "{told}");
     stage

@@ -21,7 +21,7 @@ async fn cycle(ledger: &Ledger, customer: &Customer, version: u64, price: &str) 
     customer.charge(ledger, id).await.unwrap();
 }
 
-async fn publish(ledger: &Ledger, price: &str) {
+pub async fn publish(ledger: &Ledger, price: &str) {
     let prices = vec![PublishedPrice {
         endpoint: Endpoint::parse("serp").unwrap(),
         pattern: "GET /serp".to_owned(),
@@ -90,6 +90,7 @@ async fn a_shard_an_account_and_a_key_are_exported_and_verified_without_a_databa
     let by_script = judge_by_script(&sealed.path("shard"), &right_key());
     assert_eq!((by_script.code, by_script.told), (0, told.clone()));
     assert_eq!(told["events"], json!(head));
+    assert!(!told["not_checked"].to_string().contains("left out"), "{told}");
     assert_eq!(balance(&told), ["2000", "150.75", "0", "1849.25"]);
 
     let account = world.first.account.to_string();
@@ -97,6 +98,8 @@ async fn a_shard_an_account_and_a_key_are_exported_and_verified_without_a_databa
     assert_eq!(balance(&told), ["1000", "75.75", "0", "924.25"]);
     // 3 of its own opening, 3 a request, and the two books.
     assert_eq!(told["events"], json!(3 + 3 * 201 + 2));
+    let left_out = "no price book was left out, for 101 hold(s)";
+    assert!(told["not_checked"].to_string().contains(left_out), "{told}");
 
     let key = world.second.key.to_string();
     let told = sealed.good(&["--key", &key], "key").await;

@@ -10,14 +10,14 @@ use keyledger::clock;
 use keyledger::ledger::{Account, Ledger, OpenAccount, Payer, Price, ReserveCredits, Usage};
 use keyledger::log::Log;
 use keyledger::projector::{View, check_views, rebuild};
-use keyledger::replay::{Marks, replayed};
+use keyledger::replay::{MarkKeeper, Marks, replayed};
 use keyledger_events::{
     AccountId, AccountName, Credits, Endpoint, Event, KeyDigest, KeyId, PlanId, Position, Recorded, ReservationId, Seq,
 };
 
 use super::{level, project};
 use crate::exports::sealed::Sealed;
-use crate::harness::Harness;
+use crate::harness::{Harness, until};
 use crate::ledger::customer::{by_system, create_key, credits};
 use chance::Dice;
 
@@ -382,4 +382,47 @@ async fn what_chance_did_is_replayed_to_what_the_ledger_has() {
             state
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_cannot_be_replayed_keeps_no_other_from_its_marks() {
+    let harness = Harness::start().await;
+    let (ledger, log) = (harness.ledger(), harness.log());
+    let (broken, sound) = (
+        crate::ledger::customer::Customer::open(&ledger, "10000").await,
+        crate::ledger::customer::Customer::open(&ledger, "10000").await,
+    );
+    // The broken one has more, and so its turn is first.
+    for (customer, many) in [(&broken, 5), (&sound, 4)] {
+        for _ in 0..many {
+            let requests = (0..400).map(async |_| {
+                let held = customer.reserve_fresh(&ledger).await.unwrap().reply.reservation;
+                customer.charge(&ledger, held).await.unwrap();
+            });
+            join_all(requests).await;
+        }
+    }
+    let grown = async || log.grown_since_mark(2_000, 50, &[]).await.unwrap();
+    until("the writer has left snapshots of both", async || {
+        grown().await.len() == 2
+    })
+    .await;
+    let mut owner = harness.owner().await;
+    sqlx::query("set session_replication_role = replica")
+        .execute(&mut owner)
+        .await
+        .unwrap();
+    sqlx::query(
+        "update events set body = replace(convert_from(body, 'UTF8'), '\"data\":', '\"date\":')::bytea
+         where account_id = $1 and seq = 2",
+    )
+    .bind(uuid::Uuid::from_bytes(broken.account.to_bytes()))
+    .execute(&mut owner)
+    .await
+    .unwrap();
+    let mut keeper = MarkKeeper::default();
+    keeper.look(&log).await.unwrap();
+    let left: Vec<_> = grown().await.into_iter().map(|grown| grown.account).collect();
+    assert_eq!(left, [broken.account], "only the broken one has no mark");
+    keeper.look(&log).await.unwrap();
 }

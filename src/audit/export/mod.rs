@@ -61,6 +61,8 @@ pub struct Exported {
     pub bytes: u64,
     /// What was asked for goes on beyond the last checkpoint: the file ends with it.
     pub ends_early: bool,
+    /// Of so many witnesses, no checkpoint that would do has the signatures.
+    pub witnesses_missing: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +77,7 @@ pub enum ExportError {
     Nothing,
     #[error("there is no such key")]
     NoKey,
-    #[error("the older checkpoint has {older} events, and the newest one {size}")]
+    #[error("the older checkpoint has {older} events, and the newest one that the file can end with {size}")]
     OlderIsLater { older: u64, size: u64 },
     #[error("the checkpoint in the database cannot be read")]
     Checkpoint,
@@ -111,11 +113,12 @@ pub async fn export(
     made_at: Timestamp,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Exported, ExportError> {
-    let (mut sheet, ends_early) = if options.resume {
-        (Sheet::resume(&options.out)?, false)
+    let (mut sheet, ends_early, witnesses_missing) = if options.resume {
+        (resumed(tree, options)?, false, 0)
     } else {
-        let (head, ends_early) = head(tree, options, made_at).await?;
-        (Sheet::create(&options.out, head)?, ends_early)
+        let found = find(tree, options, made_at).await?;
+        let sheet = Sheet::create(&options.out, found.head)?;
+        (sheet, found.ends_early, found.witnesses_missing)
     };
     let head = sheet.head.clone();
     let size = checkpoint_of(&head.checkpoint)?.size;
@@ -147,6 +150,31 @@ pub async fn export(
         events: sheet.events,
         bytes: sheet.bytes,
         ends_early,
+        witnesses_missing,
+    })
+}
+
+/// A file that was cut short, if it is an export of what is asked for.
+fn resumed(tree: &Tree, options: &ExportOptions) -> Result<Sheet, ExportError> {
+    let sheet = Sheet::resume(&options.out)?;
+    let is_asked_for = match (options.wanted, sheet.head.scope) {
+        (Wanted::Shard, Scope::Shard { shard }) => shard == tree.shard().0,
+        (Wanted::Account(asked), Scope::Account { account }) => asked == account,
+        (Wanted::Key(asked), Scope::Key { key, .. }) => asked == key,
+        _ => false,
+    };
+    let size = checkpoint_of(&sheet.head.checkpoint)?.size;
+    let shows = |older| older == 0 || older == size || sheet.older == Some(older);
+    let why = if !is_asked_for {
+        "it is one of something else"
+    } else if sheet.after.is_some() && !options.older.is_none_or(shows) {
+        "it does not show that its checkpoint extends the older one"
+    } else {
+        return Ok(sheet);
+    };
+    Err(ExportError::NotResumable {
+        path: options.out.display().to_string(),
+        why,
     })
 }
 
@@ -202,7 +230,7 @@ async fn proven(
 
 /// What stands before the events: how the checkpoint extends an older one, and the price books.
 async fn preface(tree: &Tree, options: &ExportOptions, size: u64, sheet: &mut Sheet) -> Result<(), ExportError> {
-    if let Some(older) = options.older {
+    if let Some(older) = options.older.or(sheet.older) {
         if older > size {
             return Err(ExportError::OlderIsLater { older, size });
         }
@@ -236,8 +264,15 @@ fn checkpoint_of(note: &str) -> Result<Checkpoint, ExportError> {
     Checkpoint::parse(&note.text).map_err(|_| ExportError::Checkpoint)
 }
 
-/// Finds what is asked for, and the first checkpoint that has it.
-async fn head(tree: &Tree, options: &ExportOptions, made_at: Timestamp) -> Result<(Head, bool), ExportError> {
+/// What a new file begins with.
+struct Found {
+    head: Head,
+    ends_early: bool,
+    witnesses_missing: u64,
+}
+
+/// Finds what is asked for, and the first checkpoint that has it, and the older one too.
+async fn find(tree: &Tree, options: &ExportOptions, made_at: Timestamp) -> Result<Found, ExportError> {
     let log = tree.log();
     let end = log.head().await?.position;
     let first = match options.from {
@@ -259,7 +294,12 @@ async fn head(tree: &Tree, options: &ExportOptions, made_at: Timestamp) -> Resul
         }
     };
     let asked = ends(tree, scope, first, last).await?.ok_or(ExportError::Nothing)?;
-    let sealed = sealed(tree, asked.1).await?;
+    let older = options.older.unwrap_or(0);
+    let (sealed, witnesses_missing) = sealed(tree, asked.1.0.max(older)).await?;
+    if older > sealed.size {
+        let size = sealed.size;
+        return Err(ExportError::OlderIsLater { older, size });
+    }
     let found = if sealed.size < asked.1.0 {
         ends(tree, scope, first, Position(sealed.size))
             .await?
@@ -285,7 +325,11 @@ async fn head(tree: &Tree, options: &ExportOptions, made_at: Timestamp) -> Resul
         made_at,
         checkpoint: sealed.whole_note(),
     };
-    Ok((head, found.1 < asked.1))
+    Ok(Found {
+        head,
+        ends_early: found.1 < asked.1,
+        witnesses_missing,
+    })
 }
 
 /// The positions of the scope's first and last event within a range.
@@ -302,13 +346,27 @@ async fn ends(
     })
 }
 
-/// The first checkpoint that covers a position: the sealer may be about to sign it. Else the newest one.
-async fn sealed(tree: &Tree, last: Position) -> Result<SealedCheckpoint, ExportError> {
+/// The first checkpoint of so many events that all witnesses have signed, and 0: the sealer, or they, may be about to sign it.
+/// Else the first that most have, and how many have not; else the newest.
+async fn sealed(tree: &Tree, size: u64) -> Result<(SealedCheckpoint, u64), ExportError> {
+    let store = tree.store();
+    let witnesses = store.witnesses().await?;
+    let signed_by = async |witnesses| match witnesses {
+        0 => store.covering(size).await,
+        _ => store.witnessed(size, witnesses).await,
+    };
     for _ in 0..SEALER_WAITS {
-        if let Some(sealed) = tree.store().covering(last.0).await? {
-            return Ok(sealed);
+        if let Some(sealed) = signed_by(witnesses).await? {
+            return Ok((sealed, 0));
         }
         tokio::time::sleep(SEALER_WAIT).await;
     }
-    tree.store().latest().await?.ok_or(ExportError::NotSealed)
+    for fewer in (0..witnesses).rev() {
+        if let Some(sealed) = signed_by(fewer).await? {
+            return Ok((sealed, witnesses - fewer));
+        }
+    }
+    let newest = store.latest().await?.ok_or(ExportError::NotSealed)?;
+    let signatures = u64::try_from(newest.cosignatures.len()).unwrap_or(0);
+    Ok((newest, witnesses.saturating_sub(signatures)))
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use super::super::file::{End, Head, Proof, TILE, Tile};
+use super::super::file::{Consistency, End, Head, Proof, TILE, Tile};
 use super::ExportError;
 
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(super) struct Sheet {
     /// The last position that is in the file; `None` before the first.
     pub after: Option<u64>,
     pub is_over: bool,
+    /// Of the checkpoint that the file's is shown to extend: its size.
+    pub older: Option<u64>,
 }
 
 /// A place in a file up to which it is whole, and from which on it can be written anew.
@@ -52,6 +54,7 @@ impl Sheet {
             bytes: 0,
             after: None,
             is_over: false,
+            older: None,
         };
         sheet.ours(&line)?;
         Ok(sheet)
@@ -79,7 +82,7 @@ impl Sheet {
         };
         at.pass(&line, true);
         let mut mark = at.clone();
-        let mut is_over = false;
+        let (mut is_over, mut older) = (false, None);
         loop {
             line.clear();
             lines.read_until(b'\n', &mut line)?;
@@ -91,6 +94,7 @@ impl Sheet {
                     at.after = Some(after);
                     mark = at.clone();
                 }
+                older = older.or_else(|| Some(serde_json::from_slice::<Consistency>(text).ok()?.from));
                 is_over = text.starts_with(b"{\"keyledger\":\"end\"");
             }
             at.pass(&line, ours);
@@ -109,6 +113,7 @@ impl Sheet {
             bytes: mark.bytes,
             after: mark.after,
             is_over,
+            older,
         })
     }
 

@@ -86,6 +86,9 @@ fn checkpoint(row: &PgRow) -> Result<SealedCheckpoint, StoreError> {
     })
 }
 
+/// A witness that is not among the signers of these has left.
+const SIGNED_LOOKED_AT: i64 = 100;
+
 macro_rules! checkpoints {
     ($rest:literal) => {
         concat!(
@@ -316,6 +319,42 @@ impl TileStore {
                 .bind(bigint(size))
                 .fetch_optional(&self.pool)
                 .await?;
+            row.as_ref().map(checkpoint).transpose()
+        })
+        .await
+    }
+
+    /// How many witnesses sign: the most of the last checkpoints that any has signed.
+    pub async fn witnesses(&self) -> Result<u64, StoreError> {
+        in_time(async {
+            let many: i64 = sqlx::query_scalar(
+                "select coalesce(max(signed.many), 0) from (
+                     select count(*) as many from audit_cosignatures
+                     where shard = $1 group by size order by size desc limit $2
+                 ) signed",
+            )
+            .bind(self.shard_column())
+            .bind(SIGNED_LOOKED_AT)
+            .fetch_one(&self.pool)
+            .await?;
+            Ok(u64::try_from(many).unwrap_or(0))
+        })
+        .await
+    }
+
+    /// The first checkpoint that has so many events at least, and so many witnesses' signatures.
+    pub async fn witnessed(&self, size: u64, witnesses: u64) -> Result<Option<SealedCheckpoint>, StoreError> {
+        in_time(async {
+            let row = sqlx::query(checkpoints!(
+                "and c.size = (select signed.size from audit_cosignatures signed
+                               where signed.shard = $1 and signed.size >= $2
+                               group by signed.size having count(*) >= $3 order by signed.size limit 1)"
+            ))
+            .bind(self.shard_column())
+            .bind(bigint(size))
+            .bind(bigint(witnesses))
+            .fetch_optional(&self.pool)
+            .await?;
             row.as_ref().map(checkpoint).transpose()
         })
         .await

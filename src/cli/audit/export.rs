@@ -96,6 +96,12 @@ pub async fn run(asked: Export) -> anyhow::Result<()> {
         "{out}: {} events of positions {first} to {last}, {} bytes",
         exported.events, exported.bytes
     );
+    if exported.witnesses_missing > 0 {
+        let missing = exported.witnesses_missing;
+        eprintln!(
+            "keyledger: {missing} witness(es) have not signed a checkpoint that has this; `audit verify --witness` will say so"
+        );
+    }
     if exported.ends_early {
         eprintln!("keyledger: the log is not sealed further than position {last}; what comes after is not in the file");
     }

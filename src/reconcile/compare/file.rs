@@ -8,9 +8,9 @@ use csv::{ByteRecord, ReaderBuilder};
 use keyledger_events::{AccountId, Credits, Endpoint, ReservationId, Timestamp};
 use sqlx::PgConnection;
 
-use super::{Compared, ReconcileError};
+use super::{Around, Compared, ReconcileError};
 use crate::log::bigint;
-use crate::statements::{Moment, Period};
+use crate::statements::Moment;
 
 /// Lines that are sent to the database at once.
 const LINES_AT_ONCE: usize = 5_000;
@@ -131,7 +131,7 @@ struct Scope<'a> {
     columns: &'a Columns,
     places: Places,
     accounts: &'a [AccountId],
-    period: Period,
+    around: Around,
 }
 
 impl Scope<'_> {
@@ -157,7 +157,7 @@ impl Scope<'_> {
             let moment: Moment = text(place, column)?
                 .parse()
                 .map_err(|_| bad(column, "is no time of RFC 3339"))?;
-            if moment.0 < self.period.from() || moment.0 >= self.period.to() {
+            if moment.0 < self.around.from() || moment.0 >= self.around.to() {
                 return Ok(None);
             }
             at = moment.0.micros();
@@ -228,7 +228,7 @@ pub(super) async fn load(
     connection: &mut PgConnection,
     file: &TheirFile,
     accounts: &[AccountId],
-    period: Period,
+    around: Around,
     compared: &mut Compared,
 ) -> Result<(), ReconcileError> {
     let unreadable = |error| FileError::Unreadable {
@@ -247,7 +247,7 @@ pub(super) async fn load(
         columns: &file.columns,
         places,
         accounts,
-        period,
+        around,
     };
     let mut record = ByteRecord::new();
     let mut lines = Vec::with_capacity(LINES_AT_ONCE);
@@ -268,10 +268,7 @@ pub(super) async fn load(
         }
         compared.lines += 1;
         match scope.line(&record, number)? {
-            Some(line) => {
-                compared.theirs += i128::from(line.amount.unwrap_or_default());
-                lines.push(line);
-            }
+            Some(line) => lines.push(line),
             None => compared.left_out += 1,
         }
         if lines.len() == LINES_AT_ONCE {

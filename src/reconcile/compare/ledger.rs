@@ -1,20 +1,17 @@
 //! The charges of a period, from the log.
 
-use keyledger_events::{AccountId, CreditsCharged, Event, Position, Recorded, ReservationId};
+use keyledger_events::{AccountId, CreditsCharged, Event, Position, Recorded, ReservationId, Timestamp};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::file::MatchedBy;
+use super::{Around, HOLD_SECONDS_MAX};
 use crate::ledger::beside;
 use crate::log::{Log, bigint, with_archived};
 use crate::reconcile::{ReconcileError, decoded, shard_column, shards};
-use crate::statements::Period;
 
 /// Positions that are looked at, at once.
 const POSITIONS_AT_ONCE: u64 = 20_000;
-
-/// A hold lasts that long at most, so the use of a key is no longer before its charge.
-const HOLD_SECONDS_MAX: u32 = 24 * 3_600;
 
 /// A charge that takes part.
 struct Charge {
@@ -38,19 +35,20 @@ pub(super) async fn load(
     pool: &PgPool,
     matched_by: &MatchedBy,
     accounts: &[AccountId],
-    period: Period,
+    around: Around,
 ) -> Result<(), ReconcileError> {
     for shard in shards(connection).await? {
         let by_request = matches!(matched_by, MatchedBy::Request(_));
         let begin = if by_request {
-            period.from().minus_seconds(HOLD_SECONDS_MAX)
+            // The use of a key is before its charge.
+            around.from().minus_seconds(HOLD_SECONDS_MAX)
         } else {
-            period.from()
+            around.from()
         };
         let log = Log::new(pool.clone(), shard);
         let head = log.head().await?.position;
         let mut after = log.last_before(begin, head).await?;
-        let end = log.last_before(period.to(), head).await?;
+        let end = log.last_before(around.to(), head).await?;
         while after < end {
             let last = Position(after.0.saturating_add(POSITIONS_AT_ONCE)).min(end);
             let types: &[&str] = if by_request {
@@ -60,7 +58,7 @@ pub(super) async fn load(
             };
             let mut gathered = Gathered::default();
             for recorded in events(connection, &log, after, last, types, accounts).await? {
-                gathered.take(recorded, matched_by, period);
+                gathered.take(recorded, matched_by, around.from());
             }
             gathered.send(connection).await?;
             after = last;
@@ -125,9 +123,9 @@ fn uuid(reservation: ReservationId) -> Uuid {
 
 impl Gathered {
     #[expect(clippy::wildcard_enum_match_arm, reason = "only events of the types above are read")]
-    fn take(&mut self, recorded: Recorded, matched_by: &MatchedBy, period: Period) {
+    fn take(&mut self, recorded: Recorded, matched_by: &MatchedBy, from: Timestamp) {
         match recorded.event {
-            Event::CreditsCharged(ref e) if recorded.time >= period.from() => self.charge(&recorded, e, matched_by),
+            Event::CreditsCharged(ref e) if recorded.time >= from => self.charge(&recorded, e, matched_by),
             Event::KeyUsed(e) => {
                 if let Some(request) = e.request {
                     self.requests.push((uuid(e.reservation), request));

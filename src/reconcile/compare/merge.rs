@@ -1,13 +1,18 @@
 //! Both sides, each in its order, side by side.
 
+use std::collections::VecDeque;
+
 use keyledger_events::Credits;
 use sqlx::{PgConnection, Row as _};
 
 use super::file::moment;
-use super::{Compared, Example, Found, MatchedBy, ReconcileError, TheirFile};
+use super::{Around, Compared, Example, Found, MatchedBy, ReconcileError, TheirFile};
 
 /// Rows of each side that are in memory at once.
 const ROWS_AT_ONCE: i64 = 5_000;
+
+/// Charges of one account and endpoint within the time that a line may be apart.
+const LOOKED_AHEAD_MAX: usize = 1_000;
 
 /// A line or a charge.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,7 +26,7 @@ struct Row {
 /// One side, read in order.
 struct Side {
     statement: &'static str,
-    page: std::iter::Peekable<std::vec::IntoIter<Row>>,
+    page: VecDeque<Row>,
     last: Option<Row>,
     ended: bool,
 }
@@ -30,40 +35,39 @@ impl Side {
     fn new(statement: &'static str) -> Side {
         Side {
             statement,
-            page: Vec::new().into_iter().peekable(),
+            page: VecDeque::new(),
             last: None,
             ended: false,
         }
     }
 
-    async fn peek(&mut self, connection: &mut PgConnection) -> Result<Option<&Row>, ReconcileError> {
-        if self.page.peek().is_none() && !self.ended {
+    /// The row at a place of those that are left.
+    async fn at(&mut self, place: usize, connection: &mut PgConnection) -> Result<Option<&Row>, ReconcileError> {
+        while self.page.len() <= place && !self.ended {
             let last = self.last.take();
             let rows = sqlx::query(self.statement)
                 .bind(last.as_ref().map(|row| row.key.as_str()))
                 .bind(last.as_ref().map(|row| row.at))
                 .bind(last.as_ref().map(|row| row.n))
                 .bind(ROWS_AT_ONCE)
-                .fetch_all(connection)
+                .fetch_all(&mut *connection)
                 .await?;
             self.ended = i64::try_from(rows.len()).unwrap_or(i64::MAX) < ROWS_AT_ONCE;
-            let read = |row: &sqlx::postgres::PgRow| {
-                Ok::<Row, sqlx::Error>(Row {
+            for row in &rows {
+                self.page.push_back(Row {
                     key: row.try_get("key")?,
                     at: row.try_get("at")?,
                     n: row.try_get("n")?,
                     amount: row.try_get("amount")?,
-                })
-            };
-            let page: Vec<Row> = rows.iter().map(read).collect::<Result<_, _>>()?;
-            self.last = page.last().cloned();
-            self.page = page.into_iter().peekable();
+                });
+            }
+            self.last = self.page.back().cloned();
         }
-        Ok(self.page.peek())
+        Ok(self.page.get(place))
     }
 
     fn take(&mut self) -> Option<Row> {
-        self.page.next()
+        self.page.pop_front()
     }
 }
 
@@ -106,6 +110,7 @@ fn order(line: &Row, charge: &Row, matched_by: &MatchedBy) -> Order {
 pub(super) async fn merge(
     connection: &mut PgConnection,
     file: &TheirFile,
+    around: Around,
     examples_max: usize,
     compared: &mut Compared,
 ) -> Result<(), ReconcileError> {
@@ -114,12 +119,14 @@ pub(super) async fn merge(
     let (mut theirs, mut ours) = (Side::new(THEIRS), Side::new(OURS));
     let mut book = Book {
         compared,
+        around,
+        timed: file.columns.time.is_some(),
         examples_max,
         last_line: None,
         by_id,
     };
     loop {
-        let order = match (theirs.peek(connection).await?, ours.peek(connection).await?) {
+        let order = match (theirs.at(0, connection).await?, ours.at(0, connection).await?) {
             (Some(line), Some(charge)) => order(line, charge, matched_by),
             (Some(_), None) => Order::Line,
             (None, Some(_)) => Order::Charge,
@@ -128,13 +135,44 @@ pub(super) async fn merge(
         match order {
             Order::Line => book.line(theirs.take()),
             Order::Charge => book.charge(ours.take()),
-            Order::Both => book.both(theirs.take(), ours.take()),
+            Order::Both => {
+                let line = theirs.take();
+                let charge = match &line {
+                    Some(line) if !by_id => nearest(line, &mut ours, matched_by, connection).await?,
+                    _ => 0,
+                };
+                book.both(line, ours.page.remove(charge));
+            }
         }
     }
 }
 
+/// The place of the charge that a line found by its time tells of: the first of the same amount that is near enough, because what
+/// is done at the same time is not written down in the same order by everybody. Else the first of all.
+async fn nearest(
+    line: &Row,
+    ours: &mut Side,
+    matched_by: &MatchedBy,
+    connection: &mut PgConnection,
+) -> Result<usize, ReconcileError> {
+    for place in 0..LOOKED_AHEAD_MAX {
+        match ours.at(place, connection).await? {
+            Some(charge) if order(line, charge, matched_by) == Order::Both => {
+                if line.amount.is_none() || line.amount == charge.amount {
+                    return Ok(place);
+                }
+            }
+            Some(_) | None => break,
+        }
+    }
+    Ok(0)
+}
+
 struct Book<'a> {
     compared: &'a mut Compared,
+    around: Around,
+    /// The lines say when they were.
+    timed: bool,
     examples_max: usize,
     /// The key of the line before.
     last_line: Option<String>,
@@ -144,14 +182,18 @@ struct Book<'a> {
 impl Book<'_> {
     fn line(&mut self, line: Option<Row>) {
         let Some(line) = line else { return };
-        if self.by_id && self.last_line.as_deref() == Some(line.key.as_str()) {
+        let repeated = self.by_id && self.last_line.as_deref() == Some(line.key.as_str());
+        if self.timed && !self.around.holds(line.at) {
+            self.compared.left_out += 1;
+        } else if repeated {
+            self.add(&line);
             self.compared.repeated += 1;
-            return self.example(Found::Repeated, Some(&line), None);
-        }
-        // Both sides say that it cost nothing.
-        if line.amount == Some(0) {
+            self.example(Found::Repeated, Some(&line), None);
+        } else if line.amount == Some(0) {
+            // Both sides say that it cost nothing.
             self.compared.matched += 1;
         } else {
+            self.add(&line);
             self.compared.missing_here += 1;
             self.example(Found::MissingHere, Some(&line), None);
         }
@@ -159,7 +201,9 @@ impl Book<'_> {
     }
 
     fn charge(&mut self, charge: Option<Row>) {
-        let Some(charge) = charge else { return };
+        let Some(charge) = charge.filter(|charge| self.around.holds(charge.at)) else {
+            return;
+        };
         self.count(&charge);
         // What cost nothing is on nobody's invoice.
         if charge.amount != Some(0) {
@@ -172,14 +216,24 @@ impl Book<'_> {
         let (Some(line), Some(charge)) = (line, charge) else {
             return;
         };
-        self.count(&charge);
-        if line.amount.is_none() || line.amount == charge.amount {
-            self.compared.matched += 1;
+        if !self.around.holds(charge.at) {
+            // Of the period before or after, with its charge.
+            self.compared.left_out += 1;
         } else {
-            self.compared.different += 1;
-            self.example(Found::Different, Some(&line), Some(&charge));
+            self.add(&line);
+            self.count(&charge);
+            if line.amount.is_none() || line.amount == charge.amount {
+                self.compared.matched += 1;
+            } else {
+                self.compared.different += 1;
+                self.example(Found::Different, Some(&line), Some(&charge));
+            }
         }
         self.last_line = Some(line.key);
+    }
+
+    fn add(&mut self, line: &Row) {
+        self.compared.theirs += i128::from(line.amount.unwrap_or_default());
     }
 
     fn count(&mut self, charge: &Row) {

@@ -88,7 +88,43 @@ impl Compared {
     }
 }
 
-/// Compares a file with the charges of a period: of all accounts where none is named.
+/// What is compared, and what is looked at around it: a line and its charge may stand on either side of a border.
+#[derive(Debug, Clone, Copy)]
+struct Around {
+    period: Period,
+    margin_seconds: u32,
+}
+
+/// A hold lasts that long at most, so a request is no longer before its charge.
+const HOLD_SECONDS_MAX: u32 = 24 * 3_600;
+
+impl Around {
+    fn of(columns: &Columns, period: Period) -> Around {
+        let margin_seconds = match (&columns.time, &columns.matched_by) {
+            // Without times of their own all lines are of the period.
+            (None, _) => 0,
+            (Some(_), MatchedBy::Endpoint { apart_seconds_max, .. }) => *apart_seconds_max,
+            (Some(_), MatchedBy::Reservation(_) | MatchedBy::Request(_)) => HOLD_SECONDS_MAX,
+        };
+        Around { period, margin_seconds }
+    }
+
+    fn from(&self) -> Timestamp {
+        self.period.from().minus_seconds(self.margin_seconds)
+    }
+
+    fn to(&self) -> Timestamp {
+        self.period.to().plus_seconds(self.margin_seconds)
+    }
+
+    /// Whether what happened at so many micros is of the period.
+    fn holds(&self, at: i64) -> bool {
+        self.period.from().micros() <= at && at < self.period.to().micros()
+    }
+}
+
+/// Compares a file with the charges of a period: of all accounts where none is named. A line and its charge are of the period
+/// that the charge is of.
 pub async fn compare(
     database_url: &str,
     their_file: &TheirFile,
@@ -102,12 +138,13 @@ pub async fn compare(
         sqlx::query(statement).execute(&mut connection).await?;
     }
     let mut compared = Compared::default();
-    file::load(&mut connection, their_file, accounts, period, &mut compared).await?;
-    ledger::load(&mut connection, &pool, their_file.matched_by(), accounts, period).await?;
+    let around = Around::of(&their_file.columns, period);
+    file::load(&mut connection, their_file, accounts, around, &mut compared).await?;
+    ledger::load(&mut connection, &pool, their_file.matched_by(), accounts, around).await?;
     for statement in INDEXES.into_iter().chain(TOP_UPS) {
         sqlx::query(statement).execute(&mut connection).await?;
     }
-    merge::merge(&mut connection, their_file, examples_max, &mut compared).await?;
+    merge::merge(&mut connection, their_file, around, examples_max, &mut compared).await?;
     Ok(compared)
 }
 

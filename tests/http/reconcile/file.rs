@@ -123,6 +123,48 @@ async fn a_file_of_the_platforms_own_is_compared_by_any_of_its_ids_and_by_time()
 }
 
 #[tokio::test]
+async fn what_was_written_down_a_little_earlier_or_in_another_order_is_equal() {
+    let stage = Stage::open().await;
+    let mut charges = busy(&stage).await;
+    let (from, to) = (charges[2].at.clone(), charges[6].at.clone());
+    // A request is logged before it is charged: on the other side of each border. Four charges are of this time.
+    for charge in &mut charges {
+        let at: keyledger_events::Timestamp = charge.at.parse().unwrap();
+        charge.at = keyledger_events::Timestamp::from_micros(at.micros() - 20)
+            .unwrap()
+            .to_string();
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let mut lines = vec![HEADER.to_owned()];
+    lines.extend(charges.iter().map(log_line));
+    let file = written(directory.path(), &lines);
+    let places = ["--account-column", "account", "--time-column", "time"];
+    let more = ["--amount-column", "credits", "--json", "--from", &from, "--to", &to];
+    for by in [
+        &["--by-reservation", "reservation"][..],
+        &["--by-request", "request"],
+        &["--by-endpoint", "endpoint", "--apart-seconds", "1"],
+    ] {
+        let told = reconcile(&stage, &[&["--csv", &file], by, &places, &more].concat()).await;
+        let told = told.json(0);
+        let counts = ["charges", "matched", "left_out"].map(|count| told["file"][count].as_u64().unwrap());
+        assert_eq!(counts, [4, 4, 4], "{by:?} {told}");
+        assert_eq!(told["file"]["credits_here"], told["file"]["credits_there"], "{by:?}");
+    }
+    // Two calls at the same time, and each file has them in its own order.
+    let times = [charges[0].at.clone(), charges[1].at.clone()];
+    [charges[1].at, charges[0].at] = times;
+    let swapped: Vec<String> = std::iter::once(HEADER.to_owned())
+        .chain(charges.iter().map(log_line))
+        .collect();
+    let file = written(directory.path(), &swapped);
+    let by = ["--by-endpoint", "endpoint", "--apart-seconds", "5"];
+    let asked = [&["--csv", &file][..], &by, &places, &more[..3]].concat();
+    let told = reconcile(&stage, &asked).await.json(0);
+    assert_eq!(told["file"]["matched"], 8, "{told}");
+}
+
+#[tokio::test]
 async fn a_doctored_file_is_found_out_line_by_line() {
     let stage = Stage::open().await;
     let charges = busy(&stage).await;

@@ -153,6 +153,12 @@ impl Books {
                 self.prices.unknown()
             ));
         }
+        if self.prices.judged_by_part() > 0 {
+            told.push(format!(
+                "that no price book was left out, for {} hold(s): only a whole shard shows it",
+                self.prices.judged_by_part()
+            ));
+        }
         told
     }
 }

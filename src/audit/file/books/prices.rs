@@ -13,6 +13,8 @@ pub(super) struct Prices {
     complete: bool,
     /// Holds whose prices nobody here knows.
     unknown: u64,
+    /// Holds that were judged by a book of the file.
+    judged: u64,
 }
 
 #[derive(Debug)]
@@ -29,11 +31,17 @@ impl Prices {
             books: Vec::new(),
             complete,
             unknown: 0,
+            judged: 0,
         }
     }
 
     pub(super) fn unknown(&self) -> u64 {
         self.unknown
+    }
+
+    /// Holds whose book was right if no other book was left out of the file, which it cannot show.
+    pub(super) fn judged_by_part(&self) -> u64 {
+        if self.complete { 0 } else { self.judged }
     }
 
     pub(super) fn publish(&mut self, entry: &Entry<'_>, e: &PricesPublished) -> Entered {
@@ -83,6 +91,7 @@ impl Prices {
             self.unknown = self.unknown.saturating_add(1);
             return Ok(());
         };
+        self.judged = self.judged.saturating_add(1);
         let price = held.work.unit_price;
         let free = price.is_zero() && (held.work.environment == Environment::Test || held.once.is_some());
         let mut prices = book.prices.get(held.work.endpoint).into_iter().flatten();
