@@ -4,6 +4,7 @@ pub mod both;
 mod forged;
 mod good;
 mod makings;
+mod repaid;
 pub mod sealed;
 mod tampered;
 mod under;

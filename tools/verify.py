@@ -454,7 +454,7 @@ DATA = {
         ("reason?", REASON), ("repays?", credits_or_left_out),
     ),
     "GrantStarted": record(("grant", GRANT), ("amount", credits), ("repays?", credits_or_left_out)),
-    "CreditsExpired": record(("grant", GRANT), ("amount", credits)),
+    "CreditsExpired": record(("grant", GRANT), ("amount", credits), ("repays?", credits_or_left_out)),
     "CreditsReserved": record(
         ("reservation", RESERVATION), ("work", WORK), ("quantity", number()), ("amount", credits), ("from", PARTS),
         ("on_limit?", credits_or_left_out), ("expires_at", time),
@@ -784,7 +784,9 @@ class Account:
             return
         end = self.grant(data["grant"])["expires_at"]
         must(end is not None and end <= at, "a grant expires before its time")
-        self.move(data["grant"], -amount, 0)
+        repays = amount_of(data, "repays")
+        self.repay(repays)
+        self.move(data["grant"], -amount - repays, 0)
 
     def within_limit(self, taken):
         must(taken <= 0 or self.available() + self.credit_limit >= 0, "more is spent than the account has")

@@ -213,6 +213,7 @@ fn samples() -> Vec<(&'static str, Event)> {
             CreditsExpired {
                 grant: grant(),
                 amount: credits("0.000001"),
+                repays: Credits::ZERO,
             }
             .into(),
         ),

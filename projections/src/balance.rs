@@ -333,7 +333,7 @@ impl Changes for BalanceChanges {
                     account,
                     e.grant,
                     GrantChange {
-                        remaining: -amount,
+                        remaining: -amount - e.repays.micros(),
                         expired: amount,
                         ..GrantChange::default()
                     },

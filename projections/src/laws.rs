@@ -68,6 +68,7 @@ fn history() -> impl Strategy<Value = Vec<Recorded>> {
                         CreditsExpired {
                             grant: grant(n),
                             amount: credits(1),
+                            repays: Credits::ZERO,
                         },
                     );
                 }
@@ -341,6 +342,7 @@ fn a_grant_never_has_less_than_nothing() {
         CreditsExpired {
             grant: grant(1),
             amount: credits(1_000_000_001),
+            repays: Credits::ZERO,
         },
     );
     let error = replay::<BalanceRows>(&history.events).unwrap_err();

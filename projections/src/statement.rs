@@ -141,6 +141,8 @@ fn moved(event: Event) -> Option<(i64, Moved)> {
             };
             Some((e.amount.micros(), Moved::Refund(refunded)))
         }
+        // Where all of it repaid what was owed, nothing is gone.
+        Event::CreditsExpired(e) if e.amount.is_zero() => None,
         Event::CreditsExpired(e) => Some((-e.amount.micros(), Moved::Expiry { grant: e.grant })),
         Event::CreditsCorrected(e) => {
             let correction = Moved::Correction {

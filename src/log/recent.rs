@@ -286,6 +286,7 @@ mod tests {
             event: Event::CreditsExpired(CreditsExpired {
                 grant: GrantId::from_bytes(zero),
                 amount: Credits::from_micros(1).unwrap(),
+                repays: Credits::ZERO,
             }),
         }
     }

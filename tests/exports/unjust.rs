@@ -11,7 +11,7 @@ use super::both::judge_lines;
 use super::forged::{Forger, placed, right_key, signers};
 use super::makings::*;
 
-fn said(events: &[Vec<u8>]) -> (i32, Option<u64>, String) {
+pub fn said(events: &[Vec<u8>]) -> (i32, Option<u64>, String) {
     let signers = signers();
     let forger = Forger {
         events,
@@ -197,6 +197,7 @@ fn what_cannot_have_happened_is_found_although_it_was_signed() {
                 CreditsExpired {
                     grant: GRANT,
                     amount: credits("9.5"),
+                    repays: Credits::ZERO,
                 }
                 .into(),
             ],

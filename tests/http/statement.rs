@@ -53,6 +53,7 @@ async fn customer(stage: &Stage) -> (String, Value) {
     let expired = CreditsExpired {
         grant: GrantId::from_parts(1, 1),
         amount: "0.25".parse().unwrap(),
+        repays: Credits::ZERO,
     };
     let given = CreditsGranted {
         grant: expired.grant,

@@ -3,7 +3,7 @@
 use http::Method;
 use keyledger::config::PagesConfig;
 use keyledger::tokens::Role;
-use keyledger_events::{CreditsExpired, Event, GrantId};
+use keyledger_events::{Credits, CreditsExpired, Event, GrantId};
 use serde_json::{Value, json};
 
 use super::activity::{account_of, read};
@@ -293,6 +293,7 @@ async fn health_says_how_far_everything_is_and_what_has_halted() {
     let expired = CreditsExpired {
         grant: GrantId::from_parts(1, 1),
         amount: "1".parse().unwrap(),
+        repays: Credits::ZERO,
     };
     append(&stage.harness, account_of(&account), vec![Event::from(expired)]).await;
     until("the balance's projection has halted", async || {

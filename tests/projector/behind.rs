@@ -79,6 +79,7 @@ async fn a_view_that_cannot_be_rebuilt_keeps_nothing_from_the_others() {
     let nothing_like_it = Event::from(CreditsExpired {
         grant: GrantId::from_parts(1, 1),
         amount: Credits::MAX,
+        repays: Credits::ZERO,
     });
     let head = append(&harness, customer.account, vec![nothing_like_it]).await;
     let outcomes = rebuild_views(harness.owner_url(), &View::ALL, |_, _| {}).await.unwrap();

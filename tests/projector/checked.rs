@@ -91,6 +91,7 @@ async fn a_view_that_stands_still_is_compared_where_it_stands() {
     let nobodys = CreditsExpired {
         grant: GrantId::from_parts(1, 1),
         amount: Credits::from_micros(1).unwrap(),
+        repays: Credits::ZERO,
     };
     let fault = append(&harness, customer.account, vec![Event::from(nobodys)]).await;
     until("the balances have stopped", async || {

@@ -79,6 +79,7 @@ async fn an_event_that_does_not_fit_one_view_stops_that_one_only() {
     let nothing_like_it = Event::from(CreditsExpired {
         grant: GrantId::from_parts(1, 1),
         amount: Credits::MAX,
+        repays: Credits::ZERO,
     });
     let poison = append(&harness, customer.account, vec![nothing_like_it]).await;
     until("the balance has stopped", async || {

@@ -103,6 +103,7 @@ async fn a_projection_that_one_service_halted_is_known_to_one_that_folds_nothing
     let nothing_like_it = CreditsExpired {
         grant: GrantId::from_parts(1, 1),
         amount: Credits::MAX,
+        repays: Credits::ZERO,
     };
     let account = customer.account.parse().unwrap();
     let poison = append(&site.harness, account, vec![Event::from(nothing_like_it)]).await;

@@ -81,12 +81,16 @@ impl GrantSource {
     }
 }
 
-/// What was left of a grant is gone, because its time came.
+/// What was left of a grant is gone, because its time came: `amount` + `repays`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreditsExpired {
     pub grant: GrantId,
+    /// Nobody has it any more.
     pub amount: Credits,
+    /// The part that instead pays what had been charged on the account's credit limit, and was not yet repaid.
+    #[serde(default = "zero", skip_serializing_if = "is_zero")]
+    pub repays: Credits,
 }
 
 /// A part of a grant that a hold took, a charge spent or a release gave back.

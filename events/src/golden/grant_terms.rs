@@ -55,6 +55,16 @@ fn a_grant_that_takes_effect_says_what_it_repays() {
 }
 
 #[test]
+fn a_grant_whose_time_is_over_says_what_it_repays() {
+    let expired = CreditsExpired {
+        grant: grant(),
+        amount: Credits::ZERO,
+        repays: credits("2.5"),
+    };
+    is_as_released("credits-expired-repaying", &recorded(175, expired.into()));
+}
+
+#[test]
 fn a_grant_that_is_there_again_has_its_endpoints_still() {
     let terms = GrantTerms {
         grant: grant(),

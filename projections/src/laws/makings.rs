@@ -222,7 +222,14 @@ impl History {
             self.add(n, granted);
         }
         let (grant, amount) = (id(1), credits(3));
-        self.add(n, CreditsExpired { grant, amount });
+        self.add(
+            n,
+            CreditsExpired {
+                grant,
+                amount,
+                repays: Credits::ZERO,
+            },
+        );
     }
 
     pub(super) fn release(&mut self, n: u8, id: u64) {

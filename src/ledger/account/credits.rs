@@ -131,7 +131,9 @@ impl Account {
         grant.remaining = grant
             .remaining
             .minus_within(e.amount)
+            .and_then(|rest| rest.minus_within(e.repays))
             .ok_or("more expires than is left")?;
+        self.owed = self.owed.minus_within(e.repays).ok_or("more is repaid than owed")?;
         self.totals.expired = self.totals.expired.plus(e.amount).ok_or(SUM)?;
         self.drop_used_up_grants();
         Ok(())

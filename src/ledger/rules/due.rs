@@ -52,14 +52,23 @@ fn grants_starting(account: &Account, now: Timestamp) -> Vec<Event> {
         .collect()
 }
 
+/// What is owed when a grant's time is over is paid by what is left of it, the first of them comes to first: had the grant come
+/// after the charge on the credit limit, it had paid that then.
 fn grants_over(account: &Account, now: Timestamp) -> Vec<Event> {
+    let mut owed = account.owed;
     let over = account
         .grants
         .iter()
         .filter(|grant| grant.expired(now) && !grant.remaining.is_zero());
     over.map(|grant| {
-        let (grant, amount) = (grant.id, grant.remaining);
-        CreditsExpired { grant, amount }.into()
+        let repays = if grant.is_for_all() {
+            owed.min(grant.remaining)
+        } else {
+            Credits::ZERO
+        };
+        owed = minus(owed, repays);
+        let (grant, amount) = (grant.id, minus(grant.remaining, repays));
+        CreditsExpired { grant, amount, repays }.into()
     })
     .collect()
 }

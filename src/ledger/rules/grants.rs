@@ -186,6 +186,36 @@ mod tests {
     }
 
     #[test]
+    fn a_grant_whose_time_is_over_pays_what_is_owed_before_the_rest_expires() {
+        let mut s = Scenario::with_limit("1", "10");
+        // Held on the credit limit before there was a grant, and charged after it: both are there now.
+        s.when(reserve(R1, "4")).succeeds();
+        s.when(grant(2, "2").only_on(&["serp"]).until(60)).succeeds();
+        s.when(grant(3, "2").until(60)).succeeds();
+        s.when(grant(4, "2.5").until(60)).succeeds();
+        s.when(charge_all(R1)).succeeds();
+        assert_eq!((s.available().as_str(), s.account().owed), ("1.5", credits("3")));
+        s.later(60);
+        s.when(settle_due())
+            .writes(&["CreditsExpired", "CreditsExpired", "CreditsExpired"]);
+        assert_eq!((s.available().as_str(), s.account().owed), ("0", credits("0")));
+        let gone: Vec<(Credits, Credits)> = s
+            .history
+            .iter()
+            .filter_map(|recorded| {
+                let Event::CreditsExpired(e) = &recorded.event else {
+                    return None;
+                };
+                Some((e.amount, e.repays))
+            })
+            .collect();
+        let parts = |amount, repays| (credits(amount), credits(repays));
+        assert_eq!(gone, [parts("2", "0"), parts("0", "2"), parts("1.5", "1")]);
+        assert_eq!(s.account().totals.expired, credits("3.5"));
+        s.when(settle_due()).changes_nothing();
+    }
+
+    #[test]
     fn bad_amounts_and_times_are_refused() {
         let mut s = Scenario::with_credits("1");
         s.when(grant(2, "0"))

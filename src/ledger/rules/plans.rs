@@ -162,6 +162,9 @@ fn renewal(account: &Account, plan: &Plan, now: Timestamp) -> Vec<Event> {
             amount,
         })
     };
+    // What does not roll over pays what is owed before the new grant does.
+    let rest = minus(left, rolled);
+    let repays = rest.min(account.owed);
     let granted = CreditsGranted {
         grant: plan.next_grant(),
         amount,
@@ -177,11 +180,11 @@ fn renewal(account: &Account, plan: &Plan, now: Timestamp) -> Vec<Event> {
         }),
         rolled_over: part(rolled).filter(|part| !part.amount.is_zero()),
         reason: None,
-        repays: amount.min(account.owed),
+        repays: amount.min(minus(account.owed, repays)),
     };
-    let rest = part(minus(left, rolled)).filter(|part| !part.amount.is_zero());
     // First: what is never there beside the new grant must not lift the balance over a threshold.
-    let expired = rest.map(|GrantPart { grant, amount }| CreditsExpired { grant, amount }.into());
+    let expired = part(minus(rest, repays)).filter(|_| !rest.is_zero());
+    let expired = expired.map(|GrantPart { grant, amount }| CreditsExpired { grant, amount, repays }.into());
     expired.into_iter().chain([granted.into()]).collect()
 }
 
@@ -312,6 +315,19 @@ mod tests {
         s.later(DAY);
         s.when(settle_due()).writes(&["CreditsExpired"]);
         assert_eq!(s.available(), "1");
+    }
+
+    #[test]
+    fn what_does_not_roll_over_repays_before_the_new_grant_does() {
+        let mut s = Scenario::with_limit("1", "10");
+        s.when(reserve(R1, "4")).succeeds();
+        s.when(plan(1, "2", Period::Day)).succeeds();
+        s.when(charge_all(R1)).succeeds();
+        assert_eq!((s.available().as_str(), s.account().owed), ("-1", credits("3")));
+        s.later(DAY);
+        s.when(settle_due()).writes(&["CreditsExpired", "CreditsGranted"]);
+        assert_eq!((s.available().as_str(), s.account().owed), ("1", credits("0")));
+        assert_eq!(s.account().totals.expired, credits("0"));
     }
 
     #[test]

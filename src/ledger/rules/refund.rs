@@ -121,7 +121,12 @@ impl Command for RefundCharge {
         let expired: Vec<Event> = over
             .map(|(part, _)| {
                 let GrantPart { grant, amount } = *part;
-                CreditsExpired { grant, amount }.into()
+                CreditsExpired {
+                    grant,
+                    amount,
+                    repays: Credits::ZERO,
+                }
+                .into()
             })
             .collect();
         let is_gone = |grant: GrantId| account.grants.iter().all(|there| there.id != grant);

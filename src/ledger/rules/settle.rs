@@ -159,6 +159,7 @@ fn expiring_at_once(account: &Account, returned_to: &[GrantPart], now: Timestamp
             CreditsExpired {
                 grant: part.grant,
                 amount: part.amount,
+                repays: Credits::ZERO,
             }
             .into()
         })

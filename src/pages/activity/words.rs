@@ -179,10 +179,15 @@ pub(super) fn tell(recorded: &Recorded, names: &Names, now: Timestamp) -> Told {
             }
         }
         Event::CreditsExpired(e) => {
-            let told = Sentence::new().say(format!("{} expired unused", amount(e.amount)));
+            let repaid = format!("{} paid what was owed", amount(e.repays));
+            let told = match (e.amount.is_zero(), e.repays.is_zero()) {
+                (_, true) => format!("{} expired unused", amount(e.amount)),
+                (true, false) => format!("{repaid} when their time was over"),
+                (false, false) => format!("{} expired unused, and {repaid}", amount(e.amount)),
+            };
             Told {
                 credits: change(MINUS, e.amount),
-                ..told.by_nobody()
+                ..Sentence::new().say(told).by_nobody()
             }
         }
         Event::CreditsReserved(e) => {
@@ -466,6 +471,7 @@ mod tests {
         let expired = CreditsExpired {
             grant: GrantId::from_parts(1, 1),
             amount: credits("2.5"),
+            repays: Credits::ZERO,
         };
         assert_eq!(told(Actor::System, expired).0, "2.5 credits expired unused");
     }

@@ -146,7 +146,8 @@ impl Account {
         if grant.ok_or(NO_GRANT)?.expires_at.is_none_or(|end| end > at) {
             return Err("a grant expires before its time");
         }
-        self.move_grant(e.grant, -e.amount.micros(), 0)
+        self.repay(e.repays)?;
+        self.move_grant(e.grant, -e.amount.micros() - e.repays.micros(), 0)
     }
 
     pub(super) fn hold_of_grants(&mut self, held: &Held<'_>, at: Timestamp) -> Entered {
