@@ -118,9 +118,10 @@ impl fmt::Debug for KeySecret {
 pub fn base62_secret(head: &str, random: [u8; 32]) -> String {
     let mut text = String::with_capacity(head.len() + RANDOM_CHARS + CHECK_CHARS);
     text.push_str(head);
-    text.push_str(&base62::<RANDOM_CHARS>(&random));
+    let digits: [u8; RANDOM_CHARS] = base62(random);
+    text.extend(digits.map(char::from));
     let check = check_chars(&text);
-    text.push_str(&check);
+    text.extend(check.map(char::from));
     text
 }
 
@@ -131,17 +132,16 @@ pub fn is_base62_secret(head: &str, text: &str) -> bool {
     });
     shaped && {
         let (body, check) = text.split_at(text.len() - CHECK_CHARS);
-        check_chars(body) == check
+        check_chars(body) == check.as_bytes()
     }
 }
 
-fn check_chars(body: &str) -> String {
-    base62::<CHECK_CHARS>(&crc32fast::hash(body.as_bytes()).to_be_bytes())
+fn check_chars(body: &str) -> [u8; CHECK_CHARS] {
+    base62(crc32fast::hash(body.as_bytes()).to_be_bytes())
 }
 
 /// Writes a big-endian number in exactly `N` base62 digits, the most significant first. `N` digits must be enough.
-fn base62<const N: usize>(number: &[u8]) -> String {
-    let mut number = number.to_vec();
+fn base62<const M: usize, const N: usize>(mut number: [u8; M]) -> [u8; N] {
     let mut digits = [b'0'; N];
     for slot in digits.iter_mut().rev() {
         let mut remainder = 0u32;
@@ -155,7 +155,7 @@ fn base62<const N: usize>(number: &[u8]) -> String {
             .copied()
             .unwrap_or(b'0');
     }
-    digits.iter().map(|b| char::from(*b)).collect()
+    digits
 }
 
 /// SHA-256 of a key's text. As text: 64 lower-case hexadecimal digits.

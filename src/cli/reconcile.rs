@@ -45,7 +45,7 @@ pub struct Reconcile {
     /// Its column with the credits of the line. Without it lines and charges are only matched
     #[arg(long, value_name = "COLUMN", requires = "csv")]
     amount_column: Option<String>,
-    /// Its column with the time: lines outside of the period are left out
+    /// Its column with the time: lines outside of the period are left out. With an id, a line is of the period that its charge is of
     #[arg(long, value_name = "COLUMN", requires = "csv")]
     time_column: Option<String>,
     /// Its column with the account's id: lines of accounts that are not named are left out

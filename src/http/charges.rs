@@ -180,7 +180,7 @@ pub(super) async fn charge_at_once(
     key: IdempotencyKey,
     Json(mut body): Json<ChargeAtOnceBody>,
 ) -> Result<Answered<ChargedAtOnceBody>, Failure> {
-    if body.id.is_none() {
+    if body.id.is_none() && key.is_sent() {
         let asked = (body.account, &body.endpoint, body.quantity.map(Quantity::get));
         body.id = named::by_key(&app, &caller, &key, "charges", &asked).await?;
     }

@@ -201,7 +201,7 @@ pub(super) async fn reserve(
     key: IdempotencyKey,
     Json(mut body): Json<ReserveBody>,
 ) -> Result<Answered<HeldBody>, Failure> {
-    if body.id.is_none() {
+    if body.id.is_none() && key.is_sent() {
         let (quantity, ttl) = (body.quantity.map(Quantity::get), body.ttl_seconds.map(TtlSeconds::get));
         let asked = (body.payer(&app)?, &body.endpoint, quantity, ttl);
         body.id = named::by_key(&app, &caller, &key, "reservations", &asked).await?;

@@ -98,8 +98,8 @@ impl Log {
         in_time(async {
             let rows = sqlx::query(
                 "select head.position, head.recorded_at, heard.type = 'keyledger.PricesPublished.v1' as prices, heard.key_id,
-                     exists (select from archive_segments archived where archived.shard = head.shard and archived.last > $2)
-                         as archived
+                     (select max(archived.last) from archive_segments archived
+                      where archived.shard = head.shard and archived.last > $2) as archived
                  from log_head head
                  left join events heard
                      on heard.shard = head.shard and heard.position > $2 and heard.position <= least(head.position, $3)
@@ -112,12 +112,15 @@ impl Log {
             .fetch_all(&self.pool)
             .await?;
             let first = rows.first().ok_or(ReadError::NoHead { shard: self.shard })?;
+            // Of what is archived all is heard of at once, and nothing of it is among the events.
+            let archived: Option<i64> = first.try_get("archived")?;
+            let until = archived.map(position).transpose()?.unwrap_or_default().max(Position(until));
             let head = Head {
-                position: position(first.try_get("position")?)?.min(Position(until)),
+                position: position(first.try_get("position")?)?.min(until),
                 recorded_at: timestamp(first.try_get("recorded_at")?)?,
             };
             let (mut ended, mut prices_published) = (Vec::new(), false);
-            if first.try_get("archived")? {
+            if archived.is_some() {
                 ended = self.ended_in_archive(known.position).await?;
                 // They may have been: looking costs no more than asking the archive.
                 prices_published = true;

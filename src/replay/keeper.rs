@@ -9,7 +9,7 @@ use keyledger_events::AccountId;
 use rustc_hash::FxHashMap;
 use tokio_util::sync::CancellationToken;
 
-use super::{Marks, replayed};
+use super::{Marks, ReplayError, replayed};
 use crate::log::{Grown, Log, ReadError};
 
 /// Between two looks for accounts that have grown.
@@ -58,17 +58,28 @@ impl MarkKeeper {
         }
         let passed: Vec<AccountId> = self.passed.keys().copied().collect();
         let grown = log.grown_since_mark(EVENTS_SINCE, ACCOUNTS_AT_ONCE, &passed).await?;
+        let mut away = Vec::new();
         for Grown { account, last, .. } in &grown {
-            if let Err(error) = replayed(log, *account, *last, Marks::Left).await {
-                tracing::warn!(%account, %error, "an account cannot be replayed, and has no marks");
+            match replayed(log, *account, *last, Marks::Left).await {
+                Ok(_) => {}
+                // What cannot be reached can be the next time.
+                Err(error @ ReplayError::Log(_)) => {
+                    tracing::warn!(%account, %error, "an account's marks wait");
+                    away.push(*account);
+                }
+                Err(error) => tracing::warn!(%account, %error, "an account cannot be replayed, and has no marks"),
             }
+        }
+        if grown.is_empty() {
+            return Ok(());
         }
         // Who stands where it stood has got no mark, for whatever reason, and would only be in the way of others.
         let still = log.grown_since_mark(EVENTS_SINCE, ACCOUNTS_AT_ONCE, &passed).await?;
         let stands = |now: &&Grown| {
-            grown
+            let stood = grown
                 .iter()
-                .any(|was| (was.account, was.mark) == (now.account, now.mark))
+                .any(|was| (was.account, was.mark) == (now.account, now.mark));
+            stood && !away.contains(&now.account)
         };
         let unmarked = still.iter().filter(stands).map(|grown| (grown.account, looks));
         self.passed.extend(unmarked);

@@ -187,7 +187,7 @@ impl Site {
     }
 }
 
-const SPOOFED: [(&str, &str); 13] = [
+const SPOOFED: [(&str, &str); 15] = [
     ("x-keyledger-account", "evil"),
     ("x-keyledger-key", "evil"),
     ("x-keyledger-environment", "evil"),
@@ -201,6 +201,8 @@ const SPOOFED: [(&str, &str); 13] = [
     ("x-original-url", "/evil"),
     ("x-rewrite-url", "/evil"),
     ("x-forwarded-prefix", "/evil"),
+    ("x-forwarded_uri", "/evil"),
+    ("x-original_url", "/evil"),
 ];
 
 async fn spoofed_headers_do_not_arrive(server: Server) {

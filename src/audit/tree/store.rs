@@ -86,8 +86,8 @@ fn checkpoint(row: &PgRow) -> Result<SealedCheckpoint, StoreError> {
     })
 }
 
-/// A witness that is not among the signers of these has left.
-const SIGNED_LOOKED_AT: i64 = 100;
+/// Signatures looked at for the checkpoint that all witnesses have signed.
+const SIGNED_LOOKED_AT: i64 = 20_000;
 
 macro_rules! checkpoints {
     ($rest:literal) => {
@@ -324,17 +324,16 @@ impl TileStore {
         .await
     }
 
-    /// How many witnesses sign: the most of the last checkpoints that any has signed.
+    /// How many witnesses signed a checkpoint within the last day of the log's sealing.
     pub async fn witnesses(&self) -> Result<u64, StoreError> {
         in_time(async {
             let many: i64 = sqlx::query_scalar(
-                "select coalesce(max(signed.many), 0) from (
-                     select count(*) as many from audit_cosignatures
-                     where shard = $1 group by size order by size desc limit $2
-                 ) signed",
+                "select count(distinct witness) from audit_cosignatures where shard = $1 and size >= coalesce((
+                     select size from audit_checkpoints where shard = $1 and made_at > (
+                         select max(made_at) from audit_checkpoints where shard = $1) - interval '1 day'
+                     order by made_at limit 1), 0)",
             )
             .bind(self.shard_column())
-            .bind(SIGNED_LOOKED_AT)
             .fetch_one(&self.pool)
             .await?;
             Ok(u64::try_from(many).unwrap_or(0))
@@ -342,20 +341,34 @@ impl TileStore {
         .await
     }
 
-    /// The first checkpoint that has so many events at least, and so many witnesses' signatures.
+    /// The first checkpoint that has so many events at least, and so many witnesses' signatures, if it is not far from there: else
+    /// the newest.
     pub async fn witnessed(&self, size: u64, witnesses: u64) -> Result<Option<SealedCheckpoint>, StoreError> {
         in_time(async {
-            let row = sqlx::query(checkpoints!(
-                "and c.size = (select signed.size from audit_cosignatures signed
-                               where signed.shard = $1 and signed.size >= $2
-                               group by signed.size having count(*) >= $3 order by signed.size limit 1)"
-            ))
-            .bind(self.shard_column())
-            .bind(bigint(size))
-            .bind(bigint(witnesses))
-            .fetch_optional(&self.pool)
-            .await?;
-            row.as_ref().map(checkpoint).transpose()
+            for one_way in [
+                checkpoints!(
+                    "and c.size = (select near.size from (
+                         select size from audit_cosignatures where shard = $1 and size >= $2 order by size limit $4) near
+                         group by near.size having count(*) >= $3 order by near.size limit 1)"
+                ),
+                checkpoints!(
+                    "and c.size = (select last.size from (
+                         select size from audit_cosignatures where shard = $1 and size >= $2 order by size desc limit $4) last
+                         group by last.size having count(*) >= $3 order by last.size desc limit 1)"
+                ),
+            ] {
+                let row = sqlx::query(one_way)
+                    .bind(self.shard_column())
+                    .bind(bigint(size))
+                    .bind(bigint(witnesses))
+                    .bind(SIGNED_LOOKED_AT)
+                    .fetch_optional(&self.pool)
+                    .await?;
+                if row.is_some() {
+                    return row.as_ref().map(checkpoint).transpose();
+                }
+            }
+            Ok(None)
         })
         .await
     }

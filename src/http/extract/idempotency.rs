@@ -32,6 +32,10 @@ pub(crate) struct Scope {
 }
 
 impl IdempotencyKey {
+    pub(crate) const fn is_sent(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// The scope and the fingerprint of a request that is no command, if it came with a key.
     pub(crate) fn hashes<B: Serialize>(&self, scope: Scope, body: &B) -> Result<Option<(String, String)>, Problem> {
         let Some(key) = &self.0 else { return Ok(None) };

@@ -51,6 +51,7 @@ impl Command for ChargeReservation {
                 reservation,
                 hold,
                 ReleaseCause::Requested,
+                &mut { account.owed },
                 given.now,
             ));
         }

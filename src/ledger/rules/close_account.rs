@@ -42,12 +42,20 @@ impl Command for CloseAccount {
                 reason: DeleteReason::AccountClosed,
             })
         }));
+        let mut owed = account.owed;
         let open = account
             .deadlines
             .iter()
             .filter_map(|reservation| Some((reservation, account.open.get(&reservation)?)));
         events.extend(open.flat_map(|(reservation, hold)| {
-            give_back(account, reservation, hold, ReleaseCause::AccountClosed, given.now)
+            give_back(
+                account,
+                reservation,
+                hold,
+                ReleaseCause::AccountClosed,
+                &mut owed,
+                given.now,
+            )
         }));
         Ok(events)
     }

@@ -1,12 +1,10 @@
 //! What time itself settles: holds that nobody closed, grants whose end has come, keys whose successor has taken over.
 
-use keyledger_events::{
-    AccountId, Credits, CreditsExpired, DeleteReason, Event, GrantStarted, KeyDeleted, ReleaseCause, Timestamp,
-};
+use keyledger_events::{AccountId, Credits, DeleteReason, Event, GrantStarted, KeyDeleted, ReleaseCause, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::plans::renewals;
-use super::settle::{give_back, minus};
+use super::settle::{give_back, lapse, minus};
 use crate::ledger::account::Account;
 use crate::ledger::command::{By, Command, Given, Target};
 use crate::ledger::refusal::Refusal;
@@ -23,11 +21,12 @@ pub fn due(account: &Account, now: Timestamp) -> Vec<Event> {
 }
 
 fn holds_over(account: &Account, now: Timestamp) -> Vec<Event> {
+    let mut owed = account.owed;
     account
         .deadlines
         .over(now)
         .filter_map(|reservation| Some((reservation, account.open.get(&reservation)?)))
-        .flat_map(|(reservation, hold)| give_back(account, reservation, hold, ReleaseCause::Expired, now))
+        .flat_map(|(reservation, hold)| give_back(account, reservation, hold, ReleaseCause::Expired, &mut owed, now))
         .collect()
 }
 
@@ -52,25 +51,14 @@ fn grants_starting(account: &Account, now: Timestamp) -> Vec<Event> {
         .collect()
 }
 
-/// What is owed when a grant's time is over is paid by what is left of it, the first of them comes to first: had the grant come
-/// after the charge on the credit limit, it had paid that then.
 fn grants_over(account: &Account, now: Timestamp) -> Vec<Event> {
     let mut owed = account.owed;
     let over = account
         .grants
         .iter()
         .filter(|grant| grant.expired(now) && !grant.remaining.is_zero());
-    over.map(|grant| {
-        let repays = if grant.is_for_all() {
-            owed.min(grant.remaining)
-        } else {
-            Credits::ZERO
-        };
-        owed = minus(owed, repays);
-        let (grant, amount) = (grant.id, minus(grant.remaining, repays));
-        CreditsExpired { grant, amount, repays }.into()
-    })
-    .collect()
+    over.map(|grant| lapse(grant.id, grant.remaining, grant.is_for_all(), &mut owed).into())
+        .collect()
 }
 
 fn keys_stopped(account: &Account, now: Timestamp) -> Vec<Event> {

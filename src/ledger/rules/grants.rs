@@ -216,6 +216,60 @@ mod tests {
     }
 
     #[test]
+    fn what_returns_late_pays_what_is_owed_as_well_and_nothing_is_paid_twice() {
+        let owing = || {
+            let mut s = Scenario::with_limit("1", "10");
+            s.when(reserve(R1, "4")).succeeds();
+            s.when(grant(2, "10").until(60)).succeeds();
+            s.when(reserve(R2, "4").for_seconds(50)).succeeds();
+            s.when(reserve(R3, "6").for_seconds(50)).succeeds();
+            s.when(charge_all(R1)).succeeds();
+            assert_eq!(s.account().owed, credits("3"));
+            s
+        };
+        let ended = |s: &Scenario, expired: &str| {
+            assert_eq!((s.available().as_str(), s.account().owed), ("0", credits("0")));
+            assert_eq!(s.account().totals.expired, credits(expired));
+        };
+        // Both holds are over, and so is the grant, before anybody looks.
+        let mut s = owing();
+        s.later(61);
+        s.when(settle_due())
+            .writes(&["CreditsReleased", "CreditsExpired", "CreditsReleased", "CreditsExpired"]);
+        ended(&s, "7");
+        // It was looked in time.
+        let mut s = owing();
+        s.later(51);
+        s.when(settle_due()).writes(&["CreditsReleased", "CreditsReleased"]);
+        s.later(10);
+        s.when(settle_due()).writes(&["CreditsExpired"]);
+        ended(&s, "7");
+        // One is charged first, and refunded after.
+        let mut s = owing();
+        s.when(charge_all(R3)).succeeds();
+        s.later(61);
+        s.when(settle_due()).writes(&["CreditsReleased", "CreditsExpired"]);
+        ended(&s, "1");
+        s.when(s.refund(R3)).writes(&["CreditsRefunded", "CreditsExpired"]);
+        ended(&s, "7");
+    }
+
+    #[test]
+    fn what_is_refunded_to_a_grant_whose_time_is_over_pays_what_is_owed() {
+        let mut s = Scenario::with_limit("1", "10");
+        s.when(grant(2, "2").until(60)).succeeds();
+        s.when(reserve(R1, "2")).succeeds();
+        s.when(charge_all(R1)).succeeds();
+        s.later(61);
+        s.when(reserve(R2, "4")).succeeds();
+        s.when(charge_all(R2)).succeeds();
+        assert_eq!((s.available().as_str(), s.account().owed), ("-3", credits("3")));
+        s.when(s.refund(R1)).writes(&["CreditsRefunded", "CreditsExpired"]);
+        assert_eq!((s.available().as_str(), s.account().owed), ("-1", credits("1")));
+        assert_eq!(s.account().totals.expired, credits("0"));
+    }
+
+    #[test]
     fn bad_amounts_and_times_are_refused() {
         let mut s = Scenario::with_credits("1");
         s.when(grant(2, "0"))

@@ -1,12 +1,11 @@
 //! Refunding a charge: all that is left of it or a part, back to where it came from.
 
 use keyledger_events::{
-    AccountId, Credits, CreditsExpired, CreditsRefunded, Event, GrantId, GrantPart, Reason, RefundId, ReservationId,
-    Timestamp,
+    AccountId, Credits, CreditsRefunded, Event, GrantId, GrantPart, Reason, RefundId, ReservationId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
-use super::settle::{keep, minus};
+use super::settle::{keep, lapse, minus};
 use super::take::is_too_long;
 use crate::ledger::account::Account;
 use crate::ledger::charged::Charged;
@@ -118,16 +117,9 @@ impl Command for RefundCharge {
                 .filter_map(|part| Some((part, self.charged.terms(part.grant)?)))
         };
         let over = all_terms().filter(|(_, terms)| terms.expires_at.is_some_and(|end| end <= given.now));
+        let mut owed = minus(account.owed, repays);
         let expired: Vec<Event> = over
-            .map(|(part, _)| {
-                let GrantPart { grant, amount } = *part;
-                CreditsExpired {
-                    grant,
-                    amount,
-                    repays: Credits::ZERO,
-                }
-                .into()
-            })
+            .map(|(part, terms)| lapse(part.grant, part.amount, terms.endpoints.is_none(), &mut owed).into())
             .collect();
         let is_gone = |grant: GrantId| account.grants.iter().all(|there| there.id != grant);
         let refunded = CreditsRefunded {

@@ -44,7 +44,14 @@ impl Command for ReleaseReservation {
             .open
             .get(&reservation)
             .ok_or(Refusal::UnknownReservation { reservation })?;
-        let released = give_back(given.account, reservation, hold, self.cause, given.now);
+        let released = give_back(
+            given.account,
+            reservation,
+            hold,
+            self.cause,
+            &mut { given.account.owed },
+            given.now,
+        );
         Ok(saying_who_left(released, self.client_left))
     }
 

@@ -1,8 +1,8 @@
 //! What closing a reservation writes: shared by charging, releasing, and time.
 
 use keyledger_events::{
-    AccountId, ClientLeft, Credits, CreditsCharged, CreditsExpired, CreditsReleased, Event, GrantPart, PaidWork,
-    ReleaseCause, ReservationId, Timestamp,
+    AccountId, ClientLeft, Credits, CreditsCharged, CreditsExpired, CreditsReleased, Event, GrantId, GrantPart,
+    PaidWork, ReleaseCause, ReservationId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -71,7 +71,7 @@ pub(super) fn spend(
             },
         );
     }
-    let expiring = expiring_at_once(account, &returned_to, now);
+    let expiring = expiring_at_once(account, &returned_to, &mut { account.owed }, now);
     let charged = CreditsCharged {
         reservation,
         work: hold.work.clone(),
@@ -88,15 +88,16 @@ pub(super) fn spend(
     Ok(std::iter::once(charged.into()).chain(expiring).collect())
 }
 
-/// Gives all of a hold back.
+/// Gives all of a hold back. `owed`: by the account, less what was repaid in the same breath.
 pub(super) fn give_back(
     account: &Account,
     reservation: ReservationId,
     hold: &Hold,
     cause: ReleaseCause,
+    owed: &mut Credits,
     now: Timestamp,
 ) -> Vec<Event> {
-    let expiring = expiring_at_once(account, &hold.from, now);
+    let expiring = expiring_at_once(account, &hold.from, owed, now);
     let released = CreditsReleased {
         reservation,
         work: hold.work.clone(),
@@ -143,27 +144,31 @@ pub(super) fn closed(reservation: ReservationId, settled: &Settled) -> Refusal {
     }
 }
 
-/// What returns to a grant whose time is over expires with the return.
-fn expiring_at_once(account: &Account, returned_to: &[GrantPart], now: Timestamp) -> Vec<Event> {
+/// What returns to a grant whose time is over expires with the return, but for what pays what is still `owed`.
+fn expiring_at_once(account: &Account, returned_to: &[GrantPart], owed: &mut Credits, now: Timestamp) -> Vec<Event> {
+    let over = |part: &GrantPart| {
+        let mut over = account.grants.iter().filter(|grant| grant.expired(now));
+        over.find(|grant| grant.id == part.grant)
+    };
     returned_to
         .iter()
-        .filter(|part| {
-            account
-                .grants
-                .iter()
-                .any(|grant| grant.id == part.grant && grant.expired(now))
-                // Of a plan's last grant the next period decides, which is due at the same moment.
-                && !account.is_of_running_plan(part.grant)
-        })
-        .map(|part| {
-            CreditsExpired {
-                grant: part.grant,
-                amount: part.amount,
-                repays: Credits::ZERO,
-            }
-            .into()
-        })
+        .filter_map(|part| Some((over(part)?, part.amount)))
+        // Of a plan's last grant the next period decides, which is due at the same moment.
+        .filter(|(grant, _)| !account.is_of_running_plan(grant.id))
+        .map(|(grant, left)| lapse(grant.id, left, grant.is_for_all(), owed).into())
         .collect()
+}
+
+/// What becomes of what is left of a grant whose time is over: it pays what is owed, had the grant come after the charge on the
+/// credit limit, it had done so then, and the rest is gone. What is set aside pays nothing.
+pub(super) fn lapse(grant: GrantId, left: Credits, is_for_all: bool, owed: &mut Credits) -> CreditsExpired {
+    let repays = if is_for_all { left.min(*owed) } else { Credits::ZERO };
+    *owed = minus(*owed, repays);
+    CreditsExpired {
+        grant,
+        amount: minus(left, repays),
+        repays,
+    }
 }
 
 pub(super) fn keep(parts: &mut Vec<GrantPart>, part: GrantPart) {

@@ -6,11 +6,11 @@ use super::bound::{available_for, bound_to};
 use crate::ledger::account::Account;
 use crate::ledger::refusal::Refusal;
 
-/// Grants that one event may take from, some 60 bytes each. A refund may bring the terms of each of them back.
-const PARTS_MAX: usize = 200;
 /// An entry bundle of the transparency log and a segment of the archive have events of at most 65,535 bytes. This leaves room for
 /// the envelope.
 const DATA_BYTES_MAX: usize = 60 << 10;
+/// Grants that one event may take from: 80 bytes each at most, and a charge names one of them twice.
+const PARTS_MAX: usize = 700;
 
 /// Whether a refund brings back more than an event can hold.
 pub(super) fn is_too_long(refunded: &CreditsRefunded) -> bool {
@@ -86,18 +86,25 @@ pub(super) fn take(
 
 #[cfg(test)]
 mod tests {
+    use keyledger_events::GrantId;
+
     use crate::ledger::refusal::Refusal;
+    use crate::ledger::rules::GrantCredits;
     use crate::ledger::rules::scenario::*;
 
-    /// `many` grants of 0.5 that are for many endpoints or for all.
-    fn with_grants(many: u8, endpoints: &[&str]) -> Scenario {
-        let mut s = Scenario::with_credits("0.5");
-        for number in 2..many + 2 {
-            let grant = grant(number, "0.5");
-            let grant = if endpoints.is_empty() {
-                grant
+    /// `many` grants of 0.000001 that are for many endpoints or for all.
+    fn with_grants(many: u16, endpoints: &[&str]) -> Scenario {
+        let mut s = Scenario::with_credits("1");
+        for number in 0..many {
+            let makings = grant(2, "0.000001").priority(-1);
+            let makings = if endpoints.is_empty() {
+                makings
             } else {
-                grant.only_on(endpoints)
+                makings.only_on(endpoints)
+            };
+            let grant = GrantCredits {
+                grant: GrantId::from_parts(7, u128::from(number)),
+                ..makings.at(s.now)
             };
             s.when(grant).succeeds();
         }
@@ -106,18 +113,17 @@ mod tests {
 
     #[test]
     fn an_event_takes_from_a_bounded_number_of_grants() {
-        let mut s = with_grants(250, &[]);
+        let mut s = with_grants(750, &[]);
         let quantity = Refusal::OutOfRange {
             field: "quantity".into(),
         };
-        s.when(reserve(R1, "100.5")).refused(quantity);
-        s.when(reserve(R1, "100")).succeeds();
-        s.when(charge_all(R1)).succeeds();
-        // All of them are used up, and come back with their terms.
-        s.when(s.refund(R1)).writes(&["CreditsRefunded"]);
+        s.when(reserve_units(R1, 701, "0.000001")).refused(quantity.clone());
+        s.when(reserve(R1, "0.5")).refused(quantity);
+        s.when(reserve_units(R1, 700, "0.000001")).succeeds();
+        s.when(charge(R1, 350)).succeeds();
         let longest = s.longest_event();
-        assert!((30_000..65_536).contains(&longest), "{longest} bytes");
-        assert_eq!(s.available(), "125.5");
+        assert!((40_000..65_536).contains(&longest), "{longest} bytes");
+        assert_eq!(s.available(), "1.0004");
     }
 
     #[test]
@@ -127,12 +133,12 @@ mod tests {
             .collect();
         let names: Vec<&str> = names.iter().map(String::as_str).chain(["serp"]).collect();
         let mut s = with_grants(200, &names);
-        s.when(reserve(R1, "100")).succeeds();
-        s.when(charge_all(R1)).succeeds();
-        s.when(s.refund(R1))
-            .refused(Refusal::OutOfRange { field: "amount".into() });
+        s.when(reserve_units(R1, 200, "0.000001")).succeeds();
+        s.when(charge(R1, 200)).succeeds();
+        let amount = Refusal::OutOfRange { field: "amount".into() };
+        s.when(s.refund(R1)).refused(amount);
         for _ in 0..4 {
-            s.when(s.refund_of(R1, "25")).writes(&["CreditsRefunded"]);
+            s.when(s.refund_of(R1, "0.00005")).writes(&["CreditsRefunded"]);
         }
         s.when(s.refund(R1))
             .refused(Refusal::NothingToRefund { reservation: R1 });

@@ -46,7 +46,7 @@ pub struct Columns {
     pub matched_by: MatchedBy,
     /// Credits of the line: decimal. Not there: lines and charges are only matched.
     pub amount: Option<String>,
-    /// When it was charged: lines outside of the period are left out. Not there: all lines count.
+    /// When it was: lines outside of the period are left out, but where an id leads to a charge in it. Not there: all lines count.
     pub time: Option<String>,
     /// Whose it is: lines of other accounts are left out. Not there: all lines count.
     pub account: Option<String>,

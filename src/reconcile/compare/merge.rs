@@ -115,15 +115,19 @@ pub(super) async fn merge(
     compared: &mut Compared,
 ) -> Result<(), ReconcileError> {
     let matched_by = file.matched_by();
-    let by_id = matches!(matched_by, MatchedBy::Reservation(_) | MatchedBy::Request(_));
+    let by = By {
+        matched_by,
+        id: matches!(matched_by, MatchedBy::Reservation(_) | MatchedBy::Request(_)),
+        timed: file.columns.time.is_some(),
+    };
     let (mut theirs, mut ours) = (Side::new(THEIRS), Side::new(OURS));
     let mut book = Book {
         compared,
         around,
-        timed: file.columns.time.is_some(),
+        timed: by.timed,
         examples_max,
         last_line: None,
-        by_id,
+        by_id: by.id,
     };
     loop {
         let order = match (theirs.at(0, connection).await?, ours.at(0, connection).await?) {
@@ -138,8 +142,8 @@ pub(super) async fn merge(
             Order::Both => {
                 let line = theirs.take();
                 let charge = match &line {
-                    Some(line) if !by_id => nearest(line, &mut ours, matched_by, connection).await?,
-                    _ => 0,
+                    Some(line) => nearest(line, &mut ours, &by, connection).await?,
+                    None => 0,
                 };
                 book.both(line, ours.page.remove(charge));
             }
@@ -147,25 +151,40 @@ pub(super) async fn merge(
     }
 }
 
-/// The place of the charge that a line found by its time tells of: the first of the same amount that is near enough, because what
-/// is done at the same time is not written down in the same order by everybody. Else the first of all.
+/// The place of the charge that a line tells of, among those that it could be. Found by its time: the first of the same amount,
+/// because what is done at the same time is not written down in the same order by everybody; else the first of all. Found by an id
+/// that was used more than once: the nearest in time.
 async fn nearest(
     line: &Row,
     ours: &mut Side,
-    matched_by: &MatchedBy,
+    by: &By<'_>,
     connection: &mut PgConnection,
 ) -> Result<usize, ReconcileError> {
+    let (mut best, mut apart) = (0, u64::MAX);
     for place in 0..LOOKED_AHEAD_MAX {
-        match ours.at(place, connection).await? {
-            Some(charge) if order(line, charge, matched_by) == Order::Both => {
-                if line.amount.is_none() || line.amount == charge.amount {
-                    return Ok(place);
-                }
-            }
-            Some(_) | None => break,
+        let Some(charge) = ours.at(place, connection).await? else {
+            break;
+        };
+        if order(line, charge, by.matched_by) != Order::Both {
+            break;
+        }
+        let further = line.at.abs_diff(charge.at);
+        if by.id && by.timed && further < apart {
+            (best, apart) = (place, further);
+        }
+        if !by.id && (line.amount.is_none() || line.amount == charge.amount) {
+            return Ok(place);
         }
     }
-    Ok(0)
+    Ok(best)
+}
+
+/// How lines and charges find each other.
+struct By<'a> {
+    matched_by: &'a MatchedBy,
+    id: bool,
+    /// The lines say when they were.
+    timed: bool,
 }
 
 struct Book<'a> {

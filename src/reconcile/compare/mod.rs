@@ -73,7 +73,7 @@ pub struct Compared {
     pub missing_there: u64,
     pub different: u64,
     pub repeated: u64,
-    /// Micro-credits of all lines, where a column says them.
+    /// Micro-credits of all lines that are not left out, where a column says them.
     pub theirs: i128,
     /// Micro-credits of all charges.
     pub ours: i128,
@@ -101,10 +101,10 @@ const HOLD_SECONDS_MAX: u32 = 24 * 3_600;
 impl Around {
     fn of(columns: &Columns, period: Period) -> Around {
         let margin_seconds = match (&columns.time, &columns.matched_by) {
-            // Without times of their own all lines are of the period.
-            (None, _) => 0,
-            (Some(_), MatchedBy::Endpoint { apart_seconds_max, .. }) => *apart_seconds_max,
             (Some(_), MatchedBy::Reservation(_) | MatchedBy::Request(_)) => HOLD_SECONDS_MAX,
+            // Without times of their own all lines are of the period; and where nothing but the time tells which charge is whose, one
+            // from beyond the border would be taken for another.
+            (None, _) | (Some(_), MatchedBy::Endpoint { .. }) => 0,
         };
         Around { period, margin_seconds }
     }
@@ -123,8 +123,8 @@ impl Around {
     }
 }
 
-/// Compares a file with the charges of a period: of all accounts where none is named. A line and its charge are of the period
-/// that the charge is of.
+/// Compares a file with the charges of a period: of all accounts where none is named. A line that is matched by an id is of the
+/// period that its charge is of.
 pub async fn compare(
     database_url: &str,
     their_file: &TheirFile,
