@@ -23,6 +23,8 @@ const EVENTS_SINCE: i64 = 2_000;
 const PASSED_MAX: usize = 1_000;
 /// An account that was passed over is looked at again after so many looks: an hour.
 const LOOKS_PASSED: u64 = 120;
+/// And where it is its archived events that cannot be had: a minute.
+const LOOKS_AWAY: u64 = 2;
 
 /// Leaves marks until it is stopped.
 pub async fn keep_marks(log: Log, stop: CancellationToken) {
@@ -43,7 +45,7 @@ pub async fn keep_marks(log: Log, stop: CancellationToken) {
 #[derive(Debug, Default)]
 pub struct MarkKeeper {
     looks: u64,
-    /// Accounts that cannot be replayed, or whose state is too large for a mark yet, and the look that found it.
+    /// Accounts that cannot be replayed, or whose state is too large for a mark yet, and the look that looks at them again.
     passed: FxHashMap<AccountId, u64>,
 }
 
@@ -52,7 +54,7 @@ impl MarkKeeper {
     pub async fn look(&mut self, log: &Log) -> Result<(), ReadError> {
         self.looks += 1;
         let looks = self.looks;
-        self.passed.retain(|_, found| looks - *found < LOOKS_PASSED);
+        self.passed.retain(|_, again| looks < *again);
         if self.passed.len() >= PASSED_MAX {
             self.passed.clear();
         }
@@ -62,12 +64,13 @@ impl MarkKeeper {
         for Grown { account, last, .. } in &grown {
             match replayed(log, *account, *last, Marks::Left).await {
                 Ok(_) => {}
-                // What cannot be reached can be the next time.
-                Err(error @ ReplayError::Log(_)) => {
-                    tracing::warn!(%account, %error, "an account's marks wait");
-                    away.push(*account);
+                Err(ReplayError::Log(error)) if !error.is_of_archive() => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%account, %error, "an account cannot be replayed, and has no marks");
+                    if matches!(error, ReplayError::Log(_)) {
+                        away.push(*account);
+                    }
                 }
-                Err(error) => tracing::warn!(%account, %error, "an account cannot be replayed, and has no marks"),
             }
         }
         if grown.is_empty() {
@@ -76,12 +79,22 @@ impl MarkKeeper {
         // Who stands where it stood has got no mark, for whatever reason, and would only be in the way of others.
         let still = log.grown_since_mark(EVENTS_SINCE, ACCOUNTS_AT_ONCE, &passed).await?;
         let stands = |now: &&Grown| {
-            let stood = grown
+            grown
                 .iter()
-                .any(|was| (was.account, was.mark) == (now.account, now.mark));
-            stood && !away.contains(&now.account)
+                .any(|was| (was.account, was.mark) == (now.account, now.mark))
         };
-        let unmarked = still.iter().filter(stands).map(|grown| (grown.account, looks));
+        let again = |account| {
+            looks
+                + if away.contains(account) {
+                    LOOKS_AWAY
+                } else {
+                    LOOKS_PASSED
+                }
+        };
+        let unmarked = still
+            .iter()
+            .filter(stands)
+            .map(|grown| (grown.account, again(&grown.account)));
         self.passed.extend(unmarked);
         Ok(())
     }

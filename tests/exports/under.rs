@@ -43,9 +43,17 @@ async fn an_export_ends_with_a_checkpoint_that_witnesses_have_signed() {
     assert_eq!(told["size"], serde_json::json!(signed.size));
     assert_eq!(judge(&sealed.path("account"), &with).code, 0);
 
-    // What is newer has no signature of it, which is said.
+    // What is newer has no signature of it, which is said, also where nothing was sealed for days.
+    let mut owner = harness.owner().await;
+    for statement in [
+        "set session_replication_role = replica",
+        "update audit_checkpoints set made_at = made_at - interval '3 days'",
+    ] {
+        sqlx::query(statement).execute(&mut owner).await.unwrap();
+    }
     Customer::open(&ledger, "10").await;
     sealed.level().await;
+    assert_eq!(tree.store().witnesses().await.unwrap(), 1);
     let (code, told) = sealed.run(&["--shard", "0"], "newest").await;
     assert!(code == 0 && told.contains("1 witness(es) have not signed"), "{told}");
     assert_eq!(judge(&sealed.path("newest"), &with).code, CANNOT_TELL);

@@ -187,7 +187,7 @@ impl Site {
     }
 }
 
-const SPOOFED: [(&str, &str); 15] = [
+const SPOOFED: [(&str, &str); 17] = [
     ("x-keyledger-account", "evil"),
     ("x-keyledger-key", "evil"),
     ("x-keyledger-environment", "evil"),
@@ -202,6 +202,8 @@ const SPOOFED: [(&str, &str); 15] = [
     ("x-rewrite-url", "/evil"),
     ("x-forwarded-prefix", "/evil"),
     ("x-forwarded_uri", "/evil"),
+    ("x-forwarded-port", "evil"),
+    ("x-forwarded-scheme", "evil"),
     ("x-original_url", "/evil"),
 ];
 

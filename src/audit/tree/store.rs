@@ -86,6 +86,8 @@ fn checkpoint(row: &PgRow) -> Result<SealedCheckpoint, StoreError> {
     })
 }
 
+/// Of a log that is mostly quiet: whoever is not among these has left.
+const LAST_SIGNATURES: i64 = 300;
 /// Signatures looked at for the checkpoint that all witnesses have signed.
 const SIGNED_LOOKED_AT: i64 = 20_000;
 
@@ -324,16 +326,19 @@ impl TileStore {
         .await
     }
 
-    /// How many witnesses signed a checkpoint within the last day of the log's sealing.
+    /// How many witnesses signed a checkpoint within the last day of the log's sealing, or one of the last that any signed.
     pub async fn witnesses(&self) -> Result<u64, StoreError> {
         in_time(async {
             let many: i64 = sqlx::query_scalar(
-                "select count(distinct witness) from audit_cosignatures where shard = $1 and size >= coalesce((
-                     select size from audit_checkpoints where shard = $1 and made_at > (
-                         select max(made_at) from audit_checkpoints where shard = $1) - interval '1 day'
-                     order by made_at limit 1), 0)",
+                "select count(distinct witness) from audit_cosignatures where shard = $1 and size >= least(
+                     coalesce((select size from audit_checkpoints where shard = $1 and made_at > (
+                                   select max(made_at) from audit_checkpoints where shard = $1) - interval '1 day'
+                               order by made_at limit 1), 0),
+                     coalesce((select min(size) from (select size from audit_cosignatures where shard = $1
+                                                      order by size desc limit $2) last), 0))",
             )
             .bind(self.shard_column())
+            .bind(LAST_SIGNATURES)
             .fetch_one(&self.pool)
             .await?;
             Ok(u64::try_from(many).unwrap_or(0))

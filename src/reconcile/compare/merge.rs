@@ -142,10 +142,13 @@ pub(super) async fn merge(
             Order::Both => {
                 let line = theirs.take();
                 let charge = match &line {
-                    Some(line) => nearest(line, &mut ours, &by, connection).await?,
-                    None => 0,
+                    Some(line) => nearest(line, &mut theirs, &mut ours, &by, connection).await?,
+                    None => None,
                 };
-                book.both(line, ours.page.remove(charge));
+                match charge {
+                    Some(place) => book.both(line, ours.page.remove(place)),
+                    None => book.line(line),
+                }
             }
         }
     }
@@ -153,14 +156,15 @@ pub(super) async fn merge(
 
 /// The place of the charge that a line tells of, among those that it could be. Found by its time: the first of the same amount,
 /// because what is done at the same time is not written down in the same order by everybody; else the first of all. Found by an id
-/// that was used more than once: the nearest in time.
+/// that was used more than once: the nearest in time. `None`: the only one that is left is nearer to the next line.
 async fn nearest(
     line: &Row,
+    theirs: &mut Side,
     ours: &mut Side,
     by: &By<'_>,
     connection: &mut PgConnection,
-) -> Result<usize, ReconcileError> {
-    let (mut best, mut apart) = (0, u64::MAX);
+) -> Result<Option<usize>, ReconcileError> {
+    let (mut best, mut apart, mut many) = (0, u64::MAX, 0);
     for place in 0..LOOKED_AHEAD_MAX {
         let Some(charge) = ours.at(place, connection).await? else {
             break;
@@ -168,15 +172,25 @@ async fn nearest(
         if order(line, charge, by.matched_by) != Order::Both {
             break;
         }
+        many += 1;
         let further = line.at.abs_diff(charge.at);
         if by.id && by.timed && further < apart {
             (best, apart) = (place, further);
         }
         if !by.id && (line.amount.is_none() || line.amount == charge.amount) {
-            return Ok(place);
+            return Ok(Some(place));
         }
     }
-    Ok(best)
+    if by.id && by.timed && many == 1 {
+        let charged_at = ours.at(best, connection).await?.map(|charge| charge.at);
+        let next = theirs.at(0, connection).await?.filter(|next| next.key == line.key);
+        if let (Some(next), Some(at)) = (next, charged_at)
+            && next.at.abs_diff(at) < apart
+        {
+            return Ok(None);
+        }
+    }
+    Ok(Some(best))
 }
 
 /// How lines and charges find each other.
@@ -201,15 +215,17 @@ struct Book<'a> {
 impl Book<'_> {
     fn line(&mut self, line: Option<Row>) {
         let Some(line) = line else { return };
-        let repeated = self.by_id && self.last_line.as_deref() == Some(line.key.as_str());
         if self.timed && !self.around.holds(line.at) {
             self.compared.left_out += 1;
-        } else if repeated {
+            return;
+        }
+        if self.by_id && self.last_line.as_deref() == Some(line.key.as_str()) {
             self.add(&line);
             self.compared.repeated += 1;
-            self.example(Found::Repeated, Some(&line), None);
-        } else if line.amount == Some(0) {
-            // Both sides say that it cost nothing.
+            return self.example(Found::Repeated, Some(&line), None);
+        }
+        // Both sides say that it cost nothing.
+        if line.amount == Some(0) {
             self.compared.matched += 1;
         } else {
             self.add(&line);
@@ -238,15 +254,15 @@ impl Book<'_> {
         if !self.around.holds(charge.at) {
             // Of the period before or after, with its charge.
             self.compared.left_out += 1;
+            return;
+        }
+        self.add(&line);
+        self.count(&charge);
+        if line.amount.is_none() || line.amount == charge.amount {
+            self.compared.matched += 1;
         } else {
-            self.add(&line);
-            self.count(&charge);
-            if line.amount.is_none() || line.amount == charge.amount {
-                self.compared.matched += 1;
-            } else {
-                self.compared.different += 1;
-                self.example(Found::Different, Some(&line), Some(&charge));
-            }
+            self.compared.different += 1;
+            self.example(Found::Different, Some(&line), Some(&charge));
         }
         self.last_line = Some(line.key);
     }

@@ -167,6 +167,26 @@ async fn what_was_written_down_a_little_earlier_or_in_another_order_is_equal() {
     let asked = [&["--csv", &file][..], &["--by-request", "request"], &places, &more].concat();
     let told = reconcile(&stage, &asked).await.json(0);
     assert_eq!(told["file"]["matched"], 4, "{told}");
+    // One in the period that was never charged does not take the charge of another day for its own.
+    let at = |place: &str, later: i64| {
+        let place: keyledger_events::Timestamp = place.parse().unwrap();
+        keyledger_events::Timestamp::from_micros(place.micros() + later)
+            .unwrap()
+            .to_string()
+    };
+    let told_at = |at: String| {
+        log_line(&Charged {
+            at,
+            ..charges[6].clone()
+        })
+    };
+    let mut never = inside.clone();
+    never.extend([told_at(at(&from, 5)), told_at(at(&to, 10))]);
+    let file = written(directory.path(), &never);
+    let asked = [&["--csv", &file][..], &["--by-request", "request"], &places, &more].concat();
+    let told = reconcile(&stage, &asked).await.json(1);
+    let counts = ["matched", "missing_here", "left_out"].map(|count| told["file"][count].as_u64().unwrap());
+    assert_eq!(counts, [4, 1, 1], "{told}");
     // Two calls at the same time, and each file has them in its own order.
     let times = [charges[0].at.clone(), charges[1].at.clone()];
     [charges[1].at, charges[0].at] = times;
