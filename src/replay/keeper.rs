@@ -60,6 +60,9 @@ impl MarkKeeper {
         }
         let passed: Vec<AccountId> = self.passed.keys().copied().collect();
         let grown = log.grown_since_mark(EVENTS_SINCE, ACCOUNTS_AT_ONCE, &passed).await?;
+        if grown.is_empty() {
+            return Ok(());
+        }
         let mut away = Vec::new();
         for Grown { account, last, .. } in &grown {
             match replayed(log, *account, *last, Marks::Left).await {
@@ -73,29 +76,17 @@ impl MarkKeeper {
                 }
             }
         }
-        if grown.is_empty() {
-            return Ok(());
-        }
         // Who stands where it stood has got no mark, for whatever reason, and would only be in the way of others.
-        let still = log.grown_since_mark(EVENTS_SINCE, ACCOUNTS_AT_ONCE, &passed).await?;
-        let stands = |now: &&Grown| {
-            grown
+        for now in log.grown_since_mark(EVENTS_SINCE, ACCOUNTS_AT_ONCE, &passed).await? {
+            if grown
                 .iter()
                 .any(|was| (was.account, was.mark) == (now.account, now.mark))
-        };
-        let again = |account| {
-            looks
-                + if away.contains(account) {
-                    LOOKS_AWAY
-                } else {
-                    LOOKS_PASSED
-                }
-        };
-        let unmarked = still
-            .iter()
-            .filter(stands)
-            .map(|grown| (grown.account, again(&grown.account)));
-        self.passed.extend(unmarked);
+            {
+                let is_away = away.contains(&now.account);
+                let again = looks + if is_away { LOOKS_AWAY } else { LOOKS_PASSED };
+                self.passed.insert(now.account, again);
+            }
+        }
         Ok(())
     }
 }

@@ -51,10 +51,12 @@ use hold::{Holding, Then, hold};
 ///
 /// 200 held: forward the request without the key and with the `X-Keyledger-Account`, `-Key` and `-Reservation` of this
 /// answer. 400 the original request is not told clearly, or is ambiguous. 401 the key is missing, unknown, deleted or
-/// expired. 402 not enough is available. 403 the proxy is not known, or the key is not for this endpoint. 404 the request has no price. 422 it would take from too many grants. 429 too many
-/// calls, with `Retry-After`, `RateLimit` and `RateLimit-Policy` as the gateway tells them, or too many reservations are open. 503 the ledger is away; nothing may be forwarded. With `X-Keyledger-Refuse-As: 403` or
-/// `?refuse=401-403`, for proxies that understand nothing else, refusals other than 401 come as 403; the true status and
-/// code are always in `X-Keyledger-Status` and `X-Keyledger-Code`.
+/// expired. 402 not enough is available. 403 the proxy is not known, or the key is not for this endpoint. 404 the request
+/// has no price. 422 it would take from too many grants. 429 too many calls, with `Retry-After`, `RateLimit` and
+/// `RateLimit-Policy` as the gateway tells them, or too many reservations are open. 503 the ledger is away; nothing may
+/// be forwarded. With `X-Keyledger-Refuse-As: 403` or `?refuse=401-403`, for proxies that understand nothing else,
+/// refusals other than 401 come as 403; the true status and code are always in `X-Keyledger-Status` and
+/// `X-Keyledger-Code`.
 #[utoipa::path(
     get, path = "/v1/forward-auth", tag = "metering",
     security(("forward_auth" = [])),

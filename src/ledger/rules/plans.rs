@@ -1,12 +1,12 @@
 //! Plans: credits that come again and again, written by time.
 
 use keyledger_events::{
-    AccountId, Credits, CreditsExpired, CreditsGranted, Event, GrantPart, GrantSource, Period, PlanEnded, PlanId,
-    PlanPeriod, PlanStarted, Timestamp,
+    AccountId, Credits, CreditsGranted, Event, GrantPart, GrantSource, Period, PlanEnded, PlanId, PlanPeriod,
+    PlanStarted, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
-use super::settle::minus;
+use super::settle::{lapse, minus};
 use crate::ledger::account::Account;
 use crate::ledger::command::{By, Command, Given, Target};
 use crate::ledger::plan::Plan;
@@ -162,9 +162,10 @@ fn renewal(account: &Account, plan: &Plan, now: Timestamp) -> Vec<Event> {
             amount,
         })
     };
-    // What does not roll over pays what is owed before the new grant does.
-    let rest = minus(left, rolled);
-    let repays = rest.min(account.owed);
+    let mut owed = account.owed;
+    // First, also of what pays what is owed: what is never there beside the new grant must not lift the balance over a threshold.
+    let rest = part(minus(left, rolled)).filter(|part| !part.amount.is_zero());
+    let expired = rest.map(|part| lapse(part.grant, part.amount, true, &mut owed).into());
     let granted = CreditsGranted {
         grant: plan.next_grant(),
         amount,
@@ -180,11 +181,8 @@ fn renewal(account: &Account, plan: &Plan, now: Timestamp) -> Vec<Event> {
         }),
         rolled_over: part(rolled).filter(|part| !part.amount.is_zero()),
         reason: None,
-        repays: amount.min(minus(account.owed, repays)),
+        repays: amount.min(owed),
     };
-    // First: what is never there beside the new grant must not lift the balance over a threshold.
-    let expired = part(minus(rest, repays)).filter(|_| !rest.is_zero());
-    let expired = expired.map(|GrantPart { grant, amount }| CreditsExpired { grant, amount, repays }.into());
     expired.into_iter().chain([granted.into()]).collect()
 }
 

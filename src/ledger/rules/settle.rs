@@ -159,8 +159,8 @@ fn expiring_at_once(account: &Account, returned_to: &[GrantPart], owed: &mut Cre
         .collect()
 }
 
-/// What becomes of what is left of a grant whose time is over: it pays what is owed, had the grant come after the charge on the
-/// credit limit, it had done so then, and the rest is gone. What is set aside pays nothing.
+/// What becomes of what is left of a grant whose time is over: it pays what is owed, as it would have done had it been given after
+/// the charge on the credit limit, and the rest is gone. What is set aside pays nothing.
 pub(super) fn lapse(grant: GrantId, left: Credits, is_for_all: bool, owed: &mut Credits) -> CreditsExpired {
     let repays = if is_for_all { left.min(*owed) } else { Credits::ZERO };
     *owed = minus(*owed, repays);

@@ -124,10 +124,9 @@ pub(super) async fn merge(
     let mut book = Book {
         compared,
         around,
-        timed: by.timed,
+        by: &by,
         examples_max,
         last_line: None,
-        by_id: by.id,
     };
     loop {
         let order = match (theirs.at(0, connection).await?, ours.at(0, connection).await?) {
@@ -164,7 +163,7 @@ async fn nearest(
     by: &By<'_>,
     connection: &mut PgConnection,
 ) -> Result<Option<usize>, ReconcileError> {
-    let (mut best, mut apart, mut many) = (0, u64::MAX, 0);
+    let (mut best, mut best_at, mut apart, mut many) = (0, 0, u64::MAX, 0);
     for place in 0..LOOKED_AHEAD_MAX {
         let Some(charge) = ours.at(place, connection).await? else {
             break;
@@ -175,18 +174,15 @@ async fn nearest(
         many += 1;
         let further = line.at.abs_diff(charge.at);
         if by.id && by.timed && further < apart {
-            (best, apart) = (place, further);
+            (best, best_at, apart) = (place, charge.at, further);
         }
         if !by.id && (line.amount.is_none() || line.amount == charge.amount) {
             return Ok(Some(place));
         }
     }
     if by.id && by.timed && many == 1 {
-        let charged_at = ours.at(best, connection).await?.map(|charge| charge.at);
         let next = theirs.at(0, connection).await?.filter(|next| next.key == line.key);
-        if let (Some(next), Some(at)) = (next, charged_at)
-            && next.at.abs_diff(at) < apart
-        {
+        if next.is_some_and(|next| next.at.abs_diff(best_at) < apart) {
             return Ok(None);
         }
     }
@@ -204,22 +200,20 @@ struct By<'a> {
 struct Book<'a> {
     compared: &'a mut Compared,
     around: Around,
-    /// The lines say when they were.
-    timed: bool,
+    by: &'a By<'a>,
     examples_max: usize,
     /// The key of the line before.
     last_line: Option<String>,
-    by_id: bool,
 }
 
 impl Book<'_> {
     fn line(&mut self, line: Option<Row>) {
         let Some(line) = line else { return };
-        if self.timed && !self.around.holds(line.at) {
+        if self.by.timed && !self.around.holds(line.at) {
             self.compared.left_out += 1;
             return;
         }
-        if self.by_id && self.last_line.as_deref() == Some(line.key.as_str()) {
+        if self.by.id && self.last_line.as_deref() == Some(line.key.as_str()) {
             self.add(&line);
             self.compared.repeated += 1;
             return self.example(Found::Repeated, Some(&line), None);
